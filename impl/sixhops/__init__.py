@@ -1,0 +1,1 @@
+"""sixhops: the conformance suite, and the reference implementation, of the whole `docker run` path."""

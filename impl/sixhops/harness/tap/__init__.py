@@ -1,0 +1,1 @@
+"""Recorders on hops: they pass bytes through unchanged and say what they saw."""

@@ -1,0 +1,152 @@
+"""What a run is pointed at, as the runner and the pytest plugin see it: one seam, several kinds of target.
+
+`stack` makes targets (a private stack that we start, or an endpoint that already runs); nobody else needs to know
+which kind it is. A hop that can't be seen at a target carries the reason in `TargetFacts.hops`, and expectations on it are skipped
+with that reason, never passed.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from sixhops.harness.exchange import Json
+from sixhops.harness.scenario.model import Hop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sixhops.harness.tap.recorder import Recorder
+
+__all__ = ["Address", "FileFacts", "Host", "RegistryAccess", "Target", "TargetFacts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an HTTP server listens: a unix socket path, or host and port with optional TLS.
+
+    `text` is how the user wrote it, for messages. ssh:// endpoints are forwarded to a unix socket first.
+    """
+
+    text: str
+    unix: Path | None = None
+    host: str | None = None
+    port: int | None = None
+    tls: ssl.SSLContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """What is known of a target before the first scenario; read once, at its start.
+
+    `name`: as given to --target. `programs`: role (docker, dockerd, registry, containerd, shim, runc) to
+    "upstream", "reference" or "unknown". `hops`: for every hop, None when it can be observed, else the reason why not.
+    `variables`: what `${target...}` names in a scenario.
+    """
+
+    name: str
+    engine_version: str
+    api_minimum: tuple[int, int]
+    api_maximum: tuple[int, int]
+    root: bool
+    cgroup_version: int
+    operating_system: str
+    architecture: str
+    programs: dict[str, str]
+    hops: dict[Hop, str | None]
+    variables: dict[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """One path on the target's host. `type` is file, directory, link, fifo, socket, block, char, or "" when absent."""
+
+    exists: bool
+    type: str = ""
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    target: str = ""
+    content: bytes = b""
+
+
+class Host(Protocol):
+    """The machine that the engine runs on, for `processes` and `file` steps and for the leftover check.
+
+    The view is the engine's own: its pids, its mount table, its network interfaces.
+    """
+
+    def processes(self) -> list[dict[str, Json]]:
+        """Return the process table; fields are documented in `tap.processes`."""
+        ...
+
+    def file(self, path: str, limit: int = 1 << 20) -> FileFacts:
+        """Return what `path` is, following no final link, with at most `limit` bytes of content."""
+        ...
+
+    def mounts(self) -> list[str]:
+        """Return the mount points of the engine's mount namespace."""
+        ...
+
+    def links(self) -> list[str]:
+        """Return the names of network interfaces in the engine's network namespace."""
+        ...
+
+    def cgroups(self) -> list[str]:
+        """Return the cgroup paths at and below the engine's cgroup parent, over all hierarchies."""
+        ...
+
+    def rules(self) -> list[str]:
+        """Return the packet filter rules, one a line, as iptables-save prints them without counters."""
+        ...
+
+
+@dataclass(slots=True)
+class RegistryAccess:
+    """The registry behind a target.
+
+    `direct` is where `registry:` steps and image pushes go. `mirrored` says that docker.io names reach it.
+    `prefix` is the host[:port] by which the engine itself names this registry (a direct reference, without mirror).
+    """
+
+    direct: Address
+    mirrored: bool
+    prefix: str
+
+
+class Target(Protocol):
+    """A running target. Made by `stack.open_target`; used by one scenario at a time."""
+
+    facts: TargetFacts
+    engine: Address
+    registry: RegistryAccess | None
+    host: Host | None
+    recorder: Recorder
+    directory: Path
+
+    def docker_argv(self) -> Sequence[str] | None:
+        """Return the command that is the docker client under test, or None with no client at hand."""
+        ...
+
+    def engine_tap(self) -> Address | None:
+        """Return an address that passes through a recording tap to the engine, for clients under test."""
+        ...
+
+    def check_alive(self) -> None:
+        """Raise TargetError naming the program, its exit status and last log lines if one of ours has died."""
+        ...
+
+    def log_marks(self) -> dict[str, int]:
+        """Return the present end of each program's log, for `log_since`."""
+        ...
+
+    def log_since(self, marks: dict[str, int], lines: int = 20) -> dict[str, str]:
+        """Return the last `lines` lines that each program has logged since `marks`."""
+        ...
+
+    def close(self) -> list[str]:
+        """Stop everything that we started; return what was left behind although it should not be (empty: clean)."""
+        ...
