@@ -1,6 +1,6 @@
-"""Hatch's build hook: compile the .proto files before files are collected, for a wheel and for an editable install.
+"""Hatch's build hook: compile the .proto files before files are collected, for wheels and editable installs.
 
-`pyproject.toml` must name it (`[tool.hatch.build.hooks.custom]`), and `[build-system] requires` must have grpcio-tools.
+`pyproject.toml` names it (`[tool.hatch.build.hooks.custom]`); `[build-system] requires` has grpcio-tools.
 Generated modules are not in git (.gitignore), so they are handed to hatchling as artifacts.
 """
 

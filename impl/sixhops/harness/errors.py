@@ -14,8 +14,12 @@ A failed *expectation* is not an error: it is a verdict (see `judge`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["InternalError", "Mark", "ScenarioError", "SixhopsError", "TargetError", "UsageError"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["InternalError", "Mark", "ScenarioError", "ScenarioErrors", "SixhopsError", "TargetError", "UsageError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,16 @@ class ScenarioError(SixhopsError):
         super().__init__(f"{mark}: {message}" if mark else message)
         self.message = message
         self.mark = mark
+
+
+class ScenarioErrors(ScenarioError):
+    """All that is wrong with a file, in the order of places; `errors` holds one ScenarioError each."""
+
+    def __init__(self, errors: Iterable[ScenarioError]) -> None:
+        self.errors = tuple(
+            sorted(errors, key=lambda e: (e.mark.path, e.mark.line, e.mark.column) if e.mark else ("", 0, 0))
+        )
+        super().__init__("\n".join(map(str, self.errors)))
 
 
 class UsageError(SixhopsError):

@@ -1,8 +1,8 @@
 """What a run is pointed at, as the runner and the pytest plugin see it: one seam, several kinds of target.
 
-`stack` makes targets (a private stack that we start, or an endpoint that already runs); nobody else needs to know
-which kind it is. A hop that can't be seen at a target carries the reason in `TargetFacts.hops`, and expectations on it are skipped
-with that reason, never passed.
+`stack` makes targets (a private stack that we start, or an endpoint that already runs); nobody else needs
+to know which kind it is. A hop that can't be seen at a target carries the reason in `TargetFacts.hops`,
+and expectations on it are skipped with that reason, never passed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from sixhops.harness.exchange import Json
 from sixhops.harness.scenario.model import Hop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from sixhops.harness.scenario.model import FaultRule
     from sixhops.harness.tap.recorder import Recorder
 
 __all__ = ["Address", "FileFacts", "Host", "RegistryAccess", "Target", "TargetFacts"]
@@ -42,7 +43,8 @@ class TargetFacts:
     """What is known of a target before the first scenario; read once, at its start.
 
     `name`: as given to --target. `programs`: role (docker, dockerd, registry, containerd, shim, runc) to
-    "upstream", "reference" or "unknown". `hops`: for every hop, None when it can be observed, else the reason why not.
+    "upstream", "reference" or "unknown". `hops`: for every hop, None when it can be observed, else the
+    reason why not.
     `variables`: what `${target...}` names in a scenario.
     """
 
@@ -61,7 +63,9 @@ class TargetFacts:
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """One path on the target's host. `type` is file, directory, link, fifo, socket, block, char, or "" when absent."""
+    """One path on the target's host. `type` is file, directory, link, fifo, socket, block, char, or ""
+    when absent.
+    """
 
     exists: bool
     type: str = ""
@@ -109,12 +113,15 @@ class RegistryAccess:
     """The registry behind a target.
 
     `direct` is where `registry:` steps and image pushes go. `mirrored` says that docker.io names reach it.
-    `prefix` is the host[:port] by which the engine itself names this registry (a direct reference, without mirror).
+    `prefix` is the host[:port] by which the engine itself names this registry (a direct reference, without
+    mirror). `set_faults` hands a scenario's fault rules, without templates, to the tap in front of the
+    registry (`HttpTap.set_faults`); None where there is no such tap.
     """
 
     direct: Address
     mirrored: bool
     prefix: str
+    set_faults: Callable[[Sequence[FaultRule]], None] | None = None
 
 
 class Target(Protocol):
@@ -136,7 +143,9 @@ class Target(Protocol):
         ...
 
     def check_alive(self) -> None:
-        """Raise TargetError naming the program, its exit status and last log lines if one of ours has died."""
+        """Raise TargetError naming the program, its exit status and last log lines if one of ours has
+        died.
+        """
         ...
 
     def log_marks(self) -> dict[str, int]:
@@ -148,5 +157,7 @@ class Target(Protocol):
         ...
 
     def close(self) -> list[str]:
-        """Stop everything that we started; return what was left behind although it should not be (empty: clean)."""
+        """Stop everything that we started; return what was left behind although it should not be (empty:
+        clean).
+        """
         ...

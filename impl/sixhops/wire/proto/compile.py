@@ -1,15 +1,16 @@
 """Compile the .proto files beside this module into `*_pb2.py` and `*_pb2.pyi`.
 
-Run by the build hook (`hatch_build.py` at the root of the repository), which loads this file by path, and by hand:
+Run by the build hook (`hatch_build.py` at the repository's root, which loads this file by path) and by hand:
 
     python -m sixhops.wire.proto.compile          # needs grpcio-tools; says what it wrote
-    python -m sixhops.wire.proto.compile --check  # exit status 1 when something is missing or older than its source
+    python -m sixhops.wire.proto.compile --check  # exit status 1 when something is out of date
 
 It must import nothing of sixhops: in an isolated build the package's dependencies are not installed.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.resources
 import sys
 from pathlib import Path
@@ -17,9 +18,7 @@ from pathlib import Path
 __all__ = ["compile_all", "generated", "main", "sources", "stale"]
 
 HERE = Path(__file__).resolve().parent
-PACKAGE_ROOT = HERE.parents[
-    2
-]  # the folder that holds the package `sixhops`; import paths in .proto files start here
+PACKAGE_ROOT = HERE.parents[2]  # holds the package `sixhops`; import paths in .proto files start here
 
 
 def sources() -> list[Path]:
@@ -45,8 +44,8 @@ def stale() -> list[Path]:
 
 def compile_all() -> list[Path]:
     """Compile every source and return what was written; RuntimeError when protoc refuses a file."""
-    from grpc_tools import protoc  # noqa: PLC0415 - a build tool; not there when the package only runs
-
+    # by name, because it is a build tool without type stubs that is absent where the package only runs
+    protoc = importlib.import_module("grpc_tools.protoc")
     standard = importlib.resources.files("grpc_tools") / "_proto"
     arguments = [
         "protoc",

@@ -1,7 +1,7 @@
 """Services as tables: which methods, which messages, which kind of stream; read from the descriptors.
 
-gRPC servers, ttrpc servers, clients and taps all need the same four facts of a method, so nothing is generated per
-transport. `pack` and `unpack` write and read an Any as containerd does.
+gRPC servers, ttrpc servers, clients and taps all need the same facts of a method, so nothing is generated
+per transport. `pack` and `unpack` write and read an Any as containerd does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Method", "Service", "pack", "service", "type_name", "unpack"]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method: `name` as in `Create`, `path` as gRPC spells it, the two message classes, the two stream flags."""
+    """One method: `name` (`Create`), `path` as gRPC spells it, message classes, stream flags."""
 
     name: str
     path: str
@@ -40,7 +40,7 @@ class Service:
 
 
 def service(file: FileDescriptor, name: str) -> Service:
-    """Return the service `name` of a compiled file (`tasks_pb2.DESCRIPTOR`); KeyError when it has none of that name."""
+    """Return the service `name` of a compiled file (`tasks_pb2.DESCRIPTOR`); KeyError when it has none."""
     descriptor = file.services_by_name[name]
     methods = {}
     for method in descriptor.methods:
@@ -67,7 +67,7 @@ def pack(target: Any, message: Message) -> None:
 
 
 def unpack(value: Any, message: Message) -> bool:
-    """Read an Any into `message` when it holds that type; return whether it did. DecodeError when the bytes are bad."""
+    """Read an Any into `message` if it holds that type; return whether it did. DecodeError on bad bytes."""
     if type_name(value) != message.DESCRIPTOR.full_name:
         return False
     message.ParseFromString(value.value)

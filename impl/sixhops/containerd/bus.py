@@ -1,0 +1,86 @@
+"""Events: from services and shims to whoever subscribed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+
+from sixhops.containerd.filters import Filter, parse_all
+from sixhops.wire.proto import payloads_pb2, types_pb2
+from sixhops.wire.proto.services import pack, type_name
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from google.protobuf.message import Message
+
+__all__ = ["Bus"]
+
+log = logging.getLogger(__name__)
+MESSAGES: dict[str, type[Message]] = {
+    descriptor.full_name: getattr(payloads_pb2, name)
+    for name, descriptor in payloads_pb2.DESCRIPTOR.message_types_by_name.items()
+}
+
+
+class Bus:
+    """Hands every envelope to every subscriber whose filter matches, in order."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[tuple[Filter, asyncio.Queue[types_pb2.Envelope]]] = []
+
+    def publish(self, namespace: str, topic: str, event: Message) -> None:
+        """Send `event` with the time of now."""
+        envelope = types_pb2.Envelope(namespace=namespace, topic=topic)
+        seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+        envelope.timestamp.seconds, envelope.timestamp.nanos = seconds, nanoseconds
+        pack(envelope.event, event)
+        self.forward(envelope)
+
+    def forward(self, envelope: types_pb2.Envelope) -> None:
+        """Send an envelope as it is."""
+        log.debug("event %s in %s", envelope.topic, envelope.namespace)
+        for wanted, queue in self._subscribers:
+            if wanted.matches(lambda path: _look(envelope, path)):
+                queue.put_nowait(envelope)
+
+    async def subscribe(self, filters: Sequence[str]) -> AsyncIterator[types_pb2.Envelope]:
+        """Yield matching envelopes for as long as the caller listens; RpcError on a bad filter."""
+        queue: asyncio.Queue[types_pb2.Envelope] = asyncio.Queue()
+        entry = (parse_all(filters), queue)
+        self._subscribers.append(entry)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._subscribers.remove(entry)
+
+
+def _look(envelope: types_pb2.Envelope, path: tuple[str, ...]) -> str | None:
+    if path == ("namespace",):
+        return envelope.namespace
+    if path == ("topic",):
+        return envelope.topic
+    if path[0] != "event" or len(path) < 2:
+        return None
+    kind = MESSAGES.get(type_name(envelope.event))
+    if kind is None:
+        return None
+    message = kind()
+    try:
+        message.ParseFromString(envelope.event.value)
+    except DecodeError:
+        return None
+    value: object = message
+    for name in path[1:]:
+        if isinstance(value, dict) or hasattr(value, "get"):
+            value = value.get(name)
+        else:
+            value = getattr(value, name, None)
+        if value is None:
+            return None
+    return str(value)

@@ -1,0 +1,164 @@
+"""Metadata in SQLite: records by kind, namespace and key, and the resources that leases hold.
+
+A record's value is the protobuf message that the API shows, so the schema need not know the messages. One connection, one
+thread, write-ahead log. `synchronous=NORMAL`: a crash of the process loses nothing and the file is always consistent; a
+power cut may take the last transactions, and what they spoke of (blobs without record, shims) is found and
+removed at the next start. Blobs themselves are synced before they are recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["Database", "Record"]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS records (
+    kind TEXT NOT NULL, namespace TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, parent TEXT NOT NULL DEFAULT '',
+    number INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (kind, namespace, key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS leased (
+    namespace TEXT NOT NULL, lease TEXT NOT NULL, type TEXT NOT NULL, id TEXT NOT NULL,
+    PRIMARY KEY (namespace, lease, type, id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+VERSION = 1
+
+
+class Record:
+    """One row: its key, the message's bytes, and for snapshots the parent's key and the directory's number."""
+
+    __slots__ = ("key", "namespace", "number", "parent", "value")
+
+    def __init__(self, namespace: str, key: str, value: bytes, parent: str = "", number: int = 0) -> None:
+        self.namespace = namespace
+        self.key = key
+        self.value = value
+        self.parent = parent
+        self.number = number
+
+
+class Database:
+    """The connection. `mutations` counts changes since the last garbage collection."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version not in (0, VERSION):
+            raise ValueError(f"{path} has version {version}, this program knows {VERSION}")
+        self._connection.executescript(SCHEMA)
+        self._connection.execute(f"PRAGMA user_version={VERSION}")
+        self.mutations = 0
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Do all that follows or none of it. Must not contain an await."""
+        if self._connection.in_transaction:
+            yield
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def get(self, kind: str, namespace: str, key: str) -> Record | None:
+        """Return one record, or None."""
+        row = self._connection.execute(
+            "SELECT namespace, key, value, parent, number FROM records WHERE kind=? AND namespace=? AND key=?",
+            (kind, namespace, key),
+        ).fetchone()
+        return Record(*row) if row else None
+
+    def all(self, kind: str, namespace: str | None = None) -> list[Record]:
+        """Return all records of a kind, by key; of all namespaces when none is given."""
+        where, values = ("", ()) if namespace is None else (" AND namespace=?", (namespace,))
+        rows = self._connection.execute(
+            f"SELECT namespace, key, value, parent, number FROM records WHERE kind=?{where} ORDER BY namespace, key",
+            (kind, *values),
+        )
+        return [Record(*row) for row in rows]
+
+    def children(self, kind: str, namespace: str, parent: str) -> list[str]:
+        """Return the keys of the records whose parent is `parent`."""
+        rows = self._connection.execute(
+            "SELECT key FROM records WHERE kind=? AND namespace=? AND parent=?", (kind, namespace, parent)
+        )
+        return [key for (key,) in rows]
+
+    def kinds(self, namespace: str) -> set[str]:
+        """Return the kinds of which the namespace has records."""
+        rows = self._connection.execute("SELECT DISTINCT kind FROM records WHERE namespace=?", (namespace,))
+        return {kind for (kind,) in rows}
+
+    def namespaces(self) -> set[str]:
+        """Return all namespaces in which there is anything."""
+        rows = self._connection.execute("SELECT DISTINCT namespace FROM records")
+        return {namespace for (namespace,) in rows}
+
+    def put(
+        self, kind: str, namespace: str, key: str, value: bytes, *, parent: str = "", number: int = 0
+    ) -> None:
+        """Write a record, new or not."""
+        self.mutations += 1
+        self._connection.execute(
+            "INSERT OR REPLACE INTO records (kind, namespace, key, value, parent, number) VALUES (?,?,?,?,?,?)",
+            (kind, namespace, key, value, parent, number),
+        )
+
+    def delete(self, kind: str, namespace: str, key: str) -> bool:
+        """Remove a record; return whether there was one."""
+        self.mutations += 1
+        cursor = self._connection.execute(
+            "DELETE FROM records WHERE kind=? AND namespace=? AND key=?", (kind, namespace, key)
+        )
+        return cursor.rowcount > 0
+
+    def next_number(self, name: str) -> int:
+        """Return 1, 2, 3, ... for `name`, never the same twice."""
+        row = self._connection.execute(
+            "INSERT INTO counters (name, value) VALUES (?, 1) "
+            "ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
+            (name,),
+        ).fetchone()
+        return int(row[0])
+
+    def lease(self, namespace: str, lease: str, kind: str, identifier: str) -> None:
+        """Let a lease hold a resource."""
+        self._connection.execute(
+            "INSERT OR IGNORE INTO leased (namespace, lease, type, id) VALUES (?,?,?,?)",
+            (namespace, lease, kind, identifier),
+        )
+
+    def unlease(self, namespace: str, lease: str, kind: str | None = None, identifier: str | None = None) -> None:
+        """Let a lease go of one resource, or of all."""
+        self.mutations += 1
+        if kind is None:
+            self._connection.execute("DELETE FROM leased WHERE namespace=? AND lease=?", (namespace, lease))
+        else:
+            self._connection.execute(
+                "DELETE FROM leased WHERE namespace=? AND lease=? AND type=? AND id=?",
+                (namespace, lease, kind, identifier),
+            )
+
+    def leased(self, namespace: str, lease: str) -> list[tuple[str, str]]:
+        """Return (type, id) of what a lease holds."""
+        rows = self._connection.execute(
+            "SELECT type, id FROM leased WHERE namespace=? AND lease=? ORDER BY type, id", (namespace, lease)
+        )
+        return list(rows)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()

@@ -1,0 +1,1 @@
+"""Images: references, the store of configurations and names, layers on overlayfs, and the pull."""

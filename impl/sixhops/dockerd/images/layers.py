@@ -1,0 +1,270 @@
+"""Layers on disk: read-only layers by chain id, and the writable layer pair of each container, as overlay2 keeps them.
+
+```
+overlay2/<cache id>/diff     the files of one layer
+overlay2/<cache id>/link     its short name; overlay2/l/<short name> -> ../<cache id>/diff
+overlay2/<cache id>/lower    the short names of the layers below, for all but the lowest
+overlay2/<cache id>/work     for writable layers
+overlay2/<cache id>/merged   where a container's root is mounted
+```
+
+The layout is Docker's, so `GraphDriver.Data` of an inspect means what people know. Short names keep the options of a mount below
+one page even with 127 layers; they are relative, so they need a working directory of their own: mounts are made by one thread that has
+unshared it (CLONE_FS).
+
+A layer is whole or absent: it is unpacked under a temporary name, renamed, and only then written into the state.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import string
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sixhops.linux import mounts
+from sixhops.linux.namespaces import unshare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from sixhops.dockerd.state import State
+
+__all__ = ["Layer", "LayerStore", "WritableLayer"]
+
+_CLONE_FS = 0x00000200
+_SHORT_NAME = string.ascii_uppercase + string.digits[2:8]
+_UNFINISHED = ".unfinished-"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One read-only layer; `size` counts the bytes of its own files."""
+
+    chain_id: str
+    parent: str
+    diff_id: str
+    cache_id: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class WritableLayer:
+    """What overlayfs needs for a container, as absolute paths; `lower` is topmost first."""
+
+    lower: tuple[str, ...]
+    upper: str
+    work: str
+    merged: str
+
+    def document(self) -> dict[str, str]:
+        """Return `GraphDriver.Data` of an inspect."""
+        return {
+            "LowerDir": ":".join(self.lower),
+            "MergedDir": self.merged,
+            "UpperDir": self.upper,
+            "WorkDir": self.work,
+        }
+
+
+class LayerStore:
+    """The layers of one engine. Methods do file system work and may block; call them on a worker thread."""
+
+    def __init__(self, root: Path, state: State) -> None:
+        self._root = root
+        self._state = state
+        (root / "l").mkdir(parents=True, exist_ok=True)
+        self._mounter = ThreadPoolExecutor(1, thread_name_prefix="mounts", initializer=self._enter)
+        self._sweep()
+
+    def close(self) -> None:
+        """End the mount thread. Mounts of running containers stay."""
+        self._mounter.shutdown()
+
+    def get(self, chain_id: str) -> Layer | None:
+        """Return a layer by chain id, or None."""
+        row = self._state.row(
+            "SELECT chain_id, parent, diff_id, cache_id, size FROM layers WHERE chain_id = ?", chain_id
+        )
+        return None if row is None else Layer(*row)  # type: ignore[arg-type] # the columns are typed by the schema
+
+    def chain(self, chain_id: str) -> list[Layer]:
+        """Return a layer and all below it, topmost first. KeyError when one is missing."""
+        found: list[Layer] = []
+        while chain_id:
+            layer = self.get(chain_id)
+            if layer is None:
+                raise KeyError(chain_id)
+            found.append(layer)
+            chain_id = layer.parent
+        return found
+
+    def begin(self) -> Path:
+        """Make an empty directory to unpack a layer into; `commit` or `abandon` it."""
+        directory = self._root / f"{_UNFINISHED}{secrets.token_hex(8)}"
+        (directory / "diff").mkdir(parents=True)
+        (directory / "diff").chmod(0o755)
+        return directory
+
+    def commit(self, directory: Path, chain_id: str, parent: str, diff_id: str, size: int) -> Layer:
+        """Make an unpacked directory the layer `chain_id`; when somebody was quicker, theirs stays and ours goes."""
+        existing = self.get(chain_id)
+        if existing is not None:
+            self.abandon(directory)
+            return existing
+        cache_id = secrets.token_hex(32)
+        self._name(directory, cache_id, self._below(parent))
+        directory.rename(self._root / cache_id)
+        layer = Layer(chain_id, parent, diff_id, cache_id, size)
+        with self._state.change() as database:
+            database.execute(
+                "INSERT INTO layers VALUES (?, ?, ?, ?, ?)", (chain_id, parent, diff_id, cache_id, size)
+            )
+        return layer
+
+    def abandon(self, directory: Path) -> None:
+        """Remove what `begin` made."""
+        shutil.rmtree(directory)
+
+    def remove(self, chain_ids: Iterable[str]) -> None:
+        """Remove read-only layers that nothing uses any more; the caller knows that nothing does."""
+        for chain_id in chain_ids:
+            layer = self.get(chain_id)
+            if layer is None:
+                continue
+            with self._state.change() as database:
+                database.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
+            self._drop(layer.cache_id)
+
+    def remember_blob(self, digest: str, diff_id: str) -> None:
+        """Note that the blob `digest` unpacks to `diff_id`, so that it need not be downloaded again."""
+        with self._state.change() as database:
+            database.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (digest, diff_id))
+
+    def diff_ids_of_blob(self, digest: str) -> list[str]:
+        """Return the diff ids that a blob was seen to unpack to."""
+        return [str(row[0]) for row in self._state.rows("SELECT diff_id FROM blobs WHERE digest = ?", digest)]
+
+    def create_writable(
+        self, cache_id: str, chain_id: str, initial: Sequence[tuple[str, str]]
+    ) -> WritableLayer:
+        """Make the writable pair of a container: `<cache_id>-init` with mount points, `<cache_id>` on top of it.
+
+        `initial`: (path, kind) of what must exist in every container (`file`, `dir`, or `link:target`).
+        """
+        below = self._below(chain_id)
+        init = self._root / f"{cache_id}-init"
+        (init / "diff").mkdir(parents=True)
+        for path, kind in initial:
+            self._prepare(init / "diff", path, kind)
+        self._name(init, init.name, below)
+        (init / "work").mkdir(mode=0o700)
+        upper = self._root / cache_id
+        (upper / "diff").mkdir(parents=True)
+        (upper / "diff").chmod(0o755)
+        (upper / "work").mkdir(mode=0o700)
+        (upper / "merged").mkdir(mode=0o700)
+        self._name(upper, cache_id, [init.name, *below])
+        return self.writable(cache_id)
+
+    def writable(self, cache_id: str) -> WritableLayer:
+        """Return the paths of a container's layer."""
+        own = self._root / cache_id
+        lower = (self._root / cache_id / "lower").read_text().split(":")
+        return WritableLayer(
+            lower=tuple(str((self._root / name).resolve()) for name in lower),
+            upper=str(own / "diff"),
+            work=str(own / "work"),
+            merged=str(own / "merged"),
+        )
+
+    def mount(self, cache_id: str) -> str:
+        """Mount a container's root; return where. Raises LinuxError."""
+        return self._mounter.submit(self._mount, cache_id).result()
+
+    def unmount(self, cache_id: str) -> None:
+        """Unmount a container's root; nothing happens when it is not mounted."""
+        merged = str(self._root / cache_id / "merged")
+        if os.path.ismount(merged):
+            mounts.unmount(merged, mounts.MNT_DETACH)
+
+    def remove_writable(self, cache_id: str) -> None:
+        """Remove a container's pair of layers, unmounting it first."""
+        self.unmount(cache_id)
+        self._drop(cache_id)
+        self._drop(f"{cache_id}-init")
+
+    def size_of_writable(self, cache_id: str) -> int:
+        """Return the bytes of the files that a container has written."""
+        total = 0
+        for directory, _folders, files in os.walk(self._root / cache_id / "diff"):
+            for name in files:
+                total += os.lstat(f"{directory}/{name}").st_size
+        return total
+
+    def _enter(self) -> None:
+        unshare(_CLONE_FS)
+        os.chdir(self._root)
+
+    def _mount(self, cache_id: str) -> str:
+        merged = str(self._root / cache_id / "merged")
+        if os.path.ismount(merged):
+            return merged
+        lower = (self._root / cache_id / "lower").read_text()
+        mounts.mount(
+            "overlay",
+            f"{cache_id}/merged",
+            "overlay",
+            0,
+            f"lowerdir={lower},upperdir={cache_id}/diff,workdir={cache_id}/work",
+        )
+        return merged
+
+    def _below(self, chain_id: str) -> list[str]:
+        return [layer.cache_id for layer in self.chain(chain_id)]
+
+    def _name(self, directory: Path, cache_id: str, below: Sequence[str]) -> None:
+        """Give a layer its short name and write down those below it, topmost first."""
+        short = "".join(secrets.choice(_SHORT_NAME) for _ in range(26))
+        (directory / "link").write_text(short)
+        (self._root / "l" / short).symlink_to(f"../{cache_id}/diff")
+        if below:
+            (directory / "lower").write_text(
+                ":".join("l/" + (self._root / name / "link").read_text() for name in below)
+            )
+
+    def _prepare(self, root: Path, path: str, kind: str) -> None:
+        target = root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "dir":
+            target.mkdir(exist_ok=True)
+        elif kind == "file":
+            target.touch(mode=0o755)
+        else:
+            target.symlink_to(kind.removeprefix("link:"))
+
+    def _drop(self, cache_id: str) -> None:
+        directory = self._root / cache_id
+        if not directory.exists():
+            return
+        link = directory / "link"
+        if link.exists():
+            (self._root / "l" / link.read_text()).unlink(missing_ok=True)
+        shutil.rmtree(directory)
+
+    def _sweep(self) -> None:
+        """Remove what a crash left: unfinished layers, layers that the state does not name, dangling short names."""
+        known = {str(row[0]) for row in self._state.rows("SELECT cache_id FROM layers")}
+        for entry in self._state.rows("SELECT json_extract(document, '$.layer') FROM containers"):
+            known |= {str(entry[0]), f"{entry[0]}-init"}
+        for directory in self._root.iterdir():
+            if directory.name != "l" and directory.name not in known:
+                self.unmount(directory.name)
+                shutil.rmtree(directory)
+        for link in (self._root / "l").iterdir():
+            if not link.exists():
+                link.unlink()

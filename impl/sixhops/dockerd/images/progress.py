@@ -1,0 +1,67 @@
+"""The lines that a pull prints: JSON objects with a bar and humanised sizes, as dockerd 20.10 writes them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+__all__ = ["Emit", "Meter", "encode_line", "human_size", "status_line"]
+
+#: Takes one progress object; never blocks.
+Emit: TypeAlias = "Callable[[dict[str, Any]], None]"
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+_BAR = 50
+_INTERVAL = 0.1
+
+
+def encode_line(value: dict[str, Any]) -> bytes:
+    """Return one object as it goes over the wire: Go's HTML-safe JSON and CRLF."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return text.encode() + b"\r\n"
+
+
+def human_size(size: float) -> str:
+    """Return decimal units with four significant digits: 321304 -> 321.3kB."""
+    unit = 0
+    while size >= 1000 and unit < len(_UNITS) - 1:
+        size /= 1000
+        unit += 1
+    return f"{size:.4g}{_UNITS[unit]}"
+
+
+def status_line(text: str, layer: str) -> dict[str, Any]:
+    """Return the object of a layer's change of state."""
+    return {"status": text, "progressDetail": {}, "id": layer}
+
+
+class Meter:
+    """Counts the bytes of one layer's download or extraction and emits at most ten objects a second."""
+
+    def __init__(self, emit: Emit, status: str, layer: str, total: int) -> None:
+        self._emit = emit
+        self._status = status
+        self._layer = layer
+        self._total = total
+        self._current = 0
+        self._next = 0.0
+
+    def add(self, size: int) -> None:
+        """Count `size` more bytes."""
+        self._current += size
+        now = time.monotonic()
+        if now >= self._next or self._current >= self._total:
+            self._next = now + _INTERVAL
+            self._emit(self._line())
+
+    def _line(self) -> dict[str, Any]:
+        detail = {"current": self._current, "total": self._total}
+        return {"status": self._status, "progressDetail": detail, "progress": self._bar(), "id": self._layer}
+
+    def _bar(self) -> str:
+        done = min(_BAR, int(self._current / self._total * 100) // 2) if self._total else _BAR
+        bar = "=" * done + ">" + " " * (_BAR - done)
+        return f"[{bar}] {human_size(self._current):>8}/{human_size(self._total)}"

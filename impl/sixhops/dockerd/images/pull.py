@@ -1,0 +1,434 @@
+"""The pull: manifest, configuration and missing layers, several at once, each unpacked while it is still coming in.
+
+Order of things as dockerd 20.10 does them: HEAD for the tag's digest, GET by digest (by tag when that fails), configuration and
+layers side by side, at most `concurrency` layers at a time. A download that breaks off goes on where it broke, up to five
+attempts; a digest that does not fit is final. Nothing is registered before everything was verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from sixhops.dockerd.errors import EngineError, not_found, system
+from sixhops.dockerd.images.blob import BlobSink, VerificationError
+from sixhops.dockerd.images.progress import Meter, status_line
+from sixhops.dockerd.images.remote import (
+    Credentials,
+    Endpoint,
+    Remote,
+    RemoteError,
+    as_engine_error,
+    endpoints_for,
+)
+from sixhops.wire.image import (
+    EMPTY_LAYER_DIGEST,
+    Descriptor,
+    DocumentError,
+    Platform,
+    SignatureError,
+    chain_ids,
+    config_of,
+    digest_of,
+    parse_config,
+    parse_index,
+    parse_manifest,
+    parse_schema1,
+    short,
+    verify_pretty,
+)
+from sixhops.wire.image import media
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sixhops.dockerd.images.progress import Emit
+    from sixhops.dockerd.images.reference import Reference
+    from sixhops.dockerd.images.store import Image, ImageStore
+    from sixhops.linux.forkserver import ForkServer
+
+__all__ = ["ManifestContents", "PullSettings", "Puller"]
+
+_ATTEMPTS = 5
+_SCHEMA1_TEXT = (
+    "Image {name} uses outdated schema1 manifest format. Please upgrade to a schema2 image for better future compatibility. "
+    "More information at https://docs.docker.com/registry/spec/deprecated-schema-v1/"
+)
+_NOT_CONFORMING = (
+    "⚠️ Failed to pull manifest by the resolved digest. This registry does not\n\tappear to conform to the distribution registry "
+    "specification; falling back to\n\tpull by tag.  This fallback is DEPRECATED, and will be removed in a future\n\trelease.  "
+    "Please contact admins of {url}/. ⚠️\n"
+)
+
+
+class ManifestContents(Protocol):
+    """Where raw manifests are kept: containerd's content store, under a lease for each image."""
+
+    async def read(self, digest: str, repository: str) -> bytes | None:
+        """Return the manifest when it is here (and note that `repository` has it too), else None."""
+        ...
+
+    async def write(self, digest: str, media_type: str, data: bytes, repository: str) -> None:
+        """Keep a manifest whose digest was verified."""
+        ...
+
+    async def hold(self, image: str, digest: str) -> None:
+        """Keep the manifest for as long as the image exists."""
+        ...
+
+    async def release(self, image: str) -> None:
+        """Let go of the manifests that `hold` kept for an image."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PullSettings:
+    """What the daemon's flags say about pulls. `agent` is the User-Agent without the client's part."""
+
+    mirrors: tuple[str, ...]
+    insecure: tuple[str, ...]
+    platform: Platform
+    agent: str
+    concurrency: int = 3
+    retry_delay: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A manifest in the end chosen for our platform; `digest` is what the reference resolved to."""
+
+    digest: str
+    config: Descriptor | None
+    config_bytes: bytes | None
+    layers: tuple[Descriptor, ...]
+
+
+class Puller:
+    """Pulls images into a store. One instance an engine; any number of pulls at once."""
+
+    def __init__(
+        self, images: ImageStore, contents: ManifestContents, forks: ForkServer, settings: PullSettings
+    ) -> None:
+        self._images = images
+        self._contents = contents
+        self._forks = forks
+        self._settings = settings
+        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._running: dict[str, asyncio.Lock] = {}
+
+    async def pull(
+        self,
+        reference: Reference,
+        emit: Emit,
+        credentials: Credentials,
+        client_agent: str,
+        platform: Platform | None,
+    ) -> None:
+        """Pull `reference`, emitting progress objects.
+
+        Raises EngineError: before the first object it is the request's answer, afterwards it is the stream's last object.
+        """
+        wanted = reference.or_latest()
+        agent = self._settings.agent
+        if client_agent:
+            escaped = client_agent.replace("(", "\\(").replace(")", "\\)")
+            agent += f" UpstreamClient({escaped})"
+        failure: RemoteError | None = None
+        endpoints = await asyncio.to_thread(
+            endpoints_for, wanted.domain, self._settings.mirrors, self._settings.insecure
+        )
+        for endpoint in endpoints:
+            try:
+                async with Remote(endpoint, wanted, credentials, agent) as remote:
+                    await _Pull(self, remote, wanted, emit, platform or self._settings.platform).run(
+                        familiar=reference.familiar
+                    )
+                    return
+            except RemoteError as error:
+                failure = error
+                # an answer of the registry itself is final, except that a mirror never has the last word
+                if error.status and not endpoint.mirror:
+                    break
+        assert failure is not None
+        raise as_engine_error(failure, wanted)
+
+    @property
+    def images(self) -> ImageStore:
+        """Return the store that is pulled into."""
+        return self._images
+
+    @property
+    def contents(self) -> ManifestContents:
+        """Return where manifests are kept."""
+        return self._contents
+
+    @property
+    def settings(self) -> PullSettings:
+        """Return the daemon's settings for pulls."""
+        return self._settings
+
+    def lock_for(self, chain_id: str) -> asyncio.Lock:
+        """Return the lock under which a layer is made, so that two pulls that share it download it once."""
+        return self._running.setdefault(chain_id, asyncio.Lock())
+
+    @property
+    def slots(self) -> asyncio.Semaphore:
+        """Return the limit of downloads at a time."""
+        return self._slots
+
+    @property
+    def forks(self) -> ForkServer:
+        """Return the parent of unpacking workers."""
+        return self._forks
+
+
+class _Pull:
+    """One pull from one endpoint."""
+
+    def __init__(
+        self, puller: Puller, remote: Remote, reference: Reference, emit: Emit, platform: Platform
+    ) -> None:
+        self._puller = puller
+        self._remote = remote
+        self._reference = reference
+        self._emit = emit
+        self._platform = platform
+
+    async def run(self, familiar: str) -> None:
+        digest, data, media_type = await self._manifest()
+        tag = self._reference.tag or self._reference.canonical
+        self._emit({"status": f"Pulling from {self._reference.path}", "id": tag})
+        found = await self._choose(digest, data, media_type)
+        images = self._puller.images
+        image = await self._fetch(found)
+        await self._puller.contents.hold(image.id, digest)
+        at_digest = self._reference.at(digest)
+        previous = images.by_name(self._reference.canonical)
+        is_new = previous is None or previous.id != image.id
+        if is_new:
+            images.name(self._reference, image.id)
+        if found.config is not None and images.by_name(at_digest.canonical) is None:
+            images.name(at_digest, image.id)
+        self._emit({"status": f"Digest: {digest}"})
+        text = "Downloaded newer image for" if is_new else "Image is up to date for"
+        self._emit({"status": f"Status: {text} {familiar}"})
+
+    async def _manifest(self) -> tuple[str, bytes, str]:
+        """Return (digest, bytes, media type) of what the reference names."""
+        if self._reference.digest:
+            data, kind = await self._by_digest(self._reference.digest)
+            return self._reference.digest, data, kind
+        tag = self._reference.tag
+        digest = await self._remote.head_manifest(tag)
+        if digest:
+            current = self._puller.images.by_name(self._reference.canonical)
+            held = self._puller.images.by_name(self._reference.at(digest).canonical)
+            if current is not None and held is not None and current.id == held.id:
+                kept = await self._puller.contents.read(digest, self._reference.path)
+                if kept is not None:
+                    return digest, kept, ""
+            try:
+                data, kind = await self._by_digest(digest)
+            except RemoteError:
+                url = self._remote.endpoint.url
+                self._emit({"status": _NOT_CONFORMING.format(url=url), "id": "WARNING"})
+            else:
+                return digest, data, kind
+        data, kind = await self._remote.get_manifest(tag)
+        return digest_of(data) if kind not in _SCHEMA1 else "", data, kind
+
+    async def _by_digest(self, digest: str) -> tuple[bytes, str]:
+        kept = await self._puller.contents.read(digest, self._reference.path)
+        if kept is not None:
+            return kept, ""
+        data, kind = await self._remote.get_manifest(digest)
+        if kind not in _SCHEMA1 and digest_of(data) != digest:
+            raise EngineError(500, f"manifest verification failed for digest {digest}")
+        if kind not in _SCHEMA1:
+            await self._puller.contents.write(digest, kind, data, self._reference.path)
+        return data, kind
+
+    async def _choose(self, digest: str, data: bytes, kind: str) -> _Found:
+        """Go through lists to the manifest of our platform."""
+        try:
+            kind = kind if kind in _KNOWN else _guess(data)
+            if kind in _SCHEMA1:
+                return self._schema1(data)
+            if kind in media.INDEXES:
+                entry = self._fitting(parse_index(data, kind).manifests)
+                inner, _kind = await self._by_digest(entry.digest)
+                manifest = parse_manifest(inner, entry.media_type)
+            else:
+                manifest = parse_manifest(data, kind)
+        except (DocumentError, SignatureError) as error:
+            raise system(str(error)) from error
+        return _Found(digest, manifest.config, None, manifest.layers)
+
+    def _fitting(self, entries: Sequence[Descriptor]) -> Descriptor:
+        for entry in entries:
+            platform = entry.platform
+            if platform and (platform.os, platform.architecture) == (
+                self._platform.os,
+                self._platform.architecture,
+            ):
+                return entry
+        raise not_found(f"no matching manifest for {self._platform} in the manifest list entries")
+
+    def _schema1(self, data: bytes) -> _Found:
+        payload = verify_pretty(data)
+        manifest = parse_schema1(payload)
+        if self._reference.domain == "docker.io":
+            self._emit({"status": _SCHEMA1_TEXT.format(name=self._reference.canonical)})
+        layers = [Descriptor(media.DOCKER_LAYER, digest, 0) for digest in reversed(manifest.layers)]
+        return _Found(
+            digest_of(payload),
+            None,
+            payload,
+            tuple(layer for layer in layers if layer.digest != EMPTY_LAYER_DIGEST),
+        )
+
+    async def _fetch(self, found: _Found) -> Image:
+        """Bring configuration and layers; register and return the image."""
+        images = self._puller.images
+        if found.config is not None:
+            here = images.by_id(found.config.digest)
+            if here is not None:
+                return here
+        tasks: list[asyncio.Task[object]] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                config = None
+                if found.config is not None:
+                    config = group.create_task(self._config(found.config))
+                    tasks.append(config)  # type: ignore[arg-type] # any result
+                diff_ids = group.create_task(self._layers(found.layers, config))
+        except* EngineError as failures:
+            raise failures.exceptions[0] from None
+        except* RemoteError as failures:
+            raise failures.exceptions[0] from None
+        data = (
+            config.result()
+            if config is not None
+            else config_of(parse_schema1(found.config_bytes or b""), diff_ids.result())
+        )
+        return images.add(data)
+
+    async def _config(self, descriptor: Descriptor) -> bytes:
+        data = b""
+        try:
+            async for piece in self._remote.read_blob(descriptor.digest):
+                data += piece
+                if len(data) > descriptor.size:
+                    break
+        except RemoteError as error:
+            raise system(f"error pulling image configuration: {error}") from error
+        if digest_of(data) != descriptor.digest:
+            raise system(
+                f"error pulling image configuration: image config verification failed for digest {descriptor.digest}"
+            )
+        try:
+            parse_config(data)
+        except DocumentError as error:
+            raise system(f"error pulling image configuration: {error}") from error
+        return data
+
+    async def _layers(self, layers: Sequence[Descriptor], config: asyncio.Task[bytes] | None) -> list[str]:
+        """Bring the layers that are not here; return all diff ids, lowest first.
+
+        What a blob unpacked to before tells which layers are here without a download.
+        """
+        store = self._puller.images.layers
+        diff_ids: list[str] = []
+        for layer in layers:
+            known = [
+                diff_id
+                for diff_id in store.diff_ids_of_blob(layer.digest)
+                if store.get(chain_ids([*diff_ids, diff_id])[-1])
+            ]
+            if not known:
+                break
+            diff_ids.append(known[0])
+            self._emit(status_line("Already exists", short(layer.digest)))
+        missing = layers[len(diff_ids) :]
+        for layer in missing:
+            self._emit(status_line("Pulling fs layer", short(layer.digest)))
+        for layer in missing[self._puller.settings.concurrency :]:
+            self._emit(status_line("Waiting", short(layer.digest)))
+        sinks: list[BlobSink] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                downloads = [group.create_task(self._download(layer, sinks)) for layer in missing]
+                expected = parse_config(await config).diff_ids if config is not None else ()
+                for position, (layer, download) in enumerate(
+                    zip(missing, downloads, strict=True), start=len(diff_ids)
+                ):
+                    sink = await download
+                    if expected and (position >= len(expected) or sink.diff_id != expected[position]):
+                        raise system("layers from manifest don't match image configuration")
+                    self._register(layer, sink, diff_ids)
+        finally:
+            for sink in sinks:
+                await asyncio.to_thread(sink.abandon)
+        return diff_ids
+
+    def _register(self, layer: Descriptor, sink: BlobSink, diff_ids: list[str]) -> None:
+        parent = chain_ids(diff_ids)[-1] if diff_ids else ""
+        diff_ids.append(sink.diff_id)
+        sink.commit(chain_ids(diff_ids)[-1], parent)
+        self._puller.images.layers.remember_blob(layer.digest, sink.diff_id)
+        self._emit(status_line("Pull complete", short(layer.digest)))
+
+    async def _download(self, layer: Descriptor, sinks: list[BlobSink]) -> BlobSink:
+        identity = short(layer.digest)
+        async with self._puller.slots:
+            sink = BlobSink(self._puller.images.layers, self._puller.forks, layer.digest)
+            sinks.append(sink)
+            meter = Meter(self._emit, "Downloading", identity, layer.size)
+            attempt = 0
+            while True:
+                attempt += 1
+                try:
+                    async for piece in self._remote.read_blob(layer.digest, sink.received):
+                        await sink.write(piece)
+                        meter.add(len(piece))
+                    if layer.size and sink.received < layer.size:
+                        raise RemoteError("unexpected EOF")
+                    break
+                except RemoteError as error:
+                    if attempt == _ATTEMPTS or (error.status and error.status < 500):
+                        raise
+                    await self._pause(identity, attempt)
+            self._emit(status_line("Verifying Checksum", identity))
+            try:
+                size = await sink.finish()
+            except VerificationError as error:
+                raise system(str(error)) from error
+            self._emit(status_line("Download complete", identity))
+            Meter(self._emit, "Extracting", identity, sink.received).add(sink.received)
+            sink.size = size
+            return sink
+
+    async def _pause(self, identity: str, attempt: int) -> None:
+        """Wait longer after each failure, and say so every second as the engine does."""
+        for left in range(int(self._puller.settings.retry_delay * attempt), 0, -1):
+            self._emit(status_line(f"Retrying in {left} second{'s' if left > 1 else ''}", identity))
+            await asyncio.sleep(1)
+
+
+_SCHEMA1 = frozenset({media.DOCKER_SCHEMA1, media.DOCKER_SCHEMA1_SIGNED})
+_KNOWN = _SCHEMA1 | media.MANIFESTS | media.INDEXES
+
+
+def _guess(data: bytes) -> str:
+    """Return the media type of a manifest that came without one that we know."""
+    for kind, parse in (("list", parse_index), ("manifest", parse_manifest)):
+        for media_type in media.INDEXES if kind == "list" else media.MANIFESTS:
+            try:
+                return parse(data, media_type).media_type
+            except DocumentError:
+                continue
+    return media.DOCKER_SCHEMA1_SIGNED
+
+
+__all__ += ["Credentials", "Endpoint"]

@@ -1,0 +1,17 @@
+"""From what was seen to a verdict. Pure: the live run, replay, mutants and diff all call the same functions."""
+
+from sixhops.harness.judge.judge import fails_for_good, judge, judge_step
+from sixhops.harness.judge.text import format_mismatch, format_mismatches
+from sixhops.harness.judge.verdict import Failure, Status, StepVerdict, Verdict
+
+__all__ = [
+    "Failure",
+    "Status",
+    "StepVerdict",
+    "Verdict",
+    "fails_for_good",
+    "format_mismatch",
+    "format_mismatches",
+    "judge",
+    "judge_step",
+]

@@ -1,0 +1,152 @@
+"""The pytest plugin: `pytest conformance/ --target upstream` runs scenarios as tests.
+
+pytest loads this module in every run of the environment, so it must cost nothing where no scenario is
+involved: it declares options, markers and hooks, and imports whatever reads YAML or opens sockets only when
+the first scenario is collected. The work is in `collect` (files to items), `live` (one target, lazily
+started), `outcome` (verdicts), `session` (what the whole run adds up to) and `summary` (what the terminal
+shows).
+"""
+
+# ruff: noqa: PLC0415 - imports wait until they are needed: every pytest run of the environment loads the
+# plugin
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sixhops.harness.plugin import hookspecs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["DEFAULT_TARGET", "HOPS", "ScenarioFolder", "scenarios"]
+
+DEFAULT_TARGET = "upstream"
+"""What a run is pointed at when neither --target nor SIXHOPS_TARGET says otherwise."""
+
+HOPS = {
+    "walkthrough": "the run path end to end",
+    "engine": "docker <-> dockerd",
+    "registry": "dockerd <-> registry",
+    "containerd": "dockerd <-> containerd",
+    "shim": "containerd <-> shim",
+    "runtime": "shim <-> runc",
+    "process": "runc <-> the container",
+    "security": "hostile input",
+    "faults": "crashes and broken peers",
+}
+"""The folders of scenarios, each of which is a marker."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioFolder:
+    """Stands in a test module for all scenarios of one folder; see `scenarios`."""
+
+    name: str
+
+
+def scenarios(folder: str) -> ScenarioFolder:
+    """Return a value that, bound to any name in a test module, makes it collect the scenarios below `folder`."""
+    return ScenarioFolder(folder)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options of conformance runs."""
+    group = parser.getgroup("sixhops", "sixhops: scenarios against a container engine")
+    group.addoption(
+        "--target",
+        metavar="TARGET",
+        default=os.environ.get("SIXHOPS_TARGET") or DEFAULT_TARGET,
+        help="a stack (upstream, reference, or a mix such as upstream,runc=reference) or an engine's address "
+        "(unix://, tcp://, ssh://); default: SIXHOPS_TARGET, else " + DEFAULT_TARGET,
+    )
+    group.addoption(
+        "--scenarios", metavar="DIR", type=Path, help="the scenario folder to use instead of scenarios/"
+    )
+    group.addoption("--repeat", metavar="N", type=_at_least_one, default=1, help="run every scenario N times")
+    group.addoption(
+        "--keep-state",
+        action="store_true",
+        help="leave the stack's directory in place after it has been stopped",
+    )
+    group.addoption(
+        "--accept-counts",
+        action="store_true",
+        help="record this full run's counts of scenarios and skips as right",
+    )
+    group.addoption(
+        "--results",
+        metavar="DIR",
+        type=Path,
+        help="where transcripts and results.json go (default: results/<run>)",
+    )
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"{number} is less than 1")
+    return number
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the seams."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers of the hops, and the part that adds up what scenarios report."""
+    from sixhops.harness.plugin.session import SessionReport
+
+    for name, meaning in HOPS.items():
+        config.addinivalue_line("markers", f"{name}: scenarios of {name}/ ({meaning})")
+    config.pluginmanager.register(SessionReport(config), "sixhops-session")
+
+
+def pytest_pycollect_makeitem(
+    collector: pytest.Module | pytest.Class, obj: object
+) -> list[pytest.Item] | None:
+    """Turn a `ScenarioFolder` in a test module into the scenarios of that folder."""
+    if not isinstance(obj, ScenarioFolder):
+        return None
+    from sixhops.harness.plugin.collect import items_of_folder
+
+    return items_of_folder(collector, obj.name)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect a scenario file that lies in the scenario folder, or that the command line names."""
+    if file_path.suffix != ".yaml":
+        return None
+    from sixhops.harness.plugin.collect import scenario_file
+
+    return scenario_file(file_path, parent)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sixhops_open_target(name: str, directory: Path, options: Mapping[str, Any]) -> Any:
+    """Open the real target."""
+    from sixhops.harness.stack import open_target
+
+    return open_target(name, directory=directory, options=options)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sixhops_images(scenario: Any, root: Path) -> Any:
+    """Build the scenario's images from their recipes, or take them from the cache."""
+    from sixhops.harness.plugin.images import build_images
+
+    return build_images(scenario, root)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sixhops_run(scenario: Any, target: Any, images: Any, on_step: Callable[..., None] | None) -> Any:
+    """Run the scenario for real."""
+    from sixhops.harness.run import run_scenario
+
+    return run_scenario(scenario, target, images, on_step=on_step)

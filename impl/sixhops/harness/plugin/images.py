@@ -1,0 +1,49 @@
+"""The images that scenarios use: built once a machine, read once a process."""
+
+# ruff: noqa: PLC0415 - imports wait until they are needed: every pytest run of the environment loads the
+# plugin
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sixhops.harness.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from sixhops.harness.images import BuiltImage
+    from sixhops.harness.scenario.model import Scenario
+
+__all__ = ["build_images", "cache_folder"]
+
+
+def cache_folder() -> Path:
+    """Return where built images are kept for all workers and runs: SIXHOPS_CACHE, else below XDG_CACHE_HOME or ~/.cache."""
+    given = os.environ.get("SIXHOPS_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sixhops"
+
+
+def build_images(scenario: Scenario, root: Path) -> dict[str, BuiltImage]:
+    """Return the images of `scenario` by the name of their recipe in `root`/images.
+
+    Raises ScenarioError for a recipe that does not exist or is malformed, at the place that asks for it.
+    """
+    images = {}
+    for use in scenario.images.values():
+        recipe = root / "images" / f"{use.recipe}.yaml"
+        if not recipe.is_file():
+            raise ScenarioError(f"no such image recipe: {recipe}", use.mark)
+        images[use.recipe] = _built(recipe, cache_folder())
+    return images
+
+
+@cache
+def _built(recipe: Path, folder: Path) -> BuiltImage:
+    from sixhops.harness.images import build, load_recipe
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return build(load_recipe(recipe), folder)

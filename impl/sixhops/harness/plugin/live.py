@@ -1,0 +1,191 @@
+"""Where scenarios run: one target, opened when the first scenario needs it, and every error told by whose
+fault it is.
+
+Nothing here knows pytest; `sixhops run` uses the same room. A target that dies while scenarios run fails the
+scenario at hand and is opened again for the next one; when that is not possible the rest fail at once, each
+with the reason.
+"""
+
+# ruff: noqa: PLC0415 - imports wait until they are needed: every pytest run of the environment loads the
+# plugin
+
+from __future__ import annotations
+
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sixhops.harness.errors import ScenarioError, SixhopsError, TargetError
+from sixhops.harness.plugin.images import build_images
+from sixhops.harness.plugin.outcome import Outcome
+from sixhops.harness.plugin.results import write_transcript
+from sixhops.harness.plugin.verdicts import assess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sixhops.harness.plugin.library import Library
+    from sixhops.harness.scenario.model import Scenario
+    from sixhops.harness.target import Target
+
+__all__ = ["RealSeams", "Room", "Seams"]
+
+
+class Seams(Protocol):
+    """What a room needs of the rest of the harness; pytest's hooks have the same names (`hookspecs`)."""
+
+    def pytest_sixhops_open_target(self, *, name: str, directory: Path, options: Mapping[str, Any]) -> Any:
+        """Return a running target."""
+        ...
+
+    def pytest_sixhops_images(self, *, scenario: Any, root: Path) -> Any:
+        """Return the scenario's images, built."""
+        ...
+
+    def pytest_sixhops_run(
+        self, *, scenario: Any, target: Any, images: Any, on_step: Callable[..., None] | None
+    ) -> Any:
+        """Return the `ScenarioRun`."""
+        ...
+
+
+class RealSeams:
+    """The seams outside pytest."""
+
+    def pytest_sixhops_open_target(self, *, name: str, directory: Path, options: Mapping[str, Any]) -> Any:
+        """Open the target by its name."""
+        from sixhops.harness.stack import open_target
+
+        return open_target(name, directory=directory, options=options)
+
+    def pytest_sixhops_images(self, *, scenario: Any, root: Path) -> Any:
+        """Build the images from their recipes."""
+        return build_images(scenario, root)
+
+    def pytest_sixhops_run(
+        self, *, scenario: Any, target: Any, images: Any, on_step: Callable[..., None] | None
+    ) -> Any:
+        """Run the scenario."""
+        from sixhops.harness.run import run_scenario
+
+        return run_scenario(scenario, target, images, on_step=on_step)
+
+
+class Room:
+    """One target and the scenarios that run on it, one after the other.
+
+    `results` is the run's folder; `worker` tells the folders of several workers apart.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        results: Path,
+        keep_state: bool,
+        library: Library,
+        seams: Seams,
+        worker: str = "main",
+    ) -> None:
+        self.name = name
+        self.results = results
+        self._keep_state = keep_state
+        self._library = library
+        self._seams = seams
+        self._worker = worker
+        self._target: Target | None = None
+        self._engine = ""
+        self._ran = 0
+        self._lost = ""
+        self._left_behind: list[str] = []
+
+    def perform(
+        self, scenario: Scenario, *, name: str = "", on_step: Callable[..., None] | None = None
+    ) -> Outcome:
+        """Run one scenario and return its outcome; never raises but for an interruption.
+
+        `name` is what the transcript is called when it is not the scenario's id (a repetition).
+        """
+        started = time.monotonic()
+        try:
+            target = self._open()
+        except SixhopsError as error:
+            # Before anything ran it is the command line that is wrong; later on the target has failed the
+            # scenario.
+            verdict = "failed" if self._ran else "unreachable"
+            self._lost = str(error)
+            return self._broken(scenario, started, verdict, "target", str(error))
+        except Exception:  # noqa: BLE001 - a mistake of ours must become a verdict that says so
+            return self._broken(scenario, started, "failed", "sixhops", traceback.format_exc())
+        self._ran += 1
+        marks = target.log_marks()
+        try:
+            root = self._library.root_of(Path(scenario.path))
+            images = self._seams.pytest_sixhops_images(scenario=scenario, root=root)
+            run = self._seams.pytest_sixhops_run(
+                scenario=scenario, target=target, images=images, on_step=on_step
+            )
+            seconds = time.monotonic() - started
+            outcome = assess(scenario, run, target, self._library.profiles, marks=marks, seconds=seconds)
+            path = write_transcript(self.results, name or scenario.id, outcome, target.facts, run.exchanges)
+            outcome = outcome.with_transcript(str(path.relative_to(self.results)))
+        except ScenarioError as error:
+            outcome = self._broken(scenario, started, "failed", "scenario", str(error))
+        except SixhopsError as error:
+            fault = "target" if isinstance(error, TargetError) else "sixhops"
+            outcome = self._broken(scenario, started, "failed", fault, str(error))
+        except Exception:  # noqa: BLE001 - as above
+            outcome = self._broken(scenario, started, "failed", "sixhops", traceback.format_exc())
+        return self._still_alive(target, outcome)
+
+    def _open(self) -> Target:
+        if self._lost:
+            raise TargetError(self._lost)
+        if self._target is None:
+            directory = self.results / "logs" / self._worker
+            self._target = self._seams.pytest_sixhops_open_target(
+                name=self.name, directory=directory, options={"keep_state": self._keep_state}
+            )
+            self._engine = self._target.facts.engine_version
+        return self._target
+
+    def _still_alive(self, target: Target, outcome: Outcome) -> Outcome:
+        try:
+            target.check_alive()
+        except TargetError as error:
+            self._close_target()
+            return outcome.worsened("target", str(error))
+        return outcome
+
+    def _broken(self, scenario: Scenario, started: float, verdict: str, fault: str, message: str) -> Outcome:
+        lines = message.strip().splitlines()
+        family = {"target": "the target", "scenario": "the scenario", "sixhops": "sixhops itself"}[fault]
+        brief = lines[-1] if fault == "sixhops" else lines[0]
+        return Outcome(
+            id=scenario.id,
+            path=f"{scenario.mark.path}:{scenario.mark.line}",
+            title=scenario.title,
+            hop=scenario.hop,
+            verdict=verdict,
+            seconds=time.monotonic() - started,
+            target=self.name,
+            engine=self._engine,
+            fault=fault,
+            brief=brief if verdict == "unreachable" else f"{family} is wrong: {brief}",
+            text=f"{scenario.id}: {scenario.title}\n{family} is wrong, no expectation was judged to its end:\n"
+            + "\n".join(f"    {line}" for line in lines),
+        )
+
+    def _close_target(self) -> None:
+        target, self._target = self._target, None
+        if target is not None:
+            self._left_behind.extend(target.close())
+
+    def close(self) -> list[str]:
+        """Stop the target; return a sentence for each thing that it left behind, or for its failure to stop."""
+        try:
+            self._close_target()
+        except SixhopsError as error:
+            return [f"the target did not stop: {error}"]
+        return [f"the target left behind: {item}" for item in self._left_behind]

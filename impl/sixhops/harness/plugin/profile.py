@@ -1,0 +1,147 @@
+"""Engine profiles: what is known to be different on an engine, with the reason, so that it is not news in
+every run.
+
+A profile is strict in both directions: a difference that it does not name fails, and one that it names and
+that no longer occurs fails too, so the list stays true. docs/engine-profiles.md is the manual.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from sixhops.harness.documents import Node, nearest, read_document
+from sixhops.harness.errors import Mark, ScenarioError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from sixhops.harness.scenario.model import Scenario, Step
+    from sixhops.harness.target import TargetFacts
+
+__all__ = ["Difference", "Profile", "check_profiles", "differences_for", "load_profiles"]
+
+_ROLES = ("docker", "dockerd", "registry", "containerd", "shim", "runc")
+_DIFFERENCE_KEYS = ("scenario", "step", "facet", "reason", "ref")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One known difference: in the scenarios and steps that the globs match, this facet may not be as
+    expected.
+
+    `step` matches a step's name or its number, counted from 1 over steps and then cleanup.
+    """
+
+    scenario: str
+    step: str
+    facet: str
+    reason: str
+    ref: str
+    mark: Mark
+
+    def concerns(self, scenario_id: str) -> bool:
+        """Return whether the difference is about this scenario; a row's brackets are no glob, so both spellings match."""
+        return self.scenario == scenario_id or fnmatchcase(scenario_id, self.scenario)
+
+    def covers(self, step: Step, facet: str) -> bool:
+        """Return whether a mismatch of this facet in this step is the known one."""
+        step_matches = fnmatchcase(step.name, self.step) or self.step == str(step.index + 1)
+        return step_matches and fnmatchcase(facet, self.facet)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The differences of one engine. `engine` is a version or a glob, `stack` the makers that roles must have."""
+
+    engine: str
+    differences: tuple[Difference, ...]
+    mark: Mark
+    stack: dict[str, str] = field(default_factory=dict)
+
+    def applies(self, facts: TargetFacts) -> bool:
+        """Return whether a target is the engine meant: `20.10` is also `20.10.24+dfsg1`, `*` is any version."""
+        version = facts.engine_version
+        fits = (
+            version == self.engine
+            or version.startswith(f"{self.engine}.")
+            or fnmatchcase(version, self.engine)
+        )
+        return fits and all(facts.programs.get(role) == maker for role, maker in self.stack.items())
+
+
+def load_profiles(folder: Path) -> tuple[list[Profile], list[ScenarioError]]:
+    """Read every `*.yaml` in `folder`; return the profiles and all errors, each with its place."""
+    profiles: list[Profile] = []
+    errors: list[ScenarioError] = []
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            profiles.append(_profile(read_document(path)))
+        except ScenarioError as error:
+            errors.append(error)
+    return profiles, errors
+
+
+def _profile(document: Node) -> Profile:
+    fields = document.mapping("an engine profile", ("engine", "stack", "differences"))
+    if "engine" not in fields:
+        raise ScenarioError("an engine profile needs 'engine', a version such as \"20.10\"", document.mark)
+    stack = {}
+    if "stack" in fields:
+        for role, node in fields["stack"].mapping("stack", _ROLES).items():
+            maker = node.text(role)
+            if maker not in ("upstream", "reference"):
+                raise ScenarioError(f"{role} must be upstream or reference, not {maker!r}", node.mark)
+            stack[role] = maker
+    entries = fields["differences"].items("differences") if "differences" in fields else []
+    return Profile(fields["engine"].text("engine"), tuple(map(_difference, entries)), document.mark, stack)
+
+
+def _difference(node: Node) -> Difference:
+    fields = node.mapping("a known difference", _DIFFERENCE_KEYS)
+    for key in ("scenario", "reason"):
+        if key not in fields:
+            raise ScenarioError(f"a known difference needs {key!r}", node.mark)
+    return Difference(
+        scenario=fields["scenario"].text("scenario"),
+        step=_step_pattern(fields["step"]) if "step" in fields else "*",
+        facet=fields["facet"].text("facet") if "facet" in fields else "*",
+        reason=fields["reason"].text("reason"),
+        ref=fields["ref"].text("ref") if "ref" in fields else "",
+        mark=node.mark,
+    )
+
+
+def _step_pattern(node: Node) -> str:
+    return str(node.number("step")) if isinstance(node.value, int) else node.text("step")
+
+
+def differences_for(profiles: Iterable[Profile], facts: TargetFacts, scenario_id: str) -> list[Difference]:
+    """Return the known differences of this target in this scenario, from every profile that applies."""
+    return [
+        difference
+        for profile in profiles
+        if profile.applies(facts)
+        for difference in profile.differences
+        if difference.concerns(scenario_id)
+    ]
+
+
+def check_profiles(profiles: Iterable[Profile], scenarios: Sequence[Scenario]) -> list[ScenarioError]:
+    """Return an error for each difference that speaks of no scenario, or of no step of any that it speaks of."""
+    errors = []
+    for difference in (difference for profile in profiles for difference in profile.differences):
+        concerned = [scenario for scenario in scenarios if difference.concerns(scenario.id)]
+        if not concerned:
+            hint = nearest(difference.scenario, (scenario.id for scenario in scenarios))
+            errors.append(
+                ScenarioError(f"no scenario is called {difference.scenario!r}{hint}", difference.mark)
+            )
+            continue
+        steps = [step for scenario in concerned for step in (*scenario.steps, *scenario.cleanup)]
+        if not any(difference.covers(step, difference.facet) for step in steps):
+            hint = nearest(difference.step, (step.name for step in steps))
+            errors.append(ScenarioError(f"no step is called {difference.step!r}{hint}", difference.mark))
+    return errors

@@ -1,0 +1,1 @@
+"""Performs scenarios: speaks to the target and collects exchanges; judges nothing by itself."""

@@ -1,0 +1,41 @@
+"""What the steps of one scenario share while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sixhops.harness.run.live import Live
+    from sixhops.harness.scenario.model import Scenario, Step
+    from sixhops.harness.scenario.variables import Scope
+    from sixhops.harness.target import Target
+
+__all__ = ["Background", "Context"]
+
+
+@dataclass(slots=True)
+class Background:
+    """A background step: what performs it, and where the recorder stood when it began."""
+
+    step: Step
+    live: Live
+    mark: int
+    joined: bool = False
+
+
+@dataclass(slots=True)
+class Context:
+    """The state of a running scenario. `scope` is replaced after each step; `scratch` is a fresh directory of its own."""
+
+    scenario: Scenario
+    target: Target
+    scope: Scope
+    scratch: Path
+    backgrounds: dict[str, Background] = field(default_factory=dict)
+
+    @property
+    def directory(self) -> Path:
+        """Return the directory of the scenario's file: where `file:` bodies are looked up."""
+        return Path(self.scenario.path).parent

@@ -1,0 +1,22 @@
+"""How a target is to be opened, beyond its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["StackOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """Bounds and switches; times in seconds.
+
+    `start_timeout`: until each program must be ready. `stop_timeout`: until each program must have ended after
+    SIGTERM. `request_timeout`: for the requests that the harness itself makes to an engine when it opens a target.
+    `debug`: daemons log in detail.
+    """
+
+    start_timeout: float = 60.0
+    stop_timeout: float = 10.0
+    request_timeout: float = 10.0
+    debug: bool = True

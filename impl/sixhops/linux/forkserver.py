@@ -1,0 +1,195 @@
+"""A loaded, single-threaded parent that forks workers on request, so that no interpreter starts when one is
+needed.
+
+A program calls `start` while it still has one thread. The fork server then imports the modules that it is
+told (names are data: programs never import one another) and waits. A request names a module, a function,
+JSON arguments and descriptors; the worker is a fork that calls the function and exits with what it returns.
+
+Workers are cloned with CLONE_PARENT: the kernel makes them children of the *program*, siblings of the fork
+server. So the process table shows program -> worker, the program is told by SIGCHLD or a pidfd when one
+ends and must reap it, and the fork server keeps no state: one that was killed costs nothing but the next
+fork.
+
+Theory of operation: one SOCK_SEQPACKET pair, one datagram a request (descriptors over SCM_RIGHTS), one a
+reply, in order. When the program's end closes, the fork server exits; workers live on.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from sixhops.linux import prctl
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ForkError", "ForkServer", "start"]
+
+MESSAGE_LIMIT = 1 << 17
+DESCRIPTOR_LIMIT = 16
+CLONE_PARENT = 0x00008000
+SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
+
+# PyDLL keeps the interpreter's lock during the call; CDLL would give it up around a clone
+_libc = ctypes.PyDLL(None, use_errno=True)
+
+
+class ForkError(Exception):
+    """The fork server could not make a worker, or has gone."""
+
+
+@dataclass(slots=True)
+class ForkServer:
+    """The program's end: `pid` of the fork server and the socket to it."""
+
+    pid: int
+    connection: socket.socket
+
+    def send(
+        self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int] = ()
+    ) -> None:
+        """Ask for a worker; `receive` gives its pid. ForkError when the fork server has gone."""
+        request = {"module": module, "function": function, "arguments": arguments}
+        data = json.dumps(request).encode()
+        if len(data) > MESSAGE_LIMIT:
+            raise ForkError(f"request of {len(data)} bytes is over the limit of {MESSAGE_LIMIT}")
+        rights = (
+            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        )
+        try:
+            self.connection.sendmsg([data], rights)
+        except OSError as error:
+            raise ForkError(f"fork server {self.pid} has gone: {error}") from error
+
+    def receive(self) -> int:
+        """Return the pid of the next worker asked for; the caller must reap it. ForkError when there is
+        none.
+        """
+        data = self.connection.recv(MESSAGE_LIMIT)
+        if not data:
+            raise ForkError(f"fork server {self.pid} has gone")
+        reply = json.loads(data)
+        if "error" in reply:
+            raise ForkError(reply["error"])
+        return int(reply["pid"])
+
+    def fork(
+        self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int] = ()
+    ) -> int:
+        """`send` and `receive` in one; blocks for the time of a fork."""
+        self.send(module, function, arguments, descriptors)
+        return self.receive()
+
+    def close(self) -> None:
+        """Let the fork server end and reap it."""
+        self.connection.close()
+        os.waitpid(self.pid, 0)
+
+
+def start(modules: Sequence[str], name: str) -> ForkServer:
+    """Fork a fork server with `modules` loaded and `name` as its comm. The caller must have one thread
+    only.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        status = 1
+        try:
+            status = _serve(theirs, modules, name)
+        except BaseException:  # noqa: BLE001 - the process ends here either way, and must say why
+            traceback.print_exc()
+        finally:
+            _exit(status)
+    theirs.close()
+    return ForkServer(pid, ours)
+
+
+def _serve(connection: socket.socket, modules: Sequence[str], name: str) -> int:
+    prctl.set_name(name)
+    # the terminal's Ctrl-C goes to the whole group; ours is to end with the program's socket
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for module in modules:
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # else the first collection in every worker would copy all pages
+    while True:
+        data, rights, _flags, _address = connection.recvmsg(
+            MESSAGE_LIMIT, socket.CMSG_SPACE(DESCRIPTOR_LIMIT * array.array("i").itemsize)
+        )
+        if not data:
+            return 0
+        descriptors = _descriptors(rights)
+        reply: dict[str, Any]
+        try:
+            pid = _clone_sibling()
+        except OSError as error:
+            reply = {"error": f"clone: {error}"}
+        else:
+            if pid == 0:
+                connection.close()
+                _work(json.loads(data), descriptors)
+            reply = {"pid": pid}
+        for descriptor in descriptors:
+            os.close(descriptor)
+        try:
+            connection.send(json.dumps(reply).encode())
+        except OSError:
+            return 0  # the program ended while we forked
+
+
+def _descriptors(rights: Sequence[tuple[int, int, bytes]]) -> list[int]:
+    found = array.array("i")
+    for level, kind, data in rights:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    for descriptor in found:
+        os.set_inheritable(descriptor, False)
+    return list(found)
+
+
+def _clone_sibling() -> int:
+    """Fork, as a child of our own parent. The interpreter's hooks around fork are called as os.fork does
+    it.
+    """
+    number = SYS_CLONE[os.uname().machine]
+    words = [ctypes.c_ulong(word) for word in (CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)]
+    ctypes.pythonapi.PyOS_BeforeFork()
+    pid: int = _libc.syscall(ctypes.c_long(number), *words)
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+        return 0
+    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    if pid < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return pid
+
+
+def _work(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
+    status = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        function = getattr(importlib.import_module(request["module"]), request["function"])
+        status = int(function(request["arguments"], descriptors))
+    except BaseException:  # noqa: BLE001 - as above
+        traceback.print_exc()
+    finally:
+        _exit(status)
+
+
+def _exit(status: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

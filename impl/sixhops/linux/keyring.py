@@ -1,0 +1,20 @@
+"""Session keyrings: each container gets one of its own, so that keys of the host's session stay out of it."""
+
+from __future__ import annotations
+
+from sixhops.linux.libc import syscall
+
+__all__ = ["join_session"]
+
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_KEYCTL_SETPERM = 5
+_KEYCTL_DESCRIBE = 6
+_POSSESSOR_ALL_USER_VIEW_SEARCH = 0x3F0B0000
+
+
+def join_session(name: str) -> None:
+    """Join the session keyring `name`, made if need be; its user may view, read and search it. Raises LinuxError."""
+    key = syscall("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, name.encode(), operation="join session keyring")
+    syscall(
+        "keyctl", _KEYCTL_SETPERM, key, _POSSESSOR_ALL_USER_VIEW_SEARCH, operation="set session keyring permissions"
+    )

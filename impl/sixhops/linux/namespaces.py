@@ -1,0 +1,91 @@
+"""Namespaces: their names and flags, entering them, and starting a child in new ones."""
+
+# ruff: noqa: PTH  descriptors, not path objects
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from sixhops.linux.libc import call, syscall
+
+__all__ = ["FLAGS", "FILES", "clone", "open_namespace", "set_namespace", "unshare"]
+
+CLONE_NEWTIME = 0x00000080
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+CLONE_PARENT = 0x00008000
+
+# Names of the runtime specification, https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#namespaces
+FLAGS = {
+    "user": CLONE_NEWUSER,
+    "ipc": CLONE_NEWIPC,
+    "uts": CLONE_NEWUTS,
+    "network": CLONE_NEWNET,
+    "pid": CLONE_NEWPID,
+    "cgroup": CLONE_NEWCGROUP,
+    "time": CLONE_NEWTIME,
+    "mount": CLONE_NEWNS,
+}
+
+# Where the kernel shows them below /proc/<pid>/ns.
+FILES = {
+    "user": "user",
+    "ipc": "ipc",
+    "uts": "uts",
+    "network": "net",
+    "pid": "pid",
+    "cgroup": "cgroup",
+    "time": "time",
+    "mount": "mnt",
+}
+
+_SIGCHLD = 17
+
+
+class _CloneArguments(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in ("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls")
+    )
+
+
+def clone(flags: int) -> int:
+    """Fork with the given CLONE_ flags; 0 in the child, the child's pid in the parent. Single-threaded callers only.
+
+    With CLONE_PARENT the child is a sibling of the caller. The interpreter is told of the fork as os.fork tells it,
+    so locks and identities are right in the child. Raises LinuxError.
+    """
+    # The kernel takes the exit signal of CLONE_PARENT from the caller and refuses one here.
+    arguments = _CloneArguments(flags=flags, exit_signal=0 if flags & CLONE_PARENT else _SIGCHLD)
+    interpreter = ctypes.pythonapi
+    interpreter.PyOS_BeforeFork()
+    pid = -1
+    try:
+        pid = syscall("clone3", ctypes.byref(arguments), ctypes.sizeof(arguments), operation="clone3")
+    finally:
+        if pid == 0:
+            interpreter.PyOS_AfterFork_Child()
+        else:
+            interpreter.PyOS_AfterFork_Parent()
+    return pid
+
+
+def unshare(flags: int) -> None:
+    """Move the calling process into new namespaces (for pid and time: its children)."""
+    call("unshare", flags, operation="unshare")
+
+
+def open_namespace(path: str) -> int:
+    """Open a namespace file, close-on-exec."""
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def set_namespace(descriptor: int, flags: int = 0) -> None:
+    """Enter the namespace behind `descriptor`; `flags` (0: any) is the kind that it must be."""
+    call("setns", descriptor, flags, operation="setns")

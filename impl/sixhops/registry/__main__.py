@@ -1,0 +1,5 @@
+"""`python -m sixhops.registry`."""
+
+from sixhops.registry.main import main
+
+main()

@@ -1,0 +1,123 @@
+"""The command line: `sixhops-registry serve CONFIG`, or `serve --storage DIR --addr HOST:PORT|unix:PATH`.
+
+Exit codes: 0 stopped by SIGTERM or SIGINT, 1 cannot listen or use the storage, 4 bad usage or configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import ssl
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from sixhops.registry.auth import PasswordFile
+from sixhops.registry.config import Config, ConfigError, parse_config
+from sixhops.registry.server import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_STOP_SECONDS = 5.0
+_log = logging.getLogger("sixhops.registry")
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(4, f"sixhops-registry: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program; `arguments` default to the command line's. Raises SystemExit."""
+    parser = _Parser(prog="sixhops-registry", description="A registry with a directory as storage.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="answer requests until SIGTERM")
+    serve.add_argument("config", nargs="?", type=Path, help="docker-registry's YAML, version 0.1")
+    serve.add_argument("--storage", type=Path, help="directory to use; deletion and schema1 are enabled")
+    serve.add_argument("--addr", help="HOST:PORT or unix:PATH (default 127.0.0.1:5000; port 0: any free one)")
+    options = parser.parse_args(arguments)
+    try:
+        config = _configuration(options)
+        try:
+            asyncio.run(_serve(config))
+        finally:
+            if config.net == "unix":
+                Path(config.address).unlink(missing_ok=True)
+        sys.exit(0)
+    except ConfigError as error:
+        parser.exit(4, f"sixhops-registry: {options.config or 'arguments'}: {error}\n")
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"sixhops-registry: {error}\n")
+
+
+def _configuration(options: Namespace) -> Config:
+    if options.config is None:
+        if options.storage is None:
+            raise ConfigError("give a CONFIG file or --storage DIR")
+        net, address = _address(options.addr or "127.0.0.1:5000")
+        return Config(options.storage, address, net, delete=True, schema1=True)
+    if options.storage is not None or options.addr is not None:
+        raise ConfigError("CONFIG and --storage/--addr exclude each other")
+    try:
+        text = options.config.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(error)) from error
+    return parse_config(text)
+
+
+def _address(text: str) -> tuple[str, str]:
+    path = text.removeprefix("unix://") if text.startswith("unix://") else text.removeprefix("unix:")
+    return ("unix", path) if path != text else ("tcp", text)
+
+
+def _host_and_port(address: str) -> tuple[str | None, int]:
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"http.addr: {address!r} is not HOST:PORT")
+    return host.strip("[]") or None, int(port)
+
+
+async def _serve(config: Config) -> None:
+    levels = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
+    logging.basicConfig(
+        level=levels[config.level], stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    users = None if config.htpasswd is None else PasswordFile(config.htpasswd, config.realm)
+    tls = _tls(config)
+    service = Service(config, users)
+    server = service.server()
+    try:
+        if config.net == "unix":
+            # asyncio itself removes a socket file that a dead process has left there.
+            listener = await loop.create_unix_server(server, config.address, ssl=tls)
+        else:
+            host, port = _host_and_port(config.address)
+            listener = await loop.create_server(server, host, port, ssl=tls, backlog=1024)
+        names = ", ".join(_name(socket.getsockname()) for socket in listener.sockets)
+        _log.warning("listening on %s", names) if config.level == "warn" else _log.info(
+            "listening on %s", names
+        )
+        await stop.wait()
+        listener.close()
+        await server.shutdown(_STOP_SECONDS)
+    finally:
+        service.close()
+
+
+def _name(address: object) -> str:
+    return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else f"unix:{address}"
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if config.certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(config.certificate, config.key)
+    return context

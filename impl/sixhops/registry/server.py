@@ -1,0 +1,207 @@
+"""Routes, and what happens to every request: clean paths, authentication, headers, errors.
+
+aiohttp's low-level server is used without its application layer, which costs more per request than a
+manifest does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import posixpath
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from aiohttp import web
+
+from sixhops.registry import pull, push
+from sixhops.registry.blobs import BlobStore
+from sixhops.registry.calls import Call, Registry, decorate, empty, refuse
+from sixhops.registry.errors import Refusal
+from sixhops.registry.files import Staging
+from sixhops.registry.layout import Layout
+from sixhops.registry.manifests import ManifestStore
+from sixhops.registry.names import is_repository
+from sixhops.registry.uploads import UploadStore
+
+if TYPE_CHECKING:
+    from sixhops.registry.auth import PasswordFile
+    from sixhops.registry.config import Config
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+_log = logging.getLogger("sixhops.registry")
+_READ_BUFFER: Final = 1 << 18
+_WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+CATALOG: Final[dict[str, Handler]] = {"GET": pull.list_repositories}
+TAGS: Final[dict[str, Handler]] = {"GET": pull.list_tags}
+REFERRERS: Final[dict[str, Handler]] = {"GET": pull.list_referrers}
+MANIFEST: Final[dict[str, Handler]] = {
+    "GET": pull.get_manifest,
+    "HEAD": pull.get_manifest,
+    "PUT": push.put_manifest,
+    "DELETE": push.delete_manifest,
+}
+BLOB: Final[dict[str, Handler]] = {"GET": pull.get_blob, "HEAD": pull.get_blob, "DELETE": push.delete_blob}
+UPLOAD: Final[dict[str, Handler]] = {
+    "GET": push.upload_status,
+    "HEAD": push.upload_status,
+    "POST": push.start_upload,
+    "PATCH": push.continue_upload,
+    "PUT": push.finish_upload,
+    "DELETE": push.cancel_upload,
+}
+
+
+class Service:
+    """The registry as an aiohttp request handler. Make it inside of the event loop; `close` when done."""
+
+    def __init__(self, config: Config, users: PasswordFile | None = None) -> None:
+        layout = Layout(config.root)
+        self._staging = Staging(layout.staging)
+        blobs = BlobStore(layout, self._staging)
+        manifests = ManifestStore(layout, self._staging, blobs)
+        self.registry = Registry(config, blobs, manifests, UploadStore(layout, blobs))
+        self._users = users
+        self._refused = _WRITES if config.read_only else frozenset[str]()
+
+    def server(self) -> web.Server:
+        """Return the protocol factory to listen with."""
+        return web.Server(self.handle, access_log=None, keepalive_timeout=75.0, read_bufsize=_READ_BUFFER)
+
+    def close(self) -> None:
+        """Finish writes and remove unfinished files that no upload needs."""
+        self.registry.uploads.close()
+        self._staging.close()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request. Raises only ConnectionError, when the client has left."""
+        started = time.monotonic()
+        response: web.StreamResponse
+        try:
+            response = await self._answer(request)
+        except Refusal as refusal:
+            response = refuse(refusal)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:  # noqa: BLE001 - a defect of ours is logged and answered; the server stays up
+            _log.exception("%s %s failed", request.method, request.path)
+            response = refuse(Refusal("UNKNOWN", detail={}))
+        if not response.prepared:
+            decorate(self.registry.config, request, response)
+            if request.headers.get("Expect") and not request.content.is_eof():
+                # The client waits for our word before it sends the body; it won't get it, so the body may
+                # never come.
+                response.force_close()
+        if self.registry.config.access_log:
+            took = (time.monotonic() - started) * 1000
+            _log.info(
+                "%s %s %d %.1fms",
+                request.method,
+                request.raw_path,
+                response.status,
+                took,
+            )
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path
+        if path == "/":
+            return empty(200, {"Cache-Control": "no-cache"})
+        clean = _clean(path)
+        if clean != path:
+            return empty(301, {"Location": _redirect(request, clean)})
+        if path == "/v2/":
+            await self._authorize(request, "", "")
+            return pull.ping()
+        found = _route(path)
+        if found is None:
+            return _page(404, "404 page not found\n")
+        if isinstance(found, str):
+            return _moved(request, found)
+        methods, name, reference = found
+        if name and not is_repository(name):
+            raise Refusal("NAME_INVALID", detail={"name": name[:255]})
+        await self._authorize(request, name, request.rel_url.query.get("from", ""))
+        allowed = sorted(methods.keys() - self._refused)
+        if request.method not in allowed:
+            headers = {"Allow": ", ".join(allowed)}
+            return (
+                empty(200, headers)
+                if request.method == "OPTIONS"
+                else _page(405, "Method not allowed\n", headers)
+            )
+        return await methods[request.method](Call(self.registry, request, name, reference))
+
+    async def _authorize(self, request: web.BaseRequest, name: str, source: str) -> None:
+        if self._users is None:
+            return
+        if await self._users.user(request.headers.get("Authorization", "")) is None:
+            challenge = {"WWW-Authenticate": f'Basic realm="{self._users.realm}"'}
+            raise Refusal("UNAUTHORIZED", detail=_access(request, name, source), headers=challenge)
+
+
+def _access(request: web.BaseRequest, name: str, source: str) -> list[dict[str, str]] | None:
+    """Return what the request needed, as docker-registry shows it to a client without credentials."""
+    if request.path == "/v2/_catalog":
+        return [{"Type": "registry", "Class": "", "Name": "catalog", "Action": "*"}]
+    if not name:
+        return None
+    actions = {"GET": ["pull"], "HEAD": ["pull"], "DELETE": ["delete"]}.get(request.method, ["pull", "push"])
+    found = [{"Type": "repository", "Class": "", "Name": name, "Action": action} for action in actions]
+    if source:
+        found.append({"Type": "repository", "Class": "", "Name": source, "Action": "pull"})
+    return found
+
+
+def _route(path: str) -> tuple[dict[str, Handler], str, str] | str | None:
+    """Return (methods, repository, reference), the path to redirect to, or None for no such page."""
+    if not path.startswith("/v2/"):
+        return "/v2/" if path == "/v2" else None
+    parts = path[4:].split("/")
+    if parts[0] == "_catalog" and len(parts) <= 2:
+        return (CATALOG, "", "") if len(parts) == 1 else "/v2/_catalog" if not parts[1] else None
+    if parts[-3:] == ["tags", "list", ""]:
+        return path[:-1]
+    if len(parts) >= 3 and parts[-2:] == ["tags", "list"]:
+        return TAGS, "/".join(parts[:-2]), ""
+    if len(parts) >= 4 and parts[-3:-1] == ["blobs", "uploads"]:
+        return UPLOAD, "/".join(parts[:-3]), parts[-1]
+    if len(parts) < 3 or not parts[-1]:
+        return None
+    kind, name, reference = parts[-2], "/".join(parts[:-2]), parts[-1]
+    if kind == "blobs" and reference == "uploads":
+        return f"{path}/"
+    methods = {"manifests": MANIFEST, "blobs": BLOB, "referrers": REFERRERS}.get(kind)
+    return None if methods is None else (methods, name, reference)
+
+
+def _clean(path: str) -> str:
+    """Return the path that a browser would mean; docker-registry redirects all others there."""
+    if not path.startswith("/"):
+        return path
+    clean = posixpath.normpath("/" + path.lstrip("/"))
+    return f"{clean}/" if path.endswith("/") and clean != "/" else clean
+
+
+def _redirect(request: web.BaseRequest, path: str) -> str:
+    query = request.rel_url.raw_query_string
+    return quote(path, safe="/:@!$&'()*+,;=~") + (f"?{query}" if query else "")
+
+
+def _moved(request: web.BaseRequest, path: str) -> web.Response:
+    location = _redirect(request, path)
+    if request.method not in {"GET", "HEAD"}:
+        return empty(301, {"Location": location})
+    body = f'<a href="{location}">Moved Permanently</a>.\n\n'.encode()
+    return web.Response(
+        status=301, body=body, headers={"Location": location, "Content-Type": "text/html; charset=utf-8"}
+    )
+
+
+def _page(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    plain = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+    return web.Response(status=status, body=text.encode(), headers=plain | (headers or {}))

@@ -1,0 +1,65 @@
+"""The conversation between the runtime and the process that becomes the container: short typed messages.
+
+    parent                                  child
+      | -- GO (maps and groups are set) -->   |
+      | -- FILTER program ---------------->   |   (sent early, used late)
+      |   <-- HOOKS (mounts are done) ------  |
+      | -- HOOKS (done) ------------------->  |
+      |   <-- READY, or FAILED text --------  |
+
+Either side's end of file is the other's death. Messages keep their bounds (SOCK_SEQPACKET).
+"""
+
+from __future__ import annotations
+
+import _socket
+
+from sixhops.runc.errors import RuntimeFault
+
+__all__ = ["FAILED", "FILTER", "GO", "HOOKS", "READY", "Channel", "open_channel"]
+
+GO, FILTER, HOOKS, READY, FAILED = b"G", b"F", b"H", b"R", b"E"
+_LIMIT = 1 << 18
+
+
+class Channel:
+    """One end. `expect` waits for a kind and keeps what came before it."""
+
+    def __init__(self, socket: _socket.socket) -> None:
+        self._socket = socket
+        self._kept: dict[bytes, bytes] = {}
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._socket.fileno()
+
+    def send(self, kind: bytes, body: bytes = b"") -> None:
+        """Send one message; raises BrokenPipeError if the other side is gone."""
+        self._socket.send(kind + body, _socket.MSG_NOSIGNAL)
+
+    def receive(self) -> tuple[bytes, bytes]:
+        """Return the next message's kind and body; (b"", b"") at the other side's end."""
+        try:
+            message = self._socket.recv(_LIMIT)
+        except ConnectionResetError:
+            message = b""
+        return message[:1], message[1:]
+
+    def expect(self, kind: bytes) -> bytes:
+        """Return the body of the next message of this kind; raises RuntimeFault if the other side ends first."""
+        while kind not in self._kept:
+            received, body = self.receive()
+            if not received:
+                raise RuntimeFault("the runtime's other process is gone")
+            self._kept[received] = body
+        return self._kept.pop(kind)
+
+    def close(self) -> None:
+        """Close this end."""
+        self._socket.close()
+
+
+def open_channel() -> tuple[Channel, Channel]:
+    """Return both ends."""
+    first, second = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    return Channel(first), Channel(second)

@@ -1,0 +1,349 @@
+"""`create`: from a bundle to a process that waits at the gate. The parent's side; `init` is the child's.
+
+Nothing survives a failure: what was made (state directory, groups, process) is unmade in the reverse order.
+"""
+
+# ruff: noqa: PTH  the runtime's small import
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sixhops.linux import terminal
+from sixhops.linux.capabilities import last_capability
+from sixhops.linux.cgroups import control
+from sixhops.linux.cgroups.devices import apply_rules
+from sixhops.linux.cgroups.layout import container_groups, read_layout
+from sixhops.linux.cgroups.limits import LimitError, apply
+from sixhops.linux.idmaps import write_maps
+from sixhops.linux.libc import LinuxError, syscall
+from sixhops.linux.rlimits import set_limit
+from sixhops.runc import channel as ch
+from sixhops.runc import log, state
+from sixhops.runc.errors import HookError, RuntimeFault, reason
+from sixhops.runc.filters import Filter, check_filter, compile_document
+from sixhops.runc.hooks import run_hooks
+from sixhops.runc.identity import masks
+from sixhops.runc.init import FirstProcess, run_first
+from sixhops.runc.plan import plan_container
+from sixhops.runc.spawn import open_joined, spawn
+from sixhops.runc.validate import validate
+from sixhops.wire.runtime.document import DeviceRule
+from sixhops.wire.runtime.parse import parse_spec
+from sixhops.wire.runtime.reader import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sixhops.wire.runtime.document import Hook, Hooks, Resources, Spec
+
+__all__ = ["CreateRequest", "create", "hook_values", "read_bundle", "write_pid_file"]
+
+# Access that every container has, config-linux.md#default-devices, with the pseudo-terminals and tun.
+_ALWAYS_ALLOWED = tuple(
+    DeviceRule(allow=True, type=kind, major=major, minor=minor, access=access)
+    for kind, major, minor, access in (
+        ("c", None, None, "m"),
+        ("b", None, None, "m"),
+        ("c", 1, 3, "rwm"),
+        ("c", 1, 8, "rwm"),
+        ("c", 1, 7, "rwm"),
+        ("c", 5, 0, "rwm"),
+        ("c", 1, 5, "rwm"),
+        ("c", 1, 9, "rwm"),
+        ("c", 136, None, "rwm"),
+        ("c", 5, 2, "rwm"),
+        ("c", 10, 200, "rwm"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class CreateRequest:
+    """What `create` is asked for; standard streams and preserved descriptors are the caller's own."""
+
+    root: str
+    identifier: str
+    bundle: str
+    pid_file: str = ""
+    console_socket: str = ""
+    console_descriptor: int = -1
+    pivot: bool = True
+    keyring: bool = True
+    preserve_fds: int = 0
+    listen_fds: int = 0
+
+
+def read_bundle(bundle: str) -> tuple[str, Spec]:
+    """Return the text and the document of a bundle's config.json. Raises RuntimeFault."""
+    try:
+        os.stat(bundle)
+    except OSError as error:
+        raise RuntimeFault(reason(error, "chdir")) from error
+    try:
+        with open(f"{bundle}/config.json", encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except FileNotFoundError as error:
+        raise RuntimeFault("JSON specification file config.json not found") from error
+    except OSError as error:
+        raise RuntimeFault(reason(error, "open")) from error
+    try:
+        return text, parse_spec(text)
+    except SpecError as error:
+        raise RuntimeFault(str(error)) from error
+
+
+def create(request: CreateRequest) -> state.Container:
+    """Make the container; its process waits at the gate when this returns. Raises RuntimeFault, leaving nothing."""
+    bundle = os.path.abspath(request.bundle)
+    text, spec = read_bundle(bundle)
+    state.check_identifier(request.identifier)
+    process = spec.process
+    has_console = bool(request.console_socket) or request.console_descriptor >= 0
+    if process is not None and process.terminal and not has_console:
+        raise RuntimeFault("cannot allocate tty if runc will detach without setting console socket")
+    if has_console and (process is None or not process.terminal):
+        raise RuntimeFault("cannot use console socket if runc will not detach or allocate tty")
+    rootfs = os.path.realpath(os.path.join(bundle, spec.root_path or ""))
+    validate(spec, os.path.normpath(os.path.join(bundle, spec.root_path or "")))
+    checked = check_filter(spec.linux.seccomp) if spec.linux.seccomp else None
+    undo: list[Callable[[], None]] = []
+    try:
+        held = state.claim(request.root, request.identifier)
+        undo.append(lambda: state.release(request.root, request.identifier))
+        try:
+            container = _new_container(request, spec, bundle, rootfs)
+            with open(container.config, "w", encoding="utf-8") as file:
+                file.write(text)
+            _make(request, spec, container, checked, undo)
+        finally:
+            os.close(held)
+    except BaseException:
+        for step in reversed(undo):
+            try:
+                step()
+            except (OSError, RuntimeFault) as error:
+                log.warning(f"clean-up after a failed create: {error}")
+        raise
+    return container
+
+
+def _new_container(request: CreateRequest, spec: Spec, bundle: str, rootfs: str) -> state.Container:
+    container = state.Container(request.root, request.identifier)
+    container.version = spec.version
+    container.bundle = bundle
+    container.rootfs = rootfs
+    container.created = state.now()
+    container.owner = os.getuid()
+    container.annotations = spec.annotations
+    container.own_pids = any(n.type == "pid" and not n.path for n in spec.linux.namespaces)
+    container.hooks = {
+        "poststart": hook_values(spec.hooks.poststart),
+        "poststop": hook_values(spec.hooks.poststop),
+    }
+    return container
+
+
+def hook_values(hooks: tuple[Hook, ...]) -> list[dict[str, object]]:
+    """Return hooks in the form that state files hold and `run_hooks` takes."""
+    return [{"path": h.path, "args": list(h.args), "env": list(h.env), "timeout": h.timeout} for h in hooks]
+
+
+def _make(
+    request: CreateRequest,
+    spec: Spec,
+    container: state.Container,
+    checked: Filter | None,
+    undo: list[Callable[[], None]],
+) -> None:
+    assert spec.process is not None
+    layout = read_layout()
+    groups = container_groups(layout, spec.linux.cgroups_path or request.identifier)
+    container.groups = groups
+    console = request.console_descriptor
+    if request.console_socket:
+        console = terminal.connect(request.console_socket)
+    os.mkfifo(container.gate, 0o600)
+    gate = os.open(container.gate, os.O_RDWR | os.O_CLOEXEC)
+    ours, theirs = ch.open_channel()
+    last = last_capability()
+    wanted, unknown = masks(spec.process, last)
+    if unknown:
+        log.warning(f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]")
+    kinds = {namespace.type: namespace.path for namespace in spec.linux.namespaces}
+    first = FirstProcess(
+        process=spec.process,
+        plan=plan_container(
+            spec, request.identifier, container.rootfs, layout, groups, pivot=request.pivot, keyring=request.keyring
+        ),
+        rootfs=container.rootfs,
+        channel=theirs,
+        gate=gate,
+        console_socket=console,
+        preserved=request.preserve_fds + request.listen_fds,
+        capabilities=wanted,
+        last_capability=last,
+        filter=checked,
+        own_user="user" in kinds,
+        own_groups=kinds.get("cgroup") == "",
+        personality=spec.linux.personality,
+        create_container=hook_values(spec.hooks.create_container),
+        start_container=hook_values(spec.hooks.start_container),
+        state=container.describe("creating", 0),
+        listen_fds=request.listen_fds,
+    )
+    joined = open_joined(spec.linux)
+    if control.exists(groups) and (found := len(control.processes(groups))):
+        raise RuntimeFault(f"container's cgroup is not empty: {found} process(es) found")
+    pid = spawn(spec.linux, joined, lambda: run_first(first))
+    undo.append(lambda: _kill(pid))
+    for descriptor in (gate, console, *(d for _, d in joined)):
+        if descriptor >= 0:
+            os.close(descriptor)
+    theirs.close()
+    try:
+        _accompany(spec, container, pid, ours, first, undo)
+    except HookError as error:
+        raise RuntimeFault(f"unable to start container process: error during container init: {error}") from error
+    except (LinuxError, LimitError) as error:
+        raise RuntimeFault(f"unable to start container process: {error}") from error
+    finally:
+        ours.close()
+    container.pid = pid
+    container.start_time = state.process_start(pid)
+    if request.pid_file:
+        write_pid_file(request.pid_file, pid)
+    state.save(container)
+
+
+def _accompany(
+    spec: Spec, container: state.Container, pid: int, ours: ch.Channel, first: FirstProcess, undo: list[Callable[[], None]]
+) -> None:
+    """Do the parent's part until the child is READY."""
+    process, linux = spec.process, spec.linux
+    assert process is not None
+    if process.oom_score_adj is not None:
+        _write_oom_score(pid, process.oom_score_adj)
+    if first.own_user and not any(n.type == "user" and n.path for n in linux.namespaces):
+        write_maps(
+            pid,
+            tuple((e.container, e.host, e.size) for e in linux.uid_mappings),
+            tuple((e.container, e.host, e.size) for e in linux.gid_mappings),
+        )
+    _enter_groups(container.groups, pid, undo)
+    try:
+        for limit in process.rlimits:
+            set_limit(pid, limit.type, limit.soft, limit.hard)
+    except LinuxError as error:
+        raise RuntimeFault(
+            f"unable to start container process: error during container init: error setting rlimits for ready process: {error}"
+        ) from error
+    ours.send(ch.GO)
+    if linux.seccomp is not None:
+        # While the child mounts: the compilation costs as much as all the mounts together.
+        ours.send(ch.FILTER, compile_document(linux.seccomp))
+    while True:
+        kind, body = ours.receive()
+        if kind == ch.READY:
+            return
+        if kind == ch.HOOKS:
+            _limit(container.groups, linux.resources)
+            _run_early_hooks(spec.hooks, container, pid)
+            ours.send(ch.HOOKS)
+        elif kind == ch.FILTER:
+            _hand_listener(first, container, pid, int(body))
+            ours.send(ch.FILTER)
+        elif kind == ch.FAILED:
+            raise RuntimeFault(f"unable to start container process: {body.decode(errors='replace')}")
+        else:
+            raise RuntimeFault("unable to start container process: waiting for init preliminary setup: EOF")
+
+
+def _write_oom_score(pid: int, value: int) -> None:
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "w") as file:
+            file.write(str(value))
+    except OSError as error:
+        raise LinuxError(error.errno or 5, "failed to write oom_score_adj: write /proc/self/oom_score_adj") from error
+
+
+def _enter_groups(groups: dict[str, str], pid: int, undo: list[Callable[[], None]]) -> None:
+    made: list[str] = []
+    undo.insert(1, lambda: _remove_made(made))
+    try:
+        made += control.create(groups)
+        control.enter(groups, pid)
+    except LinuxError as error:
+        raise RuntimeFault(f"unable to start container process: unable to apply cgroup configuration: {error}") from error
+
+
+def _remove_made(made: list[str]) -> None:
+    control.remove({path: path for path in reversed(made)})
+
+
+def _limit(groups: dict[str, str], resources: Resources) -> None:
+    try:
+        apply_rules(groups, (*resources.devices, *_ALWAYS_ALLOWED))
+        apply(groups, dataclasses.replace(resources, devices=()))
+    except (LinuxError, LimitError) as error:
+        raise RuntimeFault(
+            "unable to start container process: error during container init: "
+            f"error setting cgroup config for procHooks process: {error}"
+        ) from error
+
+
+def _run_early_hooks(hooks: Hooks, container: state.Container, pid: int) -> None:
+    early = (*hooks.prestart, *hooks.create_runtime)
+    if early:
+        run_hooks(hook_values(early), container.describe("creating", pid))
+
+
+def _hand_listener(first: FirstProcess, container: state.Container, pid: int, number: int) -> None:
+    """Fetch the notification descriptor out of the child and send it, with the state, to the agent's socket."""
+    import json
+
+    from sixhops.linux.pidfd import open_process
+
+    assert first.filter is not None
+    process = open_process(pid)
+    try:
+        listener = syscall("pidfd_getfd", process, number, 0, operation="pidfd_getfd")
+    finally:
+        os.close(process)
+    agent = terminal.connect(first.filter.listener_path)
+    message = {
+        "ociVersion": container.version,
+        "fds": ["seccompFd"],
+        "pid": pid,
+        "metadata": first.filter.listener_metadata,
+        "state": container.describe("creating", pid),
+    }
+    try:
+        terminal.send_descriptor(agent, json.dumps(message), listener)
+    finally:
+        os.close(listener)
+        os.close(agent)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        return
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write the decimal pid, no newline, by rename: whoever sees the file sees the number."""
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_SYNC | os.O_CLOEXEC, 0o666)
+        os.write(descriptor, str(pid).encode())
+        os.close(descriptor)
+        os.rename(temporary, path)
+    except OSError as error:
+        raise RuntimeFault(f"open {temporary}: {reason(error).rpartition(': ')[2]}") from error

@@ -1,0 +1,271 @@
+"""The container's first process, from its birth in the new namespaces to the user's program.
+
+It is a fork of the runtime, so everything that it needs must be loaded and open before the root changes. It keeps no
+descriptor of the host's directories past that point, waits at the gate (a fifo of the state directory, opened
+before) and then becomes the program. Errors go to the parent until it is READY, to the container's stderr after.
+"""
+
+# ruff: noqa: PTH  descriptors, not path objects
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import _signal
+
+from sixhops.linux import namespaces as ns
+from sixhops.linux import seccomp
+from sixhops.linux.fds import close_on_exec_from, keep_only
+from sixhops.linux.libc import LinuxError, call, describe
+from sixhops.linux.paths import open_in_root
+from sixhops.runc import channel as ch
+from sixhops.runc.errors import HookError, RuntimeFault, reason
+from sixhops.runc.execute import Execution, execute
+from sixhops.runc.hooks import run_hooks
+from sixhops.runc.identity import (
+    CapabilityMasks,
+    become_user,
+    check_directory,
+    enter_directory,
+    environment,
+    find_program,
+    home_of,
+)
+from sixhops.runc.signals import reset_signals
+
+if TYPE_CHECKING:
+    from sixhops.runc.channel import Channel
+    from sixhops.runc.filters import Filter
+    from sixhops.runc.hooks import Hook
+    from sixhops.runc.operations import Operation
+    from sixhops.wire.runtime.document import Process
+
+__all__ = ["FirstProcess", "finish", "run_first"]
+
+_PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
+_COMM = b"runc:[2:INIT]"
+_STOPPING = (1, 2, 3, 15)
+
+
+@dataclass(frozen=True)
+class FirstProcess:
+    """Everything that the first process has to know, prepared while nothing can go wrong inside."""
+
+    process: Process
+    plan: list[Operation]
+    rootfs: str
+    channel: Channel
+    gate: int
+    console_socket: int
+    preserved: int
+    capabilities: CapabilityMasks
+    last_capability: int
+    filter: Filter | None
+    own_user: bool
+    own_groups: bool
+    personality: str
+    create_container: list[Hook]
+    start_container: list[Hook]
+    state: dict[str, object]
+    listen_fds: int = 0
+
+
+def run_first(first: FirstProcess) -> None:
+    """Become the container's program; never returns."""
+    try:
+        _prepare(first)
+    except BaseException as error:  # noqa: BLE001  whatever it is, the parent must hear of it and this process must end
+        _report(first.channel, error)
+        os._exit(1)
+
+
+def _report(channel: Channel, error: BaseException) -> None:
+    if isinstance(error, ExecFault):
+        text = str(error)
+    else:
+        text = "error during container init: " + reason(error)
+    try:
+        channel.send(ch.FAILED, text.encode(errors="replace"))
+    except OSError:
+        os._exit(1)
+
+
+class ExecFault(RuntimeFault):
+    """The program can't be run; reported without the words about container init."""
+
+
+def _prepare(first: FirstProcess) -> None:
+    kept = {0, 1, 2, first.channel.fileno(), first.gate, *range(3, 3 + first.preserved)}
+    if first.console_socket >= 0:
+        kept.add(first.console_socket)
+    keep_only(frozenset(kept))
+    call("prctl", 15, _COMM, 0, 0, 0)
+    os.setsid()
+    first.channel.expect(ch.GO)
+    if first.own_user:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    if first.own_groups:
+        ns.unshare(ns.CLONE_NEWCGROUP)
+    label = _open_label(first.process)
+    execution = Execution(
+        first.rootfs, lambda: _parent_step(first), lambda: _container_hooks(first), first.console_socket
+    )
+    old_mask = os.umask(0)
+    for operation in first.plan:
+        execute(operation, execution)
+    os.umask(old_mask if first.process.user.umask is None else first.process.user.umask)
+    _reopen_null(execution.root)
+    os.close(execution.root)
+    if label >= 0:
+        _write_label(label, first.process)
+    if first.personality:
+        call("personality", _PERSONALITIES[first.personality], operation="personality")
+    finish(first)
+
+
+def _parent_step(first: FirstProcess) -> None:
+    first.channel.send(ch.HOOKS)
+    first.channel.expect(ch.HOOKS)
+
+
+def _container_hooks(first: FirstProcess) -> None:
+    if first.create_container:
+        run_hooks(first.create_container, {**first.state, "status": "creating", "pid": os.getpid()})
+
+
+def _open_label(process: Process) -> int:
+    """Open the attribute for the security label of the next execve, while /proc is the host's still."""
+    if not process.apparmor_profile and not process.selinux_label:
+        return -1
+    for path in ("/proc/self/attr/apparmor/exec", "/proc/self/attr/exec"):
+        try:
+            return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+    raise RuntimeFault("unable to apply security label: open /proc/self/attr/exec: no such file or directory")
+
+
+def _write_label(descriptor: int, process: Process) -> None:
+    profile = process.apparmor_profile
+    try:
+        os.write(descriptor, (f"exec {profile}" if profile else process.selinux_label).encode())
+    except OSError as error:
+        text = f"write /proc/self/attr/exec: {describe(error.errno or 22)}"
+        if profile:
+            text = f"unable to apply apparmor profile: apparmor failed to apply profile: {text}"
+        raise RuntimeFault(text) from error
+    finally:
+        os.close(descriptor)
+
+
+def _reopen_null(root: int) -> None:
+    """Replace standard streams that are the host's /dev/null by the container's: no inode of the host stays open."""
+    number = os.makedev(1, 3)
+    wanted = [s for s in range(3) if _is_device(s, number)]
+    if not wanted:
+        return
+    try:
+        null = open_in_root(root, "/dev/null", os.O_RDWR)
+    except LinuxError as error:
+        raise RuntimeFault(f"open /dev/null: {error.strerror}") from error
+    if not _is_device(null, number):
+        raise RuntimeFault("the container's /dev/null is not the null device")
+    for stream in wanted:
+        os.dup2(null, stream)
+    os.close(null)
+
+
+def _is_device(descriptor: int, number: int) -> bool:
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return False
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == number
+
+
+def finish(first: FirstProcess) -> None:
+    """Take on identity and restrictions, say READY, wait at the gate, become the program."""
+    process = first.process
+    pairs = environment(process.env)
+    if process.no_new_privileges:
+        seccomp.set_no_new_privileges()
+    else:
+        _load_filter(first)
+    there = enter_directory(process.cwd)
+    groups_allowed = not first.own_user or _groups_allowed()
+    become_user(process, first.capabilities, first.last_capability, groups_allowed=groups_allowed)
+    if not there and not enter_directory(process.cwd):
+        raise RuntimeFault(f'chdir to cwd ("{process.cwd}") set in config.json failed: permission denied')
+    check_directory()
+    if not pairs.get("HOME"):
+        pairs["HOME"] = home_of(process.user.uid)
+    if first.listen_fds:
+        pairs |= {"LISTEN_FDS": str(first.listen_fds), "LISTEN_PID": "1"}
+    try:
+        program = find_program(process.args[0], pairs.get("PATH", ""))
+    except RuntimeFault as error:
+        raise ExecFault(str(error)) from error
+    if process.no_new_privileges:
+        _load_filter(first)
+    for number in _STOPPING:
+        _signal.signal(number, lambda *_: os._exit(2))
+    first.channel.send(ch.READY)
+    first.channel.close()
+    _wait_at_gate(first)
+    _become(first, program, pairs)
+
+
+def _groups_allowed() -> bool:
+    try:
+        with open("/proc/self/setgroups") as file:
+            return file.read().strip() != "deny"
+    except OSError:
+        return True
+
+
+def _load_filter(first: FirstProcess) -> None:
+    if first.filter is None:
+        return
+    program = first.channel.expect(ch.FILTER)
+    listener = seccomp.install(program, first.filter.flags, listener=bool(first.filter.listener_path))
+    if first.filter.listener_path:
+        # write(2), which no filter may hand to the listener: the listener is not there yet to answer.
+        os.write(first.channel.fileno(), ch.FILTER + str(listener).encode())
+        first.channel.expect(ch.FILTER)
+        os.close(listener)
+
+
+def _wait_at_gate(first: FirstProcess) -> None:
+    if first.gate < 0:
+        return
+    while not os.read(first.gate, 1):
+        continue
+    os.close(first.gate)
+
+
+def _become(first: FirstProcess, program: str, pairs: dict[str, str]) -> None:
+    try:
+        if first.start_container:
+            state = {**first.state, "status": "created", "pid": os.getpid()}
+            os.environ.clear()
+            os.environ.update(pairs)
+            run_hooks(first.start_container, state)
+        close_on_exec_from(3 + first.preserved)
+        reset_signals()
+        arguments = [argument.encode(errors="replace") for argument in first.process.args]
+        os.execve(
+            program.encode(errors="replace"),
+            arguments,
+            {name.encode(errors="replace"): value.encode(errors="replace") for name, value in pairs.items()},
+        )
+    except HookError as error:
+        os.write(2, f"{error}\n".encode())
+    except OSError as error:
+        os.write(2, f"exec {program}: {describe(error.errno or 22)}\n".encode())
+    except BaseException as error:  # noqa: BLE001  the last words of this process, in the container's stderr
+        os.write(2, f"exec {program}: {error}\n".encode())
+    os._exit(1)

@@ -1,0 +1,57 @@
+"""The log that shims read errors from: `--log FILE --log-format text|json`, in the form of runc's."""
+
+# ruff: noqa: PTH  the runtime's small import
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+__all__ = ["configure", "error", "warning"]
+
+_settings = {"path": "", "format": "text", "debug": ""}
+
+
+def configure(path: str, form: str, *, debug: bool) -> None:
+    """Say where the log goes (empty: stderr) and in which form; makes the file. Raises OSError."""
+    _settings.update(path=path, format=form, debug="1" if debug else "")
+    if path:
+        os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+
+
+def error(message: str) -> None:
+    """Log a fatal error, and show it on stderr too if the log is elsewhere."""
+    _write("error", message)
+    if _settings["path"]:
+        sys.stderr.write(f"{message}\n")
+
+
+def warning(message: str) -> None:
+    """Log something that did not stop the operation."""
+    _write("warning", message)
+
+
+def debug(message: str) -> None:
+    """Log a detail if `--debug` was given."""
+    if _settings["debug"]:
+        _write("debug", message)
+
+
+def _write(level: str, message: str) -> None:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + "Z"
+    if _settings["format"] == "json":
+        import json
+
+        line = json.dumps({"level": level, "msg": message, "time": stamp}, separators=(",", ":"), ensure_ascii=False)
+    else:
+        quoted = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        line = f'time="{stamp}" level={level} msg="{quoted}"'
+    if not _settings["path"]:
+        sys.stderr.write(f"{line}\n")
+        return
+    try:
+        with open(_settings["path"], "a") as file:
+            file.write(f"{line}\n")
+    except OSError as failure:
+        sys.stderr.write(f"{line}\n(log {_settings['path']}: {failure})\n")

@@ -1,0 +1,205 @@
+"""The state directory of a container: `<root>/<id>/{state.json,config.json,exec.fifo}`.
+
+Rules: the directory's creation is what claims an id; `state.json` appears by rename, whole or not at all; whoever
+changes a container's life holds a lock on the directory. What a container *is* (running, stopped, ...) is never
+stored, because the process can die behind any record's back: it is derived from the kernel at each look.
+"""
+
+# ruff: noqa: PTH  `state`, `start`, `kill` and `delete` live from a small import; pathlib costs 7 ms
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+
+from sixhops.runc.errors import NoSuchContainer, RuntimeFault
+
+__all__ = ["Container", "claim", "identifiers", "load", "lock", "now", "process_start", "release", "save"]
+
+_STATE = "state.json"
+_CONFIG = "config.json"
+_GATE = "exec.fifo"
+_ID_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+
+
+class Container:
+    """One container's record. A plain class, because dataclasses would cost every small command 10 ms of import."""
+
+    __slots__ = (
+        "annotations",
+        "bundle",
+        "created",
+        "groups",
+        "hooks",
+        "identifier",
+        "own_pids",
+        "owner",
+        "pid",
+        "rootfs",
+        "root",
+        "start_time",
+        "version",
+    )
+
+    def __init__(self, root: str, identifier: str) -> None:
+        self.root = root
+        self.identifier = identifier
+        self.version = ""
+        self.bundle = ""
+        self.rootfs = ""
+        self.created = ""
+        self.owner = 0
+        self.pid = 0
+        self.start_time = 0
+        self.groups: dict[str, str] = {}
+        self.own_pids = True
+        self.annotations: dict[str, str] = {}
+        # poststart and poststop, kept because the bundle may be gone when they are due
+        self.hooks: dict[str, list[dict[str, object]]] = {}
+
+    @property
+    def directory(self) -> str:
+        """The state directory."""
+        return f"{self.root}/{self.identifier}"
+
+    @property
+    def gate(self) -> str:
+        """The fifo behind which the container's process waits for `start`."""
+        return f"{self.directory}/{_GATE}"
+
+    @property
+    def config(self) -> str:
+        """The copy of the bundle's document that the container was made from."""
+        return f"{self.directory}/{_CONFIG}"
+
+    def alive(self) -> bool:
+        """Whether the container's first process still exists and is that process (zombies are dead)."""
+        return bool(self.pid) and process_start(self.pid) == self.start_time
+
+    def status(self) -> str:
+        """Return created, running, paused or stopped, as the kernel says now."""
+        from sixhops.linux.cgroups.control import is_frozen
+
+        if not self.alive():
+            return "stopped"
+        if is_frozen(self.groups):
+            return "paused"
+        return "created" if os.path.exists(self.gate) else "running"
+
+    def describe(self, status: str, pid: int) -> dict[str, object]:
+        """Return the runtime specification's state (runtime.md#state), which hooks get on stdin."""
+        state: dict[str, object] = {
+            "ociVersion": self.version,
+            "id": self.identifier,
+            "status": status,
+            "pid": pid,
+            "bundle": self.bundle,
+        }
+        if self.annotations:
+            state["annotations"] = self.annotations
+        return state
+
+
+def check_identifier(identifier: str) -> None:
+    """Raise RuntimeFault if the text can't be a container's id."""
+    if not identifier:
+        raise RuntimeFault("container id cannot be empty")
+    if identifier in {".", ".."} or not _ID_LETTERS.issuperset(identifier):
+        raise RuntimeFault("invalid container ID format")
+
+
+def claim(root: str, identifier: str) -> int:
+    """Make the state directory and return its lock; raises RuntimeFault if the id is taken or no id."""
+    check_identifier(identifier)
+    os.makedirs(root, 0o700, exist_ok=True)
+    directory = f"{root}/{identifier}"
+    try:
+        os.mkdir(directory, 0o711)
+    except FileExistsError as error:
+        raise RuntimeFault("container with given ID already exists") from error
+    return _lock(directory)
+
+
+def _lock(directory: str) -> int:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def lock(container: Container) -> int:
+    """Wait for the container's lock; close the returned descriptor to give it back. Raises NoSuchContainer."""
+    try:
+        return _lock(container.directory)
+    except FileNotFoundError as error:
+        raise NoSuchContainer from error
+
+
+def save(container: Container) -> None:
+    """Write the record, whole or not at all."""
+    record = {name: getattr(container, name) for name in Container.__slots__ if name not in {"root", "identifier"}}
+    path = f"{container.directory}/{_STATE}"
+    with open(f"{path}.new", "w") as file:
+        json.dump(record, file)
+    os.rename(f"{path}.new", path)
+
+
+def load(root: str, identifier: str) -> Container:
+    """Return the record; raises NoSuchContainer, also for a container that is only being made."""
+    if not identifier:
+        raise RuntimeFault("container id cannot be empty")
+    if identifier in {".", ".."} or not _ID_LETTERS.issuperset(identifier):
+        raise RuntimeFault("invalid container ID format")
+    container = Container(root, identifier)
+    try:
+        with open(f"{container.directory}/{_STATE}") as file:
+            record = json.load(file)
+        for name in Container.__slots__:
+            if name not in {"root", "identifier"}:
+                setattr(container, name, record[name])
+    except FileNotFoundError as error:
+        raise NoSuchContainer from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise RuntimeFault(f"state of container {identifier} is damaged: {error}") from error
+    return container
+
+
+def identifiers(root: str) -> list[str]:
+    """Return the ids under a root, sorted."""
+    try:
+        return sorted(entry.name for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+
+
+def release(root: str, identifier: str) -> None:
+    """Remove the state directory; the record goes first, so that nobody sees half a container."""
+    directory = f"{root}/{identifier}"
+    for name in (_STATE, f"{_STATE}.new", _CONFIG, _GATE):
+        try:
+            os.unlink(f"{directory}/{name}")
+        except FileNotFoundError:
+            continue
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return
+
+
+def process_start(pid: int) -> int:
+    """Return when a process started, in clock ticks since boot; 0 if there is none or only its corpse."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 0 if fields[0] in {b"Z", b"X"} else int(fields[19])
+
+
+def now() -> str:
+    """Return the time in RFC 3339 with nanoseconds, UTC."""
+    nanoseconds = time.time_ns()
+    fraction = f"{nanoseconds % 1_000_000_000:09}".rstrip("0")
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 1_000_000_000))
+    return f"{stamp}.{fraction}Z" if fraction else f"{stamp}Z"

@@ -1,0 +1,163 @@
+"""The command line of containerd-shim-sixhops-v1: what containerd calls to start a shim, and to clean up
+after a dead one.
+
+    start    forks the shim, prints its address
+    delete   kills and deletes what a dead shim left, prints a DeleteResponse
+    -v       version;  -info  what this shim can do (RuntimeInfo)
+
+It also works under the name of upstream's shim, containerd-shim-runc-v2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+from sixhops.linux.mountlist import unmount_below
+from sixhops.shim.loop import Loop, Task
+from sixhops.shim.options import Arguments, UsageError, load_options, parse, socket_address
+from sixhops.shim.runtime import Runtime, RuntimeFailedError
+from sixhops.shim.server import Settings, run, settle
+from sixhops.wire.proto import shim_v2_pb2
+
+__all__ = ["main"]
+
+VERSION = "0.1.0"
+KILLED = 137
+GROUP_ANNOTATIONS = ("io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id")
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the shim's command line; return the exit status."""
+    try:
+        arguments = parse(sys.argv[1:] if words is None else words)
+    except UsageError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    program = Path(sys.argv[0]).name
+    if arguments.version:
+        sys.stdout.write(f"{program}:\n  Version:  {VERSION}\n  Revision: \n  Go version: \n\n")
+        return 0
+    if not arguments.namespace:
+        sys.stderr.write(f"{program}: shim namespace cannot be empty\n")
+        return 1
+    try:
+        if arguments.action == "start":
+            return start(arguments)
+        if arguments.action == "delete":
+            return delete(arguments)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{program}: {error}\n")
+        return 1
+    sys.stderr.write(f"{program}: unknown action {arguments.action!r}, expected start or delete\n")
+    return 1
+
+
+def start(arguments: Arguments) -> int:
+    """Listen, fork the shim and print its address. In a group's second container the first one's address
+    is printed.
+    """
+    sys.stdin.buffer.read()  # the runtime options; Create brings them again
+    address = socket_address(arguments.address, arguments.namespace, _group(Path.cwd()) or arguments.id)
+    path = address.removeprefix("unix://")
+    listener = _listen(path)
+    if listener is not None:
+        settings = Settings(
+            namespace=arguments.namespace,
+            id=arguments.id,
+            address=arguments.address,
+            events=os.environ.get("TTRPC_ADDRESS") or arguments.address + ".ttrpc",
+            arguments=server_arguments(sys.argv[0], arguments),
+            socket=path,
+            debug=arguments.debug,
+        )
+        if os.fork() == 0:
+            status = 1
+            try:
+                settle(settings)
+                status = run(settings, listener)
+            finally:
+                os._exit(status)
+    Path("address").write_text(address)
+    sys.stdout.write(address)
+    sys.stdout.flush()
+    return 0
+
+
+def server_arguments(program: str, arguments: Arguments) -> list[str]:
+    """Return the command line that the long-lived shim shows."""
+    words = [program, "-namespace", arguments.namespace, "-id", arguments.id, "-address", arguments.address]
+    return [*words, "-debug"] if arguments.debug else words
+
+
+def _group(bundle: Path) -> str:
+    try:
+        annotations = json.loads((bundle / "config.json").read_text()).get("annotations") or {}
+    except (OSError, ValueError):
+        return ""
+    return next((annotations[name] for name in GROUP_ANNOTATIONS if annotations.get(name)), "")
+
+
+def _listen(path: str) -> socket.socket | None:
+    """Return a listening socket, or None when a shim answers there already; a dead one's socket is
+    replaced.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener.bind(path)
+    except OSError:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            if probe.connect_ex(path) == 0:
+                listener.close()
+                return None
+        Path(path).unlink()
+        listener.bind(path)
+    Path(path).chmod(0o600)
+    listener.listen(128)
+    return listener
+
+
+def delete(arguments: Arguments) -> int:
+    """Delete what is left of the container, and print status 137, the time of now and the first process's
+    pid.
+    """
+    bundle = Path(arguments.bundle) if arguments.bundle else Path.cwd()
+    response = shim_v2_pb2.DeleteResponse(exit_status=KILLED)
+    with contextlib.suppress(OSError, ValueError):
+        response.pid = int((bundle / "init.pid").read_text())
+    loop = Loop()
+    loop.catch_signals()
+    runtime = Runtime(loop, load_options(bundle), arguments.namespace, bundle / "log.json")
+    failures: list[Exception] = []
+
+    async def remove() -> None:
+        try:
+            await runtime.run(["delete", "--force", arguments.id])
+        except (RuntimeFailedError, OSError) as error:
+            failures.append(error)
+        loop.stop()
+
+    Task(remove())
+    loop.run()
+    for error in failures:
+        sys.stderr.write(f"failed to remove runc container: {error}\n")
+    with contextlib.suppress(OSError):
+        unmount_below(bundle / "rootfs")
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    response.exited_at.seconds, response.exited_at.nanos = seconds, nanoseconds
+    address = socket_address(arguments.address, arguments.namespace, arguments.id)
+    with contextlib.suppress(FileNotFoundError):
+        Path(address.removeprefix("unix://")).unlink()
+    sys.stdout.buffer.write(response.SerializeToString())
+    sys.stdout.buffer.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

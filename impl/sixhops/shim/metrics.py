@@ -1,0 +1,249 @@
+"""A container's figures from its control groups, and the kernel's notice that memory ran out. Both cgroup
+versions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sixhops.wire.proto import cgroup1_pb2, cgroup2_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from google.protobuf.message import Message
+
+    from sixhops.shim.loop import Loop
+
+__all__ = ["Groups", "OomWatch", "groups_of", "read_metrics"]
+
+CLOCK_TICK_NANOSECONDS = 10**9 // os.sysconf("SC_CLK_TCK")
+IN_MODIFY = 2
+MEMORY_V1 = {  # memory.stat's name -> field, where they differ
+    "pgpgin": "pg_pg_in",
+    "pgpgout": "pg_pg_out",
+    "pgfault": "pg_fault",
+    "pgmajfault": "pg_maj_fault",
+    "total_pgpgin": "total_pg_pg_in",
+    "total_pgpgout": "total_pg_pg_out",
+    "total_pgfault": "total_pg_fault",
+    "total_pgmajfault": "total_pg_maj_fault",
+    "hierarchical_memsw_limit": "hierarchical_swap_limit",
+}
+MEMORY_ENTRIES = {
+    "usage": "memory",
+    "swap": "memory.memsw",
+    "kernel": "memory.kmem",
+    "kernel_tcp": "memory.kmem.tcp",
+}
+BLKIO = {
+    "io_service_bytes_recursive": "blkio.throttle.io_service_bytes_recursive",
+    "io_serviced_recursive": "blkio.throttle.io_serviced_recursive",
+}
+
+Groups = dict[str, Path]
+
+
+def groups_of(pid: int) -> Groups:
+    """Return the control group directories of a process: by v1 controller name, and "" for the unified
+    one.
+    """
+    membership = {}
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _number, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            membership[controller] = path
+    groups: Groups = {}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        root, point = fields[3], Path(fields[4])
+        kind, _source, options = after.split(" ", 2)
+        names = [""] if kind == "cgroup2" else options.split(",") if kind == "cgroup" else []
+        for name in names:
+            if name in membership and name not in groups:
+                groups[name] = point / os.path.relpath(membership[name], root)
+    return groups
+
+
+def read_metrics(groups: Groups) -> Message | None:
+    """Return the figures as containerd's Metrics message of the right version; None when the groups have
+    gone.
+    """
+    if "memory" in groups or "cpuacct" in groups:
+        return _read_v1(groups)
+    unified = groups.get("")
+    if unified is None or not unified.exists():
+        return None
+    return _read_v2(unified)
+
+
+def _number(path: Path) -> int:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return 0  # this kernel doesn't have the file
+    return (1 << 64) - 1 if text == "max" else int(text or 0)
+
+
+def _pairs(path: Path) -> dict[str, int]:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return {}
+    return {
+        words[0]: int(words[1]) for words in map(str.split, lines) if len(words) == 2 and words[1].isdigit()
+    }
+
+
+def _fill(message: Message, values: dict[str, int], names: dict[str, str]) -> None:
+    fields = message.DESCRIPTOR.fields_by_name
+    for name, value in values.items():
+        field = names.get(name, name)
+        # memory.stat also has names of what are messages here (`swap`)
+        if field in fields and fields[field].message_type is None:
+            setattr(message, field, value)
+
+
+def _read_v1(groups: Groups) -> Message | None:
+    metrics = cgroup1_pb2.Metrics()
+    found = False
+    if (pids := groups.get("pids")) and pids.exists():
+        found = True
+        metrics.pids.current = _number(pids / "pids.current")
+        limit = _number(pids / "pids.max")
+        metrics.pids.limit = 0 if limit == (1 << 64) - 1 else limit
+    if (cpu := groups.get("cpuacct")) and cpu.exists():
+        found = True
+        usage = metrics.cpu.usage
+        usage.total = _number(cpu / "cpuacct.usage")
+        ticks = _pairs(cpu / "cpuacct.stat")
+        usage.user = ticks.get("user", 0) * CLOCK_TICK_NANOSECONDS
+        usage.kernel = ticks.get("system", 0) * CLOCK_TICK_NANOSECONDS
+        usage.per_cpu.extend(int(word) for word in (cpu / "cpuacct.usage_percpu").read_text().split())
+    if (cpu := groups.get("cpu")) and cpu.exists():
+        throttled = _pairs(cpu / "cpu.stat")
+        metrics.cpu.throttling.periods = throttled.get("nr_periods", 0)
+        metrics.cpu.throttling.throttled_periods = throttled.get("nr_throttled", 0)
+        metrics.cpu.throttling.throttled_time = throttled.get("throttled_time", 0)
+    if (memory := groups.get("memory")) and memory.exists():
+        found = True
+        _fill(metrics.memory, _pairs(memory / "memory.stat"), MEMORY_V1)
+        for field, prefix in MEMORY_ENTRIES.items():
+            entry = getattr(metrics.memory, field)
+            for name, suffix in (
+                ("usage", "usage_in_bytes"),
+                ("limit", "limit_in_bytes"),
+                ("max", "max_usage_in_bytes"),
+                ("failcnt", "failcnt"),
+            ):
+                setattr(entry, name, _number(memory / f"{prefix}.{suffix}"))
+        control = _pairs(memory / "memory.oom_control")
+        _fill(metrics.memory_oom_control, control, {})
+    if (blkio := groups.get("blkio")) and blkio.exists():
+        found = True
+        for field, name in BLKIO.items():
+            _fill_blkio(getattr(metrics.blkio, field), blkio / name)
+    return metrics if found else None
+
+
+def _fill_blkio(entries: object, path: Path) -> None:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return
+    for words in map(str.split, lines):
+        if len(words) != 3:
+            continue  # the last line is a total
+        major, minor = words[0].split(":")
+        entries.add(op=words[1], device="", major=int(major), minor=int(minor), value=int(words[2]))  # type: ignore[attr-defined] # a repeated field
+
+
+def _read_v2(group: Path) -> Message:
+    metrics = cgroup2_pb2.Metrics()
+    metrics.pids.current = _number(group / "pids.current")
+    limit = _number(group / "pids.max")
+    metrics.pids.limit = 0 if limit == (1 << 64) - 1 else limit
+    _fill(metrics.cpu, _pairs(group / "cpu.stat"), {})
+    _fill(metrics.memory, _pairs(group / "memory.stat"), {})
+    for field, name in (
+        ("usage", "memory.current"),
+        ("usage_limit", "memory.max"),
+        ("swap_usage", "memory.swap.current"),
+        ("swap_limit", "memory.swap.max"),
+        ("max_usage", "memory.peak"),
+    ):
+        setattr(metrics.memory, field, _number(group / name))
+    _fill(metrics.memory_events, _pairs(group / "memory.events"), {})
+    try:
+        lines = (group / "io.stat").read_text().splitlines()
+    except OSError:
+        lines = []
+    for words in map(str.split, lines):
+        major, minor = words[0].split(":")
+        entry = metrics.io.usage.add(major=int(major), minor=int(minor))
+        for word in words[1:]:
+            name, _, value = word.partition("=")
+            if name in entry.DESCRIPTOR.fields_by_name:
+                setattr(entry, name, int(value))
+    return metrics
+
+
+class OomWatch:
+    """Calls `report` each time the kernel killed something of the container for want of memory."""
+
+    def __init__(self, loop: Loop, groups: Groups, report: Callable[[], None]) -> None:
+        self._loop = loop
+        self._report = report
+        self._descriptors: list[int] = []
+        memory = groups.get("memory")
+        unified = groups.get("")
+        if memory is not None:
+            self._watch_v1(memory)
+        elif unified is not None and (unified / "memory.events").exists():
+            self._watch_v2(unified / "memory.events")
+
+    def _watch_v1(self, memory: Path) -> None:
+        event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        control = os.open(memory / "memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptors = [event, control]
+        (memory / "cgroup.event_control").write_text(f"{event} {control}")
+
+        def told() -> None:
+            os.eventfd_read(event)
+            # the kernel also tells when the group is removed; that is no want of memory
+            if (memory / "cgroup.event_control").exists():
+                self._report()
+            else:
+                self.close()
+
+        self._loop.on_readable(event, told)
+
+    def _watch_v2(self, events: Path) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        descriptor = int(libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+        if descriptor < 0 or libc.inotify_add_watch(descriptor, os.fsencode(events), IN_MODIFY) < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"inotify on {events}: {os.strerror(number)}")
+        self._descriptors = [descriptor]
+        seen = _pairs(events).get("oom_kill", 0)
+
+        def told() -> None:
+            nonlocal seen
+            os.read(descriptor, 4096)
+            now = _pairs(events).get("oom_kill", 0)
+            if now > seen:
+                self._report()
+            seen = now
+
+        self._loop.on_readable(descriptor, told)
+
+    def close(self) -> None:
+        """Stop watching."""
+        for descriptor in self._descriptors:
+            self._loop.forget(descriptor)
+            os.close(descriptor)
+        self._descriptors = []

@@ -1,0 +1,161 @@
+"""Events to containerd: one after the other, in the order in which they happened.
+
+The connection is opened at the first event. While containerd is away an event is tried again, a few times
+with growing pauses as upstream's shim does, and then dropped with a log line: the container goes on without
+it.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sixhops.shim.loop import Future, Loop, Task, TimedOutError
+from sixhops.wire.proto import events_ttrpc_pb2
+from sixhops.wire.proto.services import pack
+from sixhops.wire.ttrpc.calls import CallClient
+from sixhops.wire.ttrpc.frames import FrameError
+from sixhops.wire.ttrpc.status import RpcError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from sixhops.shim.log import Log
+
+__all__ = ["Publisher"]
+
+SERVICE = "containerd.services.events.ttrpc.v1.Events"
+SECONDS = 5.0
+ATTEMPTS = 5
+
+
+@dataclass(slots=True)
+class Connection:
+    """One connection to containerd and the calls that wait on it."""
+
+    socket: socket.socket
+    calls: CallClient
+    waiting: dict[int, Future[None]]
+
+
+class Publisher:
+    """The queue of events of one shim. `address` is containerd's ttrpc socket."""
+
+    def __init__(self, loop: Loop, address: str, namespace: str, log: Log) -> None:
+        self._loop = loop
+        self._address = address
+        self._namespace = namespace
+        self._log = log
+        self._queue: deque[bytes] = deque()
+        self._connection: Connection | None = None
+        self._sending = False
+        self._idle: list[Future[None]] = []
+
+    def publish(self, topic: str, event: Message) -> None:
+        """Queue `event` under `topic` (`/tasks/start`), with the time of now."""
+        request = events_ttrpc_pb2.ForwardRequest()
+        nanoseconds = time.time_ns()
+        request.envelope.timestamp.seconds = nanoseconds // 10**9
+        request.envelope.timestamp.nanos = nanoseconds % 10**9
+        request.envelope.namespace = self._namespace
+        request.envelope.topic = topic
+        pack(request.envelope.event, event)
+        self._queue.append(request.SerializeToString())
+        if not self._sending:
+            self._sending = True
+            # after the answer of the call that caused the event, as observed
+            self._loop.soon(self._start)
+
+    def _start(self) -> None:
+        Task(self._drain())
+
+    def flushed(self) -> Future[None]:
+        """Return a future that is done when nothing waits any more."""
+        future: Future[None] = Future()
+        if self._sending:
+            self._idle.append(future)
+        else:
+            future.set(None)
+        return future
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._drop("closed")
+
+    async def _drain(self) -> None:
+        while self._queue:
+            payload = self._queue.popleft()
+            for attempt in range(ATTEMPTS):
+                try:
+                    await self._forward(payload)
+                    break
+                except (OSError, RpcError, FrameError, TimedOutError) as error:
+                    self._log.error(f"forward event: {error}")
+                    if attempt + 1 < ATTEMPTS:
+                        await self._loop.sleep(float(attempt + 1))
+        self._sending = False
+        idle, self._idle = self._idle, []
+        for future in idle:
+            future.set(None)
+
+    async def _forward(self, payload: bytes) -> None:
+        connection = self._connection or self._connect()
+        metadata = {"containerd-namespace-ttrpc": self._namespace}
+        stream, data = connection.calls.call(SERVICE, "Forward", payload, timeout=SECONDS, metadata=metadata)
+        future: Future[None] = Future()
+        connection.waiting[stream] = future
+        try:
+            connection.socket.sendall(data)
+            await self._loop.within(future, SECONDS)
+        except (OSError, TimedOutError):
+            self._drop("closed")
+            raise
+        finally:
+            connection.waiting.pop(stream, None)
+            connection.calls.forget(stream)
+
+    def _connect(self) -> Connection:
+        raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            raw.settimeout(SECONDS)
+            raw.connect(self._address)
+        except OSError:
+            raw.close()
+            raise
+        self._connection = Connection(raw, CallClient(), {})
+        self._loop.on_readable(raw.fileno(), self._read)
+        return self._connection
+
+    def _read(self) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            data = connection.socket.recv(1 << 16)
+            answers = connection.calls.receive(data)
+        except (OSError, FrameError) as error:
+            self._drop(str(error))
+            return
+        for answer in answers:
+            future = connection.waiting.get(answer.stream)
+            if future is None:
+                continue
+            if answer.error is not None:
+                future.fail(answer.error)
+            else:
+                future.set(None)
+        if not data:
+            self._drop("containerd closed the connection")
+
+    def _drop(self, reason: str) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        self._loop.forget(connection.socket.fileno())
+        connection.socket.close()
+        for future in connection.waiting.values():
+            future.fail(ConnectionError(errno.ECONNRESET, reason))

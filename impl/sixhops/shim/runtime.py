@@ -1,0 +1,175 @@
+"""One step of the OCI runtime: `create`, `start`, `kill`, `delete`, `exec`, ... run as a program of its own.
+
+The command line is that of runc, flag for flag. There are two ways to run it, with the same arguments and
+the same result: exec of the binary (any runtime), or a fork of this process that calls the loaded runtime's
+`main(arguments)`. The second is taken only when the shim itself was forked from a parent that has the
+runtime loaded; it spares the start of an interpreter. Either way the runtime is a process that has gone
+when the step is done.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sixhops.shim.loop import Loop
+
+__all__ = ["Runtime", "RuntimeFailedError", "RuntimeOptions"]
+
+OUTPUT_LIMIT = 1 << 20
+# signals that Python ignores at start; a program that we start must find them at their defaults
+DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeOptions:
+    """How the runtime is called.
+
+    `binary`: name or path. `root`: its state directory, without the namespace. `module`: the loaded
+    runtime's module for the forked way, None for exec.
+    """
+
+    binary: str
+    root: str
+    systemd_cgroup: bool = False
+    no_pivot_root: bool = False
+    no_new_keyring: bool = False
+    criu_path: str = ""
+    io_uid: int = 0
+    io_gid: int = 0
+    module: str | None = None
+
+
+class RuntimeFailedError(Exception):
+    """A step ended with a status other than 0. The text is what go-runc makes of it; `output` is what it
+    wrote.
+    """
+
+    def __init__(self, binary: str, status: int, output: str) -> None:
+        text = f"{binary} did not terminate successfully: exit status {status}"
+        super().__init__(f"{text}: {output}" if output else text)
+        self.status = status
+        self.output = output
+
+
+class Runtime:
+    """The runtime of one container. `log` is the file that it writes JSON lines to."""
+
+    def __init__(self, loop: Loop, options: RuntimeOptions, namespace: str, log: Path) -> None:
+        self.options = options
+        self._loop = loop
+        self._log = log
+        self._globals = [
+            "--root",
+            str(Path(options.root, namespace)),
+            "--log",
+            str(log),
+            "--log-format",
+            "json",
+        ]
+        if options.criu_path:
+            self._globals += ["--criu", options.criu_path]
+        if options.systemd_cgroup:
+            self._globals.append("--systemd-cgroup")
+
+    async def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        stdio: tuple[int, int, int] | None = None,
+        stdin: bytes | None = None,
+    ) -> bytes:
+        """Run one step to its end and return what it wrote to stdout and stderr together.
+
+        `stdio` are descriptors that the container is to get; nothing is captured then. `stdin` is what the
+        runtime itself reads. RuntimeFailedError on another status than 0; OSError when the binary can't be
+        started.
+        """
+        argv = [self.options.binary, *self._globals, *arguments]
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        capture = os.memfd_create("runtime-output")
+        feed = null
+        try:
+            if stdin is not None:
+                feed = os.memfd_create("runtime-input")
+                os.write(feed, stdin)
+                os.lseek(feed, 0, os.SEEK_SET)
+            pid = self._begin(argv, stdio or (feed, capture, capture))
+            status = (await self._loop.child(pid)).status
+            output = os.pread(capture, OUTPUT_LIMIT, 0)
+        finally:
+            os.close(capture)
+            os.close(null)
+            if feed != null:
+                os.close(feed)
+        if status != 0:
+            raise RuntimeFailedError(Path(argv[0]).name, status, output.decode(errors="replace"))
+        return output
+
+    def _begin(self, argv: list[str], stdio: tuple[int, int, int]) -> int:
+        if self.options.module is None:
+            actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(stdio)]
+            try:
+                return os.posix_spawnp(
+                    argv[0], argv, os.environ, file_actions=actions, setsigdef=DEFAULT_SIGNALS, setsigmask=()
+                )
+            except FileNotFoundError as error:
+                if "/" in argv[0]:
+                    raise OSError(f"fork/exec {argv[0]}: no such file or directory") from error
+                raise OSError(f'exec: "{argv[0]}": executable file not found in $PATH') from error
+        pid = os.fork()
+        if pid == 0:
+            _step(self.options.module, argv, stdio)
+        return pid
+
+    def explain(self, prefix: str, error: Exception) -> str:
+        """Return the message for a failed step: `prefix` and the last error in the runtime's log, as
+        upstream does.
+        """
+        try:
+            lines = self._log.read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            missing = f"open {self._log}: no such file or directory"
+            return f"{prefix}: unable to retrieve OCI runtime error ({missing}): {error}"
+        for line in reversed(lines):
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict) and entry.get("level") == "error":
+                return f"{prefix}: {str(entry.get('msg', '')).strip()}"
+        return f"{prefix}: {error}"
+
+
+def _step(module: str, argv: list[str], stdio: tuple[int, int, int]) -> NoReturn:
+    """Be the runtime: in the forked child, with nothing open but 0, 1 and 2."""
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for ignored in DEFAULT_SIGNALS:
+            signal.signal(ignored, signal.SIG_DFL)
+        high = [os.dup(descriptor) for descriptor in stdio]
+        for number, descriptor in enumerate(high):
+            os.dup2(descriptor, number)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        status = int(importlib.import_module(module).main(argv[1:]) or 0)
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
+    except BaseException:  # noqa: BLE001 - the process ends here either way; its output is in the error of the call
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)

@@ -1,0 +1,92 @@
+"""A conftest.py for inner pytest runs: a target without an engine, on which a scenario's title says what
+happens.
+
+It answers every step with status 200; the real judge decides. Titles: `dies` (the target is gone afterwards),
+`crashes` (the process is killed), `is interrupted` (Ctrl-C), `breaks sixhops`, `leaves a mount`, `has no
+tap`, `is skipped`. The target's name does the rest: `absent`, `dirty` (leaves something when it stops),
+`mortal` (can't be opened twice).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sixhops.harness.errors import TargetError
+from sixhops.harness.exchange import Exchange, HopMessage
+from sixhops.harness.scenario.model import Hop
+from sixhops.harness.target import Address, TargetFacts
+
+
+class FakeTarget:
+    def __init__(self, name: str, directory: Path) -> None:
+        self.facts = TargetFacts(
+            name=name,
+            engine_version="20.10.24",
+            api_minimum=(1, 12),
+            api_maximum=(1, 41),
+            root=True,
+            cgroup_version=1,
+            operating_system="linux",
+            architecture="amd64",
+            programs={"dockerd": "upstream"},
+            hops={hop: None for hop in Hop},
+        )
+        self.engine = Address("unix:///nowhere")
+        self.directory = directory
+        self.dead = False
+
+    def check_alive(self) -> None:
+        if self.dead:
+            raise TargetError("dockerd died with status 2\nlast line of its log")
+
+    def log_marks(self) -> dict[str, int]:
+        return {"dockerd": 0}
+
+    def log_since(self, marks: dict[str, int], lines: int = 20) -> dict[str, str]:
+        return {"dockerd": "level=error msg=overheated"}
+
+    def close(self) -> list[str]:
+        with Path(os.environ["FAKE_LOG"]).open("a") as log:
+            log.write("close\n")
+        return ["mount /somewhere"] if self.facts.name == "dirty" else []
+
+
+def pytest_sixhops_open_target(name: str, directory: Path) -> FakeTarget:
+    with Path(os.environ["FAKE_LOG"]).open("a") as log:
+        log.write("open\n")
+    opened = Path(os.environ["FAKE_LOG"]).read_text().count("open")
+    if name == "absent" or (name == "mortal" and opened > 1):
+        raise TargetError("unix:///nowhere: connection refused")
+    return FakeTarget(name, directory)
+
+
+def pytest_sixhops_images() -> dict[str, Any]:
+    return {}
+
+
+def pytest_sixhops_run(scenario: Any, target: FakeTarget) -> Any:
+    from sixhops.harness.run import ScenarioRun
+
+    match scenario.title:
+        case "crashes":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "is interrupted":
+            os.kill(os.getpid(), signal.SIGINT)
+        case "breaks sixhops":
+            raise ZeroDivisionError("a bug of ours")
+        case "dies":
+            target.dead = True
+            raise TargetError("connection reset by the engine")
+        case "leaves a mount":
+            return replace(performed(scenario), leftovers=["mount /left/behind"])
+        case "is skipped":
+            return ScenarioRun.skipping(scenario, "needs cgroup version 2")
+    return performed(scenario)
+
+
+def performed(scenario: Any) -> Any:
+    raise NotImplementedError
