@@ -99,7 +99,9 @@ def started(name: str, argv: Sequence[str], directory: Path) -> Iterator[Server]
                 break
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{name} does not listen: {(directory / f'{name}.log').read_text()}") from None
+                    raise RuntimeError(
+                        f"{name} does not listen: {(directory / f'{name}.log').read_text()}"
+                    ) from None
                 time.sleep(0.02)
         yield Server(name, process.pid, port)
     finally:
@@ -163,7 +165,11 @@ def manifests(server: Server, digest: str, connections: int, each: int) -> tuple
         for key, _ in selector.select(60):
             peer, kept = key.data
             kept += peer.recv(65536)
-            if not length and (found := re.search(rb"(?i)content-length: (\d+)", kept)) and b"\r\n\r\n" in kept:
+            if (
+                not length
+                and (found := re.search(rb"(?i)content-length: (\d+)", kept))
+                and b"\r\n\r\n" in kept
+            ):
                 length = kept.index(b"\r\n\r\n") + 4 + int(found[1])
             key.data[1] = kept
             if not length or len(kept) < length:
@@ -214,7 +220,9 @@ def measure(server: Server, options: argparse.Namespace, say: Callable[[str], No
         rate, cpu = pulls(server, digest, size, connections)
         per = cpu / (connections * options.blob / 1024)
         peak = server.peak()
-        say(f"  {connections:3d} pulls of {options.blob} MiB: {rate:7.0f} MiB/s, {per:5.2f} CPU s per GiB, peak {peak:.0f} MiB")
+        say(
+            f"  {connections:3d} pulls of {options.blob} MiB: {rate:7.0f} MiB/s, {per:5.2f} CPU s per GiB, peak {peak:.0f} MiB"
+        )
     config = b"{}"
     server.push(config, digest_of(config))
     layer = {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": size, "digest": digest}
@@ -232,11 +240,15 @@ def measure(server: Server, options: argparse.Namespace, say: Callable[[str], No
         rate, cpu = manifests(server, reference, 8, options.manifests)
         per = 8 * options.manifests / cpu
         by = "digest" if ":" in reference else "tag"
-        say(f"  manifests by {by:6s}, 8 clients: {rate:6.0f}/s, {per:6.0f} per CPU s, peak {server.peak():.0f} MiB")
+        say(
+            f"  manifests by {by:6s}, 8 clients: {rate:6.0f}/s, {per:6.0f} per CPU s, peak {server.peak():.0f} MiB"
+        )
     blobs = [(data, digest_of(data)) for data in (os.urandom(options.push * MIB) for _ in range(8))]
     rate, cpu = pushes(server, blobs)
     per = cpu / (8 * options.push / 1024)
-    say(f"    8 pushes of {options.push} MiB: {rate:7.0f} MiB/s, {per:5.2f} CPU s per GiB, peak {server.peak():.0f} MiB")
+    say(
+        f"    8 pushes of {options.push} MiB: {rate:7.0f} MiB/s, {per:5.2f} CPU s per GiB, peak {server.peak():.0f} MiB"
+    )
 
 
 def main() -> None:

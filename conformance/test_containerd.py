@@ -1,4 +1,4 @@
-"""The scenarios of scenarios/containerd/; `pytest conformance/test_containerd.py --target ...` runs them alone."""
+"""The scenarios of scenarios/containerd/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scenarios of scenarios/engine/; `pytest conformance/test_engine.py --target ...` runs them alone."""
+"""The scenarios of scenarios/engine/."""
 
 from __future__ import annotations
 

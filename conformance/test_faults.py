@@ -1,4 +1,4 @@
-"""The scenarios of scenarios/faults/; `pytest conformance/test_faults.py --target ...` runs them alone."""
+"""The scenarios of scenarios/faults/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scenarios of scenarios/process/; `pytest conformance/test_process.py --target ...` runs them alone."""
+"""The scenarios of scenarios/process/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scenarios of scenarios/registry/; `pytest conformance/test_registry.py --target ...` runs them alone."""
+"""The scenarios of scenarios/registry/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scenarios of scenarios/runtime/; `pytest conformance/test_runtime.py --target ...` runs them alone."""
+"""The scenarios of scenarios/runtime/."""
 
 from __future__ import annotations
 

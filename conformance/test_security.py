@@ -1,4 +1,4 @@
-"""The scenarios of scenarios/security/; `pytest conformance/test_security.py --target ...` runs them alone."""
+"""The scenarios of scenarios/security/."""
 
 from __future__ import annotations
 

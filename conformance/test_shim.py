@@ -1,4 +1,4 @@
-"""The scenarios of scenarios/shim/; `pytest conformance/test_shim.py --target ...` runs them alone."""
+"""The scenarios of scenarios/shim/."""
 
 from __future__ import annotations
 

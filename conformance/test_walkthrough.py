@@ -1,4 +1,4 @@
-"""The scenarios of scenarios/walkthrough/; `pytest conformance/test_walkthrough.py --target ...` runs them alone."""
+"""The scenarios of scenarios/walkthrough/."""
 
 from __future__ import annotations
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import TYPE_CHECKING
 
+from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError
 
 from sixhops.containerd.filters import Filter, parse_all
+from sixhops.containerd.stamps import set_now
 from sixhops.wire.proto import payloads_pb2, types_pb2
 from sixhops.wire.proto.services import pack, type_name
 
@@ -35,10 +36,14 @@ class Bus:
 
     def publish(self, namespace: str, topic: str, event: Message) -> None:
         """Send `event` with the time of now."""
-        envelope = types_pb2.Envelope(namespace=namespace, topic=topic)
-        seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-        envelope.timestamp.seconds, envelope.timestamp.nanos = seconds, nanoseconds
-        pack(envelope.event, event)
+        packed = Any()
+        pack(packed, event)
+        self.publish_any(namespace, topic, packed)
+
+    def publish_any(self, namespace: str, topic: str, event: Any) -> None:
+        """Send an event that is packed already, with the time of now."""
+        envelope = types_pb2.Envelope(namespace=namespace, topic=topic, event=event)
+        set_now(envelope.timestamp)
         self.forward(envelope)
 
     def forward(self, envelope: types_pb2.Envelope) -> None:

@@ -52,7 +52,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One thing that a scenario can show to hold. `hop` is a hop's name, or `walkthrough` for the path as a whole."""
+    """One thing that a scenario can show. `hop` is a hop's name, or `walkthrough` for the path as a whole."""
 
     id: str
     hop: str
@@ -76,7 +76,7 @@ class Registry:
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """A requirement, the ids of the scenarios that name it, and the engines on which one of them has passed."""
+    """A requirement, the scenarios that name it, and the engines on which one of them has passed."""
 
     requirement: Requirement
     scenarios: tuple[str, ...]
@@ -84,12 +84,12 @@ class Covered:
 
 
 def normalise(reference: str) -> str:
-    """Return the registered spelling of a reference: `engine-api:ContainerCreate` is `engine-api/ContainerCreate`."""
+    """Return a reference as it is registered: the shorthand `engine-api:X` stands for `engine-api/X`."""
     return reference.replace(":", "/", 1)
 
 
 def load_requirements(folder: Path) -> tuple[Registry, list[ScenarioError]]:
-    """Read every `*.yaml` in `folder`; return the registry and all errors (duplicate ids, unknown keys, bad levels)."""
+    """Read every `*.yaml` in `folder`; return the registry and all errors, each with its place."""
     requirements: dict[str, Requirement] = {}
     errors: list[ScenarioError] = []
     for path in sorted(folder.glob("*.yaml")):

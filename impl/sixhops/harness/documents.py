@@ -25,7 +25,7 @@ __all__ = ["Node", "nearest", "read_document", "shown_path"]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One value of a document: a scalar, a list of nodes, or a dictionary of nodes by key; and where it stands."""
+    """One value of a document, and where it stands: a scalar, a list of nodes, or a dictionary of nodes."""
 
     value: Any
     mark: Mark
@@ -77,7 +77,7 @@ def shown_path(path: Path) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return the end of a sentence about an unknown `name`: the known name that is most like it, or nothing."""
+    """Return the end of a sentence about an unknown `name`: the name that is most like it, or nothing."""
     found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else ""
 

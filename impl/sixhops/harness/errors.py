@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["InternalError", "Mark", "ScenarioError", "ScenarioErrors", "SixhopsError", "TargetError", "UsageError"]
+__all__ = [
+    "InternalError",
+    "Mark",
+    "ScenarioError",
+    "ScenarioErrors",
+    "SixhopsError",
+    "TargetError",
+    "UsageError",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +59,12 @@ class ScenarioErrors(ScenarioError):
     """All that is wrong with a file, in the order of places; `errors` holds one ScenarioError each."""
 
     def __init__(self, errors: Iterable[ScenarioError]) -> None:
+        once = {str(error): error for error in errors}
         self.errors = tuple(
-            sorted(errors, key=lambda e: (e.mark.path, e.mark.line, e.mark.column) if e.mark else ("", 0, 0))
+            sorted(
+                once.values(),
+                key=lambda e: (e.mark.path, e.mark.line, e.mark.column) if e.mark else ("", 0, 0),
+            )
         )
         super().__init__("\n".join(map(str, self.errors)))
 

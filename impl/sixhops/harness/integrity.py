@@ -32,8 +32,8 @@ __all__ = [
 ]
 
 _HEADER = """\
-# How many scenarios a full run has for each kind of target, and how many of them may be skipped for which reason.
-# Fewer scenarios or more skips than this make the run fail; `--accept-counts` on a full run rewrites the entry.
+# How many scenarios a full run has on each kind of target, and how often what may be skipped for which reason.
+# Fewer scenarios or more skips than this make the run fail; --accept-counts on a full run rewrites the entry.
 """
 
 
@@ -52,21 +52,21 @@ _FROM_WORST = (Exit.INTERNAL, Exit.INTERRUPTED, Exit.USAGE, Exit.FAILED, Exit.NO
 
 
 def worst_exit(codes: Iterable[int]) -> Exit:
-    """Return the worst of `codes`: 3 before 2, 4, 1, 5 and 0; no codes at all are 0, and a foreign code is 3."""
+    """Return the worst of `codes`: 3 before 2, 4, 1, 5 and 0; none at all are 0, a foreign code is 3."""
     known = {Exit(code) if code in tuple(Exit) else Exit.INTERNAL for code in codes}
     return next((code for code in _FROM_WORST if code in known), Exit.OK)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a full run on one kind of target has: scenarios, and skips by reason (whole scenarios and expectations)."""
+    """What a full run has on one kind of target: scenarios, and skips by reason (scenarios, expectations)."""
 
     scenarios: int
     skips: dict[str, int] = field(default_factory=dict)
 
 
 def target_kind(target: str) -> str:
-    """Return under which name counts are recorded: a stack's own name, `endpoint` for anything with an address."""
+    """Return under which name counts are recorded: a stack's own, or `endpoint` for what has an address."""
     return "endpoint" if ":" in target else target
 
 

@@ -197,7 +197,7 @@ async def put_manifest(call: Call) -> web.StreamResponse:
     try:
         facts = read_manifest(data, kind)
     except Unverified as error:
-        raise Refusal("MANIFEST_UNVERIFIED", detail=str(error)) from error
+        raise Refusal("MANIFEST_UNVERIFIED") from error
     except Invalid as error:
         raise Refusal("MANIFEST_INVALID", detail=str(error)) from error
     found = digest_bytes(facts.canonical, "sha256" if digest is None else digest.algorithm)
@@ -215,8 +215,6 @@ async def put_manifest(call: Call) -> web.StreamResponse:
 
 def _store(call: Call, facts: Facts, data: bytes, digest: Digest, tag: str) -> None:
     registry = call.registry
-    if facts.name and facts.name != call.name:
-        raise Refusal("NAME_INVALID", detail={"name": facts.name[:255]})
     missing = [item for item in facts.blobs if registry.blobs.find(call.name, item) is None]
     missing += [item for item in facts.manifests if not registry.manifests.has(call.name, item)]
     if missing:

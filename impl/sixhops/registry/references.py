@@ -46,7 +46,6 @@ class Facts:
     subject: Digest | None = None
     artifact_type: str = ""
     annotations: dict[str, str] = field(default_factory=dict)
-    name: str = ""
 
 
 def media_type_of(data: bytes) -> str:
@@ -117,16 +116,14 @@ def _index(data: bytes, document: dict[str, Any], media_type: str) -> Facts:
 
 def _schema1(data: bytes, document: dict[str, Any]) -> Facts:
     manifest = parse_schema1(data)
-    if not isinstance(document.get("name"), str):
-        raise Invalid("name: expected a string")
+    if not document.get("signatures"):
+        raise Invalid("signatures: a schema1 manifest is signed")
     try:
-        payload, keys = verify_pretty(data)
-    except SignatureError as error:
+        payload, _ = verify_pretty(data)
+    except (SignatureError, AttributeError, RecursionError) as error:
         raise Unverified(str(error)) from error
-    if not keys:
-        raise Unverified("no signatures")
     blobs = tuple(dict.fromkeys(_digest(layer) for layer in manifest.layers))
-    return Facts(media.DOCKER_SCHEMA1_SIGNED, payload, blobs=blobs, name=manifest.name)
+    return Facts(media.DOCKER_SCHEMA1_SIGNED, payload, blobs=blobs)
 
 
 def _object(data: bytes) -> dict[str, Any]:

@@ -48,12 +48,23 @@ def test_chain_ids_join_with_a_space() -> None:
     assert chain_ids([A, B]) == (A, second)
 
 
-def test_chain_id_of_empty_layer_twice() -> None:
-    # 1024 zero bytes are the empty tar; its diff id is well known from images converted from v1.
-    empty = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+def test_chain_ids_of_a_real_engine() -> None:
+    # Diff ids of many-layers' first layers, and the names that dockerd 20.10.24 gave them in its layerdb.
+    known = {
+        "4d5b57a05666b8cfd0e8958e4f41952004a8ab02bd667684f63059d9df7d5f3b": (
+            "4d5b57a05666b8cfd0e8958e4f41952004a8ab02bd667684f63059d9df7d5f3b"
+        ),
+        "1af10070163f7bec53d1a33885ddc50db408a63be491b83c570d90e57ab839cf": (
+            "abbd66f4cb52d609055d79f50064f8104bb0cb84cf444009352d4199797d91bc"
+        ),
+        "caee23f73f546715eadc36fdfc31bb3efad1f6d045445515bcdef7ff698910b9": (
+            "03d6d3994ab29459f2d48b7ccc2b31f3859d1fb3f233297d14d905bd82fec50f"
+        ),
+    }
 
-    assert digest_of(bytes(1024)) == empty
-    assert chain_ids([empty, empty])[1] == digest_of(f"{empty} {empty}".encode())
+    assert chain_ids(f"sha256:{diff_id}" for diff_id in known) == tuple(
+        f"sha256:{name}" for name in known.values()
+    )
 
 
 def test_empty_layer_blob() -> None:

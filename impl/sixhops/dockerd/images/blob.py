@@ -17,7 +17,7 @@ import zlib
 from typing import TYPE_CHECKING, Protocol
 
 import zstandard
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
 from sixhops.dockerd.images import unpack
 
@@ -136,7 +136,7 @@ class BlobSink:
             self._decompress = _decompressor(piece)
         try:
             data = self._decompress.decompress(piece)
-        except (isal_zlib.error, zlib.error, zstandard.ZstdError):
+        except (igzip_lib.IsalError, zstandard.ZstdError):
             # bytes that don't decompress are wrong bytes; the digest, taken at the end, says so in the engine's words
             self._decompress = _Plain()
             self._shut()

@@ -276,7 +276,7 @@ class _Pull:
         raise not_found(f"no matching manifest for {self._platform} in the manifest list entries")
 
     def _schema1(self, data: bytes) -> _Found:
-        payload = verify_pretty(data)
+        payload, _keys = verify_pretty(data)
         manifest = parse_schema1(payload)
         if self._reference.domain == "docker.io":
             self._emit({"status": _SCHEMA1_TEXT.format(name=self._reference.canonical)})
@@ -301,7 +301,7 @@ class _Pull:
                 config = None
                 if found.config is not None:
                     config = group.create_task(self._config(found.config))
-                    tasks.append(config)  # type: ignore[arg-type] # any result
+                    tasks.append(config)
                 diff_ids = group.create_task(self._layers(found.layers, config))
         except* EngineError as failures:
             raise failures.exceptions[0] from None

@@ -79,7 +79,7 @@ class ImageStore:
         row = self._state.row("SELECT config FROM images WHERE id = ?", identity)
         if row is None:
             raise KeyError(identity)
-        return bytes(row[0])  # type: ignore[arg-type] # a BLOB
+        return _blob(row[0])
 
     def all(self) -> list[Image]:
         """Return every image, newest first by its own creation time."""
@@ -241,9 +241,15 @@ class ImageStore:
 
 def _image(row: tuple[object, ...]) -> Image:
     identity, config, chain_id, parent, tagged = row
-    return Image(str(identity), json.loads(bytes(config)), str(chain_id), str(parent), float(tagged))  # type: ignore[arg-type]
+    assert isinstance(tagged, float)
+    return Image(str(identity), json.loads(_blob(config)), str(chain_id), str(parent), tagged)
 
 
 def _is_id(text: str, identity: str) -> bool:
     bare = text.removeprefix("sha256:")
     return bool(_SHORT_ID.fullmatch(text)) and identity.removeprefix("sha256:").startswith(bare)
+
+
+def _blob(value: object) -> bytes:
+    assert isinstance(value, bytes)
+    return value

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from sixhops.harness.cli import coverage, dev, inspect, suite
+from sixhops.harness.cli import coverage, dev, inspect, run, suite
 from sixhops.harness.errors import ScenarioError, TargetError, UsageError
 from sixhops.harness.integrity import Exit
 
@@ -73,6 +73,7 @@ def cli() -> None:
     """Check the whole `docker run` path of a container engine, hop by hop, against scenarios."""
 
 
+cli.add_command(run.run)
 cli.add_command(suite.test)
 cli.add_command(inspect.lint)
 cli.add_command(inspect.list_)

@@ -15,9 +15,9 @@ from sixhops.harness.integrity import Exit
 __all__ = ["dev"]
 
 _HEADER = """\
-# Which operations the Engine API {version} has and which status codes are documented for each: facts only, written by
-# `sixhops dev engine-requirements` from the API's OpenAPI document. Do not edit; what engines do beyond it is in
-# engine-api-observed.yaml.
+# Which operations the Engine API {version} has and which status codes are documented for each: facts only,
+# written by `sixhops dev engine-requirements` from the API's OpenAPI document. Do not edit; what engines do
+# beyond it is in engine-api-observed.yaml.
 """
 
 
@@ -43,8 +43,7 @@ def engine_requirements(swagger: Path) -> int:
         f'prefix: engine-api\nhop: engine\nsource: Docker Engine API\nversion: "{version}"\noperations:'
     )
     for name, operation in operations.items():
+        line = f'method: {operation["method"]}, path: "{operation["path"]}"'
         statuses = ", ".join(map(str, operation["statuses"]))
-        click.echo(
-            f'  {name}: {{method: {operation["method"]}, path: "{operation["path"]}", statuses: [{statuses}]}}'
-        )
+        click.echo(f"  {name}: {{{line}, statuses: [{statuses}]}}")
     return Exit.OK

@@ -97,7 +97,7 @@ def explain(name: str, root: Path | None) -> int:
 @click.command()
 def schema() -> int:
     """Print the JSON Schema of scenario files, for editors."""
-    from sixhops.harness.scenario.schema import scenario_schema
+    from sixhops.harness.scenario.schema import schema_text
 
-    click.echo(json.dumps(scenario_schema(), indent=2, ensure_ascii=False))
+    click.echo(schema_text(), nl=False)
     return Exit.OK

@@ -137,7 +137,7 @@ class _Push:
 
 
 def _reach(path: Path, where: str) -> None:
-    # httpcore (1.0) leaves its socket open when connecting to a unix path fails, so that is found out beforehand.
+    # httpcore 1.0 leaves its socket open when a unix path can't be connected, so that is found out before.
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(_TIMEOUT)
         try:

@@ -131,7 +131,7 @@ def _read(node: yaml.Node, path: str, where: str, depth: int) -> Cursor:
     if isinstance(node, yaml.SequenceNode):
         items = [_read(item, path, f"{where}[{at}]", depth + 1) for at, item in enumerate(node.value)]
         return Cursor(items, mark, where)
-    if not isinstance(node, yaml.MappingNode):
+    if isinstance(node, yaml.ScalarNode):
         return Cursor(nodes.scalar(node), mark, where)
     members: dict[str, Cursor] = {}
     marks: dict[str, Mark] = {}

@@ -1,4 +1,4 @@
-"""From what was seen to a verdict. Pure: the live run, replay, mutants and diff all call the same functions."""
+"""From what was seen to a verdict. Pure: live runs, replays, mutants and diffs all call these."""
 
 from sixhops.harness.judge.judge import fails_for_good, judge, judge_step
 from sixhops.harness.judge.text import format_mismatch, format_mismatches

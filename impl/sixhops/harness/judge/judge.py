@@ -2,8 +2,10 @@
 
 1. All expectations of a step are compared, and all that does not hold is reported.
 2. An exchange with an error fails its step, with or without expectations, unless `error` itself is expected.
-3. What could not be observed is skipped with its reason, never passed; what should be there and is not is a failure.
-4. A step that was not performed, or still runs at the end, is a failure of the scenario, unless an earlier step failed.
+3. What could not be observed is skipped with its reason, never passed; what should be there and is not is a
+   failure.
+4. A step that was not performed, or still runs at the end, is a failure of the scenario, unless an earlier
+   step failed.
 5. A status only gets worse.
 """
 
@@ -23,7 +25,7 @@ from sixhops.harness.scenario.model import (
     ProcessesStep,
     RegistryStep,
 )
-from sixhops.harness.scenario.paths import PathMissing, format_path, look_up, parse_source
+from sixhops.harness.scenario.paths import PathMissingError, format_path, look_up, parse_source
 from sixhops.harness.scenario.variables import UndefinedVariable, resolve
 
 if TYPE_CHECKING:
@@ -41,8 +43,8 @@ _HOPS: Final = frozenset(hop.value for hop in Hop)
 def judge_step(scenario: Scenario, step: Step, exchange: Exchange, scope: Scope) -> StepVerdict:
     """Return how `step` came out, given what was seen and the variables before it.
 
-    Raises UndefinedVariable or ScenarioError when an expectation uses a variable in a way that can't be: the scenario is wrong then,
-    not the target. `scenario` is what the step belongs to.
+    Raises UndefinedVariable or ScenarioError when an expectation uses a variable in a way that can't be:
+    the scenario is wrong then, not the target. `scenario` is what the step belongs to.
     """
     if all(own is not step and own.index != step.index for own in (*scenario.steps, *scenario.cleanup)):
         raise ScenarioError(f"step {step.index + 1} is no step of {scenario.id}", step.mark)
@@ -72,7 +74,9 @@ def judge_step(scenario: Scenario, step: Step, exchange: Exchange, scope: Scope)
 
 
 def fails_for_good(step: Step, exchange: Exchange, scope: Scope) -> bool:
-    """Return whether the step's `fail_if` holds, so that repeating it is futile. All of its parts must hold, all observed."""
+    """Return whether the step's `fail_if` holds, so that repeating it is futile. All of its parts must hold,
+    all observed.
+    """
     if step.eventually is None or not step.eventually.fail_if:
         return False
     return all(
@@ -84,8 +88,8 @@ def fails_for_good(step: Step, exchange: Exchange, scope: Scope) -> bool:
 def judge(scenario: Scenario, exchanges: Sequence[Exchange], scope: Scope) -> Verdict:
     """Return how a scenario came out from all that was seen, in whatever order the steps ended.
 
-    `scope` is the one that the scenario starts with (`make_scope`). Raises ScenarioError as `judge_step` does, and for an exchange
-    that belongs to no step.
+    `scope` is the one that the scenario starts with (`make_scope`). Raises ScenarioError as `judge_step`
+    does, and for an exchange that belongs to no step.
     """
     steps = (*scenario.steps, *scenario.cleanup)
     by_index = {exchange.step: exchange for exchange in exchanges}
@@ -167,7 +171,7 @@ def _save(save: Save, exchange: Exchange, saved: dict[str, Facet]) -> tuple[str,
         return missing(f"was not seen: there is no {facet}; what the step did see: {seen}", MISSING)
     try:
         value = look_up(root, segments, base=_base(facet))
-    except PathMissing as error:
+    except PathMissingError as error:
         return missing(str(error), root)
     if save.pattern is not None:
         if isinstance(value, bytes):

@@ -1,7 +1,9 @@
-"""Failures as plain text: where in the scenario, which hop, where in the value, expected and seen beneath each other.
+"""Failures as plain text: where in the scenario, which hop, where in the value, expected and seen beneath
+each other.
 
-Long values are shortened in the middle, around the first difference when both are text; texts of several lines are compared line
-by line. No colours and no width of the terminal: the same text goes to the screen, to JUnit and to the report.
+Long values are shortened in the middle, around the first difference when both are text; texts of several
+lines are compared line by line. No colours and no width of the terminal: the same text goes to the screen, to
+JUnit and to the report.
 """
 
 from __future__ import annotations
@@ -106,7 +108,9 @@ def _first_difference(left: str, right: str) -> int:
 
 
 def _shorten(text: str, start: int) -> str:
-    """Return at most `_LONGEST` characters of `text`, with what is around `start` kept, and its length when cut."""
+    """Return at most `_LONGEST` characters of `text`, with what is around `start` kept, and its length when
+    cut.
+    """
     if len(text) <= _LONGEST:
         return text
     begin = max(0, start - _BEFORE) if start > _LONGEST - _BEFORE else 0

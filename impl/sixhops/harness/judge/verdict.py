@@ -1,4 +1,4 @@
-"""What judging gives: statuses that only get worse, and every failure with its place in scenario and value."""
+"""What judging gives: statuses that only get worse, and every failure with its place."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ _ORDER: Final = (Status.PASSED, Status.SKIPPED, Status.FAILED)
 class Failure:
     """One thing that did not hold, with all that a message needs.
 
-    `step` counts from 0; `hop` is where it was seen; `facet` what was looked at ("" when the step itself failed); `path` where in
-    the facet; `expected` a Value or MISSING, `seen` a Facet or MISSING; `mark` the place of the expectation.
+    `step` counts from 0; `hop` is where it was seen; `facet` what was looked at ("" when the step itself
+    failed); `path` where in the facet; `expected` a Value or MISSING, `seen` a Facet or MISSING; `mark` the
+    place of the expectation.
     """
 
     step: int
@@ -53,8 +54,9 @@ class Failure:
 class StepVerdict:
     """How one step came out.
 
-    `mismatches`: every failure. `skipped`: facet to the reason why it could not be observed; those expectations count as neither
-    held nor failed. `saved`: the variables that it gave; `scope`: what later steps see. `checked`: expectations that were compared.
+    `mismatches`: every failure. `skipped`: facet to the reason why it could not be observed; those
+    expectations count as neither held nor failed. `saved`: the variables that it gave; `scope`: what later
+    steps see. `checked`: expectations that were compared.
     """
 
     step: int

@@ -1,7 +1,7 @@
 """Checks of matcher arguments, done when a scenario is read.
 
-Each returns one phrase that says what is wrong, or None. Templates stand for values not known yet and pass; the handler meets
-the value later.
+Each returns one phrase that says what is wrong, or None. Templates stand for values not known yet and pass;
+the handler meets the value later.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 The rules, before the matchers change them:
 
 1. Types count: `1` is not `true`, not `"1"` and not `1.0`.
-2. A mapping holds when the keys that it names hold; other keys may stand beside them. An empty mapping holds for an empty one
-   only, since it would say nothing otherwise.
+2. A mapping holds when the keys that it names hold; other keys may stand beside them. An empty mapping holds
+   for an empty one only, since it would say nothing otherwise.
 3. A list holds when it has the same elements in the same order; `!some` stands for any number of elements.
 4. The messages of a hop hold when the listed ones are among them in that order; others may stand between.
    An empty list means that there are none.
@@ -31,14 +31,16 @@ __all__ = ["match", "message_fields"]
 def match(expected: Any, seen: Any, path: str = "$") -> list[Mismatch]:
     """Return all that does not hold of `seen`; an empty list means that it is as expected.
 
-    `expected` is a Value without templates; `seen` a Facet, a HopMessage, Messages or MISSING; `path` is what the value is
-    called in the mismatches. Raises InternalError for an unresolved template.
+    `expected` is a Value without templates; `seen` a Facet, a HopMessage, Messages or MISSING; `path` is what
+    the value is called in the mismatches. Raises InternalError for an unresolved template.
     """
     return _compare(expected, seen, path)
 
 
 def message_fields(message: HopMessage) -> dict[str, Any]:
-    """Return what a mapping is compared with: the message's fields, its summary, and bodies as JSON where they are JSON."""
+    """Return what a mapping is compared with: the message's fields, its summary, and bodies as JSON where
+    they are JSON.
+    """
     fields: dict[str, Any] = {"summary": message.summary, **message.fields}
     for side in ("request", "response"):
         body = fields.get(f"{side}_body")
@@ -122,8 +124,8 @@ def _compare_hop(expected: Any, seen: Messages, path: str, exact: bool) -> list[
     if not isinstance(expected, list):
         return [Mismatch(path, "is a list of messages; write a list", expected, seen)]
     if exact or not expected:
-        return compare_sequence(expected, list(seen.items), path, lambda e, s, p: _compare(e, s, p))
-    return compare_messages(expected, list(seen.items), path, lambda e, s, p: _compare(e, s, p))
+        return compare_sequence(expected, list(seen.items), path, _compare)
+    return compare_messages(expected, list(seen.items), path, _compare)
 
 
 def _lower_keys(value: Any) -> Any:

@@ -1,7 +1,9 @@
-"""The matchers: name, argument, what they accept. The loader checks arguments with this table, the docs are made from it.
+"""The matchers: name, argument, what they accept. The loader checks arguments with this table, the docs are
+made from it.
 
-A handler gets (argument, seen, path, context) and returns mismatches. A checker gets an argument, perhaps with templates in it,
-and returns what is wrong with it, or None. A new matcher is one handler, one checker and one row of the table.
+A handler gets (argument, seen, path, context) and returns mismatches. A checker gets an argument, perhaps
+with templates in it, and returns what is wrong with it, or None. A new matcher is one handler, one checker
+and one row of the table.
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ def _contains(argument: Any, seen: Any, path: str, context: Context) -> list[Mis
     if isinstance(seen, list | Messages):
         items = list(seen.items) if isinstance(seen, Messages) else seen
         wanted = argument if isinstance(argument, list) else [argument]
-        return compare_unordered(wanted, items, path, lambda e, s, p: context.compare(e, s, p), others=True)
+        return compare_unordered(wanted, items, path, context.compare, others=True)
     if isinstance(seen, dict) and isinstance(argument, dict):
         return context.compare(argument, seen, path)
     if isinstance(seen, dict) and isinstance(argument, str):
@@ -235,10 +237,11 @@ def _none(_argument: Any, seen: Any, path: str, context: Context) -> list[Mismat
 
 
 def _speaks_of_absence(argument: Any) -> bool:
-    return isinstance(argument, Matcher) and (
-        argument.name == "absent"
-        or (argument.name == "one_of" and any(_speaks_of_absence(option) for option in argument.argument))
-    )
+    if not isinstance(argument, Matcher):
+        return False
+    if argument.name == "one_of" and isinstance(argument.argument, list):
+        return any(map(_speaks_of_absence, argument.argument))
+    return argument.name == "absent"
 
 
 _ROWS: Final = (
@@ -256,7 +259,7 @@ _ROWS: Final = (
         "contains",
         "required",
         "text, an element, a list of elements, or a part of a mapping",
-        "Text that has this in it; a list with such an element (for a list: with each of these, in any order); "
+        "Text with this in it; a list with such an element (for a list: with each of them, in any order); "
         "a mapping with these keys.",
         _contains,
         nested=True,
@@ -311,7 +314,8 @@ _ROWS: Final = (
         "unordered",
         "required",
         "a list",
-        "These elements in any order: each expected one is paired with one of its own. On a hop, other messages may stand between.",
+        "These elements in any order: each expected one is paired with one of its own. "
+        "On a hop, other messages may stand between.",
         _unordered,
         check_list,
         nested=True,
@@ -320,7 +324,8 @@ _ROWS: Final = (
         "exact",
         "required",
         "any value",
-        "No keys but these, and on a hop no messages but these; holds for everything inside, until another matcher takes over.",
+        "No keys but these, and on a hop no messages but these; "
+        "holds for everything inside, until another matcher takes over.",
         _exact,
         nested=True,
     ),

@@ -1,7 +1,7 @@
 """Lists: in order with gaps (`!some`), as a subsequence (messages of a hop), in any order (`!unordered`).
 
-A list that does not hold is aligned with what was seen at the least cost, so that one missing line is reported as one missing line
-and not as a difference in each line after it.
+A list that does not hold is aligned with what was seen at the least cost, so that one missing line is
+reported as one missing line and not as a difference in each line after it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def is_gap(expected: Any) -> bool:
 
 
 def compare_sequence(expected: list[Any], seen: list[Any], path: str, element: Element) -> list[Mismatch]:
-    """Return why `seen` is not `expected` in order, where a `!some` element takes up any number of elements."""
+    """Return why `seen` is not `expected` in order; a `!some` element takes up any number."""
     if _accepts(expected, seen, path, element):
         return []
     if len(expected) * len(seen) > _PAIRS:
@@ -76,10 +76,11 @@ def compare_messages(expected: list[Any], seen: list[Any], path: str, element: E
 def compare_unordered(
     expected: list[Any], seen: list[Any], path: str, element: Element, *, others: bool
 ) -> list[Mismatch]:
-    """Return why the elements of `seen` can't be paired off with those of `expected`; `others` allows more of them.
+    """Return why the elements of `seen` can't be paired off with those of `expected`; `others` allows more of
+    them.
 
-    A maximum bipartite matching, so an expectation that fits several elements never takes one from another that fits
-    only that one.
+    A maximum bipartite matching, so an expectation that fits several elements never takes one from another
+    that fits only that one.
     """
     gaps = [item for item in expected if is_gap(item)]
     wanted = [item for item in expected if not is_gap(item)]
@@ -92,9 +93,11 @@ def compare_unordered(
         note = _closest(wanted[i], [(j, seen[j]) for j in rest], path, element)
         found.append(Mismatch(path, "has no element like this", wanted[i], MISSING, note))
     if not others:
-        for j in rest:
-            if not any(gap.argument is None or not element(gap.argument, seen[j], path) for gap in gaps):
-                found.append(Mismatch(f"{path}[{j}]", "is not expected", MISSING, seen[j]))
+        found.extend(
+            Mismatch(f"{path}[{j}]", "is not expected", MISSING, seen[j])
+            for j in rest
+            if not any(gap.argument is None or not element(gap.argument, seen[j], path) for gap in gaps)
+        )
     return found
 
 
@@ -147,7 +150,8 @@ def _align(expected: list[Any], seen: list[Any], path: str, element: Element) ->
             pairs[i, j] = [] if free else element(item, seen[j], f"{path}[{j}]")
         return pairs[i, j]
 
-    # cost[i][j]: the least cost of the rest, from element i of the expected and j of the seen on; step: how to begin.
+    # cost[i][j]: the least cost of the rest, from element i of the expected and j of the seen on; step: how
+    # to begin.
     cost = [[0.0] * (columns + 1) for _ in range(rows + 1)]
     step = [["end"] * (columns + 1) for _ in range(rows + 1)]
     for i in range(rows, -1, -1):
@@ -229,7 +233,7 @@ def _not_found(item: Any, index: int, seen: list[Any], start: int, path: str, el
             path, f"lacks message {index} of the expected list: nothing happened here", item, MISSING
         )
     if early is not None:
-        problem = f"lacks message {index} of the expected list in this order: it is there, but earlier, at [{early}]"
+        problem = f"lacks message {index} of the expected list here: it is there, but earlier, at [{early}]"
     else:
         problem = f"lacks message {index} of the expected list"
     notes = _closest(item, list(enumerate(seen)), path, element) if early is None else ()

@@ -26,7 +26,9 @@ MISSING: Final = Missing()
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """What one hop carried during a step, in order. A list of expectations is looked for *in* it, in that order."""
+    """What one hop carried during a step, in order. A list of expectations is looked for *in* it, in that
+    order.
+    """
 
     items: tuple[HopMessage, ...]
 
@@ -35,8 +37,9 @@ class Messages:
 class Mismatch:
     """One thing that does not hold.
 
-    `path` is where in the value (`$.State.Status`), `problem` one phrase, `expected` what was asked for (a Value),
-    `seen` what is there or MISSING. `notes` are lines of further help, such as an alignment of two lists.
+    `path` is where in the value (`$.State.Status`), `problem` one phrase, `expected` what was asked for (a
+    Value), `seen` what is there or MISSING. `notes` are lines of further help, such as an alignment of two
+    lists.
     """
 
     path: str
@@ -56,7 +59,7 @@ class Compare(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Around a matcher: how to compare what is inside, whether `!exact` is in force, and the matcher itself."""
+    """Around a matcher: how to compare its parts, whether `!exact` is in force, and itself."""
 
     compare: Compare
     exact: bool

@@ -51,7 +51,7 @@ class ScenarioFolder:
 
 
 def scenarios(folder: str) -> ScenarioFolder:
-    """Return a value that, bound to any name in a test module, makes it collect the scenarios below `folder`."""
+    """Return a value that makes a test module, where it has any name, collect the scenarios of `folder`."""
     return ScenarioFolder(folder)
 
 

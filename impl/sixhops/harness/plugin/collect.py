@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from sixhops.harness.scenario.model import Scenario
 
 __all__ = [
-    "ScenarioFailed",
     "ScenarioFile",
     "ScenarioItem",
     "Suite",
+    "VerdictError",
     "items_of_folder",
     "scenario_file",
     "suite_of",
@@ -37,7 +37,7 @@ __all__ = [
 _SUITE = pytest.StashKey["Suite"]()
 
 
-class ScenarioFailed(Exception):
+class VerdictError(Exception):
     """A scenario's verdict is not the expected one; pytest's way to carry the outcome to the report."""
 
     def __init__(self, outcome: Outcome) -> None:
@@ -89,7 +89,7 @@ def has_suite(config: pytest.Config) -> bool:
 
 
 def default_root(config: pytest.Config) -> Path:
-    """Return the scenario folder of a run without --scenarios: the project's, or the one that is installed with us."""
+    """Return the scenario folder of a run without --scenarios: the project's, or the installed one."""
     local = config.rootpath / "scenarios"
     if local.is_dir():
         return local
@@ -145,11 +145,11 @@ class ScenarioItem(pytest.Item):
 
         self.outcome = outcome = room_of(self.config).perform(self.scenario)
         if outcome.verdict != "passed":
-            raise ScenarioFailed(outcome)
+            raise VerdictError(outcome)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return the outcome's own text; only an exception that nobody foresaw keeps its traceback."""
-        if isinstance(excinfo.value, ScenarioFailed):
+        if isinstance(excinfo.value, VerdictError):
             from sixhops.harness.plugin.summary import ScenarioRepr
 
             return ScenarioRepr(excinfo.value.outcome)

@@ -28,7 +28,7 @@ def pytest_sixhops_open_target(name: str, directory: Path, options: Mapping[str,
 
 @pytest.hookspec(firstresult=True)
 def pytest_sixhops_images(scenario: Any, root: Path) -> Any:
-    """Return the built images that `scenario` uses, as `run_scenario` takes them; `root` is the scenario folder."""
+    """Return the built images of `scenario`, as `run_scenario` takes them; `root` is the scenario folder."""
 
 
 @pytest.hookspec(firstresult=True)

@@ -20,7 +20,7 @@ __all__ = ["build_images", "cache_folder"]
 
 
 def cache_folder() -> Path:
-    """Return where built images are kept for all workers and runs: SIXHOPS_CACHE, else below XDG_CACHE_HOME or ~/.cache."""
+    """Return where built images are kept for all runs: SIXHOPS_CACHE, else in XDG_CACHE_HOME or ~/.cache."""
     given = os.environ.get("SIXHOPS_CACHE")
     if given:
         return Path(given)

@@ -1,4 +1,4 @@
-"""The scenario folder as a whole: scenarios, requirements and engine profiles, read once and checked against each other."""
+"""The scenario folder as a whole: scenarios, requirements and profiles, checked against each other."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class Library:
         return [path for path in sorted(start.rglob("*.yaml")) if self.is_scenario(path)]
 
     def is_scenario(self, path: Path) -> bool:
-        """Return whether `path` would be a scenario file: it lies outside the root, or in one of its scenario folders."""
+        """Return whether `path` is no other kind of file: outside the root, or in a scenario folder."""
         inside = self._inside(path)
         return inside is None or (len(inside.parts) > 1 and inside.parts[0] not in NOT_SCENARIOS)
 
     def root_of(self, path: Path) -> Path:
-        """Return the scenario folder that a file belongs to: the root, or for a file outside of it its own."""
+        """Return the scenario folder that a file belongs to: the root, or its own for a file outside."""
         if self._inside(path) is not None:
             return self.root
         return next((parent for parent in path.parents if parent.name == "scenarios"), path.parent)
@@ -81,7 +81,7 @@ class Library:
         return [scenario for path in self.paths(name) for scenario in self.file(path)]
 
     def file(self, path: Path) -> list[Scenario]:
-        """Return the scenarios of one file (one for each row); none when it is malformed, which `errors` then tells."""
+        """Return the scenarios of one file, one for each row; none when it is malformed (see `errors`)."""
         inside = self._inside(path)
         shown = Path(shown_path(path)) if inside is None else self.root / inside
         if shown not in self._files:

@@ -20,7 +20,7 @@ from sixhops.harness.errors import ScenarioError, SixhopsError, TargetError
 from sixhops.harness.plugin.images import build_images
 from sixhops.harness.plugin.outcome import Outcome
 from sixhops.harness.plugin.results import write_transcript
-from sixhops.harness.plugin.verdicts import assess
+from sixhops.harness.plugin.verdicts import LogWatch, assess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -119,7 +119,13 @@ class Room:
         except Exception:  # noqa: BLE001 - a mistake of ours must become a verdict that says so
             return self._broken(scenario, started, "failed", "sixhops", traceback.format_exc())
         self._ran += 1
-        marks = target.log_marks()
+        logs = LogWatch(target)
+
+        def stepped(*seen: Any) -> None:
+            logs(*seen)
+            if on_step is not None:
+                on_step(*seen)
+
         try:
             root = self._library.root_of(Path(scenario.path))
             images = self._seams.pytest_sixhops_images(scenario=scenario, root=root)
@@ -127,7 +133,7 @@ class Room:
                 scenario=scenario, target=target, images=images, on_step=on_step
             )
             seconds = time.monotonic() - started
-            outcome = assess(scenario, run, target, self._library.profiles, marks=marks, seconds=seconds)
+            outcome = assess(scenario, run, target, self._library.profiles, logs=logs, seconds=seconds)
             path = write_transcript(self.results, name or scenario.id, outcome, target.facts, run.exchanges)
             outcome = outcome.with_transcript(str(path.relative_to(self.results)))
         except ScenarioError as error:
@@ -173,7 +179,7 @@ class Room:
             engine=self._engine,
             fault=fault,
             brief=brief if verdict == "unreachable" else f"{family} is wrong: {brief}",
-            text=f"{scenario.id}: {scenario.title}\n{family} is wrong, no expectation was judged to its end:\n"
+            text=f"{scenario.id}: {scenario.title}\n{family} is wrong, not everything could be judged:\n"
             + "\n".join(f"    {line}" for line in lines),
         )
 
@@ -183,7 +189,7 @@ class Room:
             self._left_behind.extend(target.close())
 
     def close(self) -> list[str]:
-        """Stop the target; return a sentence for each thing that it left behind, or for its failure to stop."""
+        """Stop the target; return a sentence for all that it left behind, or for its failure to stop."""
         try:
             self._close_target()
         except SixhopsError as error:

@@ -53,7 +53,7 @@ class Outcome:
         return replace(self, transcript=path)
 
     def worsened(self, fault: str, message: str) -> Outcome:
-        """Return the outcome as a failure that `message` explains; what was known before stays in the text."""
+        """Return the outcome as a failure that `message` explains; what was known stays in the text."""
         lines = message.splitlines()
         text = "\n".join(filter(None, (self.text or f"{self.id}: {self.title}", message)))
         brief = self.brief if self.verdict == "failed" else lines[0]

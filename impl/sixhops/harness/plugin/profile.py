@@ -43,18 +43,21 @@ class Difference:
     mark: Mark
 
     def concerns(self, scenario_id: str) -> bool:
-        """Return whether the difference is about this scenario; a row's brackets are no glob, so both spellings match."""
+        """Return whether it is about this scenario; an id with a row's brackets is itself and not a glob."""
         return self.scenario == scenario_id or fnmatchcase(scenario_id, self.scenario)
 
     def covers(self, step: Step, facet: str) -> bool:
         """Return whether a mismatch of this facet in this step is the known one."""
-        step_matches = fnmatchcase(step.name, self.step) or self.step == str(step.index + 1)
-        return step_matches and fnmatchcase(facet, self.facet)
+        return self.covers_step(step) and fnmatchcase(facet, self.facet)
+
+    def covers_step(self, step: Step) -> bool:
+        """Return whether the difference may show in this step."""
+        return fnmatchcase(step.name, self.step) or self.step == str(step.index + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The differences of one engine. `engine` is a version or a glob, `stack` the makers that roles must have."""
+    """The differences of one engine. `engine` is a version or glob, `stack` the makers that roles must have."""
 
     engine: str
     differences: tuple[Difference, ...]
@@ -62,7 +65,7 @@ class Profile:
     stack: dict[str, str] = field(default_factory=dict)
 
     def applies(self, facts: TargetFacts) -> bool:
-        """Return whether a target is the engine meant: `20.10` is also `20.10.24+dfsg1`, `*` is any version."""
+        """Return whether a target is meant: `20.10` is also `20.10.24+dfsg1`, `*` is any version."""
         version = facts.engine_version
         fits = (
             version == self.engine
@@ -130,7 +133,7 @@ def differences_for(profiles: Iterable[Profile], facts: TargetFacts, scenario_id
 
 
 def check_profiles(profiles: Iterable[Profile], scenarios: Sequence[Scenario]) -> list[ScenarioError]:
-    """Return an error for each difference that speaks of no scenario, or of no step of any that it speaks of."""
+    """Return an error for each difference that speaks of no scenario, or of none of its steps."""
     errors = []
     for difference in (difference for profile in profiles for difference in profile.differences):
         concerned = [scenario for scenario in scenarios if difference.concerns(scenario.id)]
@@ -141,7 +144,7 @@ def check_profiles(profiles: Iterable[Profile], scenarios: Sequence[Scenario]) -
             )
             continue
         steps = [step for scenario in concerned for step in (*scenario.steps, *scenario.cleanup)]
-        if not any(difference.covers(step, difference.facet) for step in steps):
+        if not any(difference.covers_step(step) for step in steps):
             hint = nearest(difference.step, (step.name for step in steps))
             errors.append(ScenarioError(f"no step is called {difference.step!r}{hint}", difference.mark))
     return errors

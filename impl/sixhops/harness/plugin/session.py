@@ -40,7 +40,7 @@ _UNSELECTIVE = {
 
 
 def room_of(config: pytest.Config) -> Room:
-    """Return the process's room, where scenarios run; made with the first scenario, so that selecting none costs nothing."""
+    """Return the process's room, where scenarios run; made with the first scenario."""
     if _ROOM not in config.stash:
         from sixhops.harness.plugin.live import Room
 
@@ -98,7 +98,7 @@ class SessionReport:
         self._failures = False
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self, session: pytest.Session) -> None:
+    def pytest_sessionstart(self) -> None:
         """Show a line for each scenario on a terminal and in CI, where somebody watches."""
         if not self.worker and self.config.option.verbose == 0 and names_the_suite(self.config):
             from sixhops.harness.plugin.summary import is_watched
@@ -287,7 +287,7 @@ class SessionReport:
 
 
 def names_the_suite(config: pytest.Config) -> bool:
-    """Return whether the command line asks for the whole suite: the conformance folder, or the scenario root itself."""
+    """Return whether the command line names the whole suite: the conformance folder or the scenario root."""
     start = config.invocation_params.dir
     root = (config.getoption("scenarios") or default_root(config)).resolve()
     whole = (config.rootpath / "conformance", root)
@@ -295,7 +295,7 @@ def names_the_suite(config: pytest.Config) -> bool:
 
 
 def is_full_run(config: pytest.Config) -> bool:
-    """Return whether nothing narrows the suite down, so that its counts can be compared with the recorded ones."""
+    """Return whether nothing narrows the suite down, so that its counts mean something."""
     selects = any(
         (getattr(config.option, name, neutral) or neutral) != neutral
         for name, neutral in _UNSELECTIVE.items()

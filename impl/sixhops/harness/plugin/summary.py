@@ -54,7 +54,7 @@ def is_watched(config: pytest.Config) -> bool:
 
 
 def status_of(data: dict[str, Any]) -> tuple[str, str, Any]:
-    """Return pytest's category, letter and verbose word for an outcome; an unreachable target is told once, at the end."""
+    """Return pytest's category, letter and word for an outcome; of an unreachable target, none."""
     if data["verdict"] == "unreachable":
         return "", "", ""
     category, letter, markup = _STATUS[data["verdict"]]

@@ -1,40 +1,179 @@
-"""From the judge's verdict to an outcome: known differences taken out, the rest written for a person to read."""
+"""From the judge's verdict to an outcome: known differences apart, the rest written for a person."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from sixhops.harness.judge import format_mismatch
-from sixhops.harness.plugin.outcome import KnownDifference
+from sixhops.harness.judge import Failure, Status, StepVerdict, format_mismatches
+from sixhops.harness.plugin.outcome import KnownDifference, Outcome
 from sixhops.harness.plugin.profile import Difference, differences_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from sixhops.harness.exchange import Exchange, HopMessage
-    from sixhops.harness.plugin.outcome import Outcome
+    from sixhops.harness.exchange import Exchange
     from sixhops.harness.plugin.profile import Profile
+    from sixhops.harness.run import ScenarioRun
     from sixhops.harness.scenario.model import Scenario, Step
     from sixhops.harness.target import Target
 
-__all__ = ["assess"]
+__all__ = ["LogWatch", "assess"]
 
 _LAST_MESSAGES = 8
 _LOG_LINES = 20
 
 
+class LogWatch:
+    """Keeps what the target's programs logged while the first failed step ran, not what came before or after.
+
+    Called after each step, as `run_scenario`'s on_step: the end of one step is the beginning of the next.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._marks = target.log_marks()
+        self.lines: dict[str, str] = {}
+        self._failed = False
+
+    def __call__(self, _step: Step, _exchange: Exchange, verdict: StepVerdict) -> None:
+        """Move on after a step that passed; take the logs after the first that failed."""
+        if self._failed:
+            return
+        if verdict.status is Status.FAILED:
+            self.take()
+        else:
+            self._marks = self._target.log_marks()
+
+    def take(self) -> None:
+        """Take the logs since the last step that passed."""
+        self._failed = True
+        self.lines = self._target.log_since(self._marks, _LOG_LINES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """A scenario's failures: unforeseen ones, those that the profile foresaw, and what it foresaw in vain."""
+
+    news: tuple[Failure, ...]
+    known: tuple[KnownDifference, ...] = ()
+    stale: tuple[Difference, ...] = field(default=())
+
+
 def assess(
     scenario: Scenario,
-    run: Any,
+    run: ScenarioRun,
     target: Target,
     profiles: Iterable[Profile],
     *,
-    marks: dict[str, int],
+    logs: LogWatch,
     seconds: float,
 ) -> Outcome:
-    """Return the outcome of `run` (a ScenarioRun) on `target`.
+    """Return the outcome of `run` on `target`; `seconds` is how long it took."""
+    verdict = run.verdict
+    differences = differences_for(profiles, target.facts, scenario.id)
+    sorted_ = _sort(scenario, verdict.steps, differences)
+    failed = bool(sorted_.news or sorted_.stale or run.leftovers)
+    skips = (run.skipped,) if run.skipped else tuple(reason for _step, _facet, reason in verdict.skipped)
+    if failed:
+        word = "failed"
+    elif sorted_.known:
+        word = "known"
+    else:
+        word = "skipped" if run.skipped else str(verdict.status)
+    return Outcome(
+        id=scenario.id,
+        path=f"{scenario.mark.path}:{scenario.mark.line}",
+        title=scenario.title,
+        hop=scenario.hop,
+        verdict=word,
+        seconds=seconds,
+        target=target.facts.name,
+        engine=target.facts.engine_version,
+        brief=_brief(word, sorted_, skips, run.leftovers),
+        text=_text(scenario, run, target, sorted_, logs) if failed else "",
+        skips=skips,
+        known=sorted_.known,
+        leftovers=tuple(run.leftovers),
+    )
 
-    `marks` say where the programs' logs ended when the scenario began; `seconds` is how long it took.
-    """
-    raise NotImplementedError
+
+def _sort(scenario: Scenario, verdicts: Sequence[StepVerdict], differences: Sequence[Difference]) -> _Sorted:
+    steps = {step.index: step for step in (*scenario.steps, *scenario.cleanup)}
+    news: list[Failure] = []
+    known: dict[tuple[str, str, str], KnownDifference] = {}
+    occurred: set[int] = set()
+    for failure in (failure for verdict in verdicts for failure in verdict.mismatches):
+        at = [at for at, item in enumerate(differences) if item.covers(steps[failure.step], failure.facet)]
+        occurred.update(at)
+        if at:
+            difference = differences[at[0]]
+            shown = KnownDifference(failure.step_name, difference.reason, difference.ref)
+            known[shown.step, shown.reason, shown.ref] = shown
+        else:
+            news.append(failure)
+    judged = {verdict.step for verdict in verdicts if not verdict.skipped}
+    stale = [
+        difference
+        for at, difference in enumerate(differences)
+        if at not in occurred and judged >= _covered(difference, steps.values())
+    ]
+    return _Sorted(tuple(news), tuple(known.values()), tuple(stale))
+
+
+def _covered(difference: Difference, steps: Iterable[Step]) -> set[int]:
+    # A difference in a step that was not reached, or not fully observed, may well still be there.
+    return {step.index for step in steps if difference.covers_step(step)}
+
+
+def _brief(word: str, sorted_: _Sorted, skips: Sequence[str], leftovers: Sequence[str]) -> str:
+    if word == "known":
+        return "; ".join(dict.fromkeys(item.reason for item in sorted_.known))
+    if word == "skipped":
+        return "; ".join(dict.fromkeys(skips))
+    if word == "passed":
+        return ""
+    if sorted_.news:
+        first = sorted_.news[0]
+        more = f" (and {len(sorted_.news) - 1} more)" if len(sorted_.news) > 1 else ""
+        place = first.path or first.facet
+        problem = first.problem.partition("\n")[0]
+        return f"step {first.step + 1} '{first.step_name}': {f'{place} ' if place else ''}{problem}{more}"
+    if sorted_.stale:
+        return f"a known difference did not occur: {sorted_.stale[0].reason} ({sorted_.stale[0].mark})"
+    return f"left behind: {', '.join(leftovers)}"
+
+
+def _text(scenario: Scenario, run: ScenarioRun, target: Target, sorted_: _Sorted, logs: LogWatch) -> str:
+    facts = target.facts
+    blocks = [f"{scenario.id}: {scenario.title}\non {facts.name}, engine {facts.engine_version}"]
+    if sorted_.news:
+        blocks.append(format_mismatches(sorted_.news))
+        blocks.extend(_messages(run.exchanges, sorted_.news[0].step))
+        for program, lines in logs.lines.items():
+            if lines.strip():
+                blocks.append(f"{program} logged since that step began:\n{_indented(lines.splitlines())}")
+    blocks.extend(
+        f"known, and not why this failed: step '{item.step}': {item.reason}" for item in sorted_.known
+    )
+    blocks.extend(
+        f"{difference.mark}: a known difference did not occur here: {difference.reason}\n"
+        "    if the engine has changed, take the entry out of its profile"
+        for difference in sorted_.stale
+    )
+    if run.leftovers:
+        blocks.append(f"left behind:\n{_indented(run.leftovers)}")
+    return "\n".join(blocks)
+
+
+def _messages(exchanges: Iterable[Exchange], step: int) -> list[str]:
+    messages = [message for exchange in exchanges if exchange.step == step for message in exchange.messages]
+    blocks = []
+    for hop in dict.fromkeys(message.hop for message in messages):
+        last = [message.summary for message in messages if message.hop == hop][-_LAST_MESSAGES:]
+        blocks.append(f"last messages on the {hop} hop during that step:\n{_indented(last)}")
+    return blocks
+
+
+def _indented(lines: Iterable[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines)

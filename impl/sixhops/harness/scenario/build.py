@@ -1,7 +1,8 @@
 """Checked data to the model: short forms are written out, defaults filled in, times become seconds.
 
-Everything here trusts the reader about keys and types. What is left to find wrong (a bad regular expression, a command line
-that can't be split, a file outside the scenarios) is noted through `Builder.error`, with its place.
+Everything here trusts the reader about keys and types. What is left to find wrong (a bad regular expression,
+a command line that can't be split, a file outside the scenarios) is noted through `Builder.error`, with its
+place.
 """
 
 from __future__ import annotations
@@ -40,7 +41,6 @@ from sixhops.harness.scenario.paths import parse_source
 from sixhops.harness.scenario.reader import Fields, StepFields
 from sixhops.harness.scenario.variables import Scope, resolve
 
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -62,7 +62,9 @@ def parse_time_span(text: str) -> float:
 
 @dataclass
 class Builder:
-    """Makes the model's values for one file. `path` is the file, `root` the scenarios folder that no path may leave."""
+    """Makes the model's values for one file. `path` is the file, `root` the scenarios folder that no path may
+    leave.
+    """
 
     path: Path
     root: Path
@@ -105,7 +107,8 @@ class Builder:
             if "to" not in action:
                 return None
             return SendStep(**common, target=action["to"], data=self._data(action))
-        return _ON_BACKGROUND[kind](**common, target=action)
+        made: Step = _ON_BACKGROUND[kind](**common, target=action)
+        return made
 
     def image_uses(self, entries: list[Any], marks: list[Mark]) -> dict[str, ImageUse]:
         """Return the images by recipe name; a recipe named twice is an error."""
@@ -150,7 +153,7 @@ class Builder:
         for key in ("headers", "body"):
             if key in fields and "status" not in fields:
                 self.error(f"{key} needs a status: it is part of the answer given instead", fields.marks[key])
-        body = self._body(fields["body"], fields.marks["body"]) if "body" in fields else None
+        body = self._body(fields["body"]) if "body" in fields else None
         method, path = _request_line(fields["match"])
         status = self._of_row(fields["status"]) if "status" in fields else None
         if status is not None and (isinstance(status, bool) or not isinstance(status, int)):
@@ -210,7 +213,7 @@ class Builder:
             "headers": dict(fields.get("headers", {})),
             "json": fields.get("json"),
             "has_json": "json" in fields,
-            "body": self._body(fields["body"], fields.marks["body"]) if "body" in fields else None,
+            "body": self._body(fields["body"]) if "body" in fields else None,
         }
 
     def _request(self, fields: StepFields) -> dict[str, Any]:
@@ -227,7 +230,7 @@ class Builder:
             "tar": fields.get("tar"),
             "auth": fields.get("auth"),
             "upgrade": fields.get("upgrade"),
-            "stdin": self._body(fields["stdin"], fields.marks["stdin"]) if "stdin" in fields else None,
+            "stdin": self._body(fields["stdin"]) if "stdin" in fields else None,
             "half_close": fields.get("half_close", True),
             "tty": fields.get("tty", False),
         }
@@ -251,12 +254,12 @@ class Builder:
         return DockerStep(
             **common,
             argv=tuple(words),
-            stdin=self._body(fields["stdin"], fields.marks["stdin"]) if "stdin" in fields else None,
+            stdin=self._body(fields["stdin"]) if "stdin" in fields else None,
             env=dict(fields.get("env", {})),
             tty=TtySize(size["rows"], size["columns"]) if size else None,
         )
 
-    def _body(self, value: Any, mark: Mark) -> Value:
+    def _body(self, value: Any) -> Value:
         if not isinstance(value, Fields):
             return value  # type: ignore[no-any-return]  # text or a template, says the grammar
         body: dict[str, Value] = dict(value)
@@ -268,7 +271,7 @@ class Builder:
         body = Fields(action.mark)
         body.update((key, value) for key, value in action.items() if key != "to")
         body.marks = action.marks
-        return body["text"] if body.keys() == {"text"} else self._body(body, action.mark)
+        return body["text"] if body.keys() == {"text"} else self._body(body)
 
     def _inside(self, name: str, mark: Mark) -> str:
         root = self.root.resolve()

@@ -1,7 +1,9 @@
-"""What only the whole scenario shows: variables before they are saved, background steps that nobody waits for.
+"""What only the whole scenario shows: variables before they are saved, background steps that nobody waits
+for.
 
-Works on what the reader found, so that these errors are reported beside those of form. Variables are checked as far as is known
-when a file is read: the first name always, the recipe after `images`, the path inside rows that are plain data.
+Works on what the reader found, so that these errors are reported beside those of form. Variables are checked
+as far as is known when a file is read: the first name always, the recipe after `images`, the path inside rows
+that are plain data.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sixhops.harness.errors import Mark, ScenarioError
 from sixhops.harness.scenario.grammar import FACETS, HOPS, step_record
 from sixhops.harness.scenario.model import Matcher, Template
-from sixhops.harness.scenario.paths import PathMissing, Segments, look_up
+from sixhops.harness.scenario.paths import PathMissingError, Segments, look_up
 from sixhops.harness.scenario.variables import ROOTS, nearest, parse_template
 
 if TYPE_CHECKING:
@@ -49,12 +51,13 @@ def check_variables(
 ) -> list[ScenarioError]:
     """Return an error for each variable that nothing can have defined when its step is reached.
 
-    `given`: `vars`; `early`: templates outside of steps, vars and rows; `images`: recipes in use; `rows`: the `for` table.
+    `given`: `vars`; `early`: templates outside of steps, vars and rows; `images`: recipes in use; `rows`: the
+    `for` table.
     """
     errors: list[ScenarioError] = []
     known: dict[str, Any] = {}
     for row in rows:
-        for template in templates_in({key: value for key, value in row.items()}):
+        for template in templates_in(dict(row)):
             _check(template, {}, {}, images, None, errors)
     for name, value in given.items():
         for template in templates_in(value):
@@ -84,14 +87,14 @@ def check_row(template: Template, row: dict[str, Any]) -> ScenarioError | None:
             plain = not any(True for _ in templates_in(row))
             try:
                 look_up(row, part[1:] if plain else part[1:2], base="row")
-            except PathMissing as error:
+            except PathMissingError as error:
                 hint = nearest(str(part[1]), list(row)) if len(part) > 1 else ""
                 return ScenarioError(f"undefined variable: {error}{hint}", template.mark)
     return None
 
 
 def check_backgrounds(steps: list[StepFields]) -> list[ScenarioError]:
-    """Return an error for each background name that is unknown, used twice, or never joined nor disconnected."""
+    """Return an error for each background name that is unknown, taken, or never joined nor disconnected."""
     errors: list[ScenarioError] = []
     kinds: dict[str, str] = {}
     marks: dict[str, Mark] = {}
@@ -121,7 +124,7 @@ def check_backgrounds(steps: list[StepFields]) -> list[ScenarioError]:
             if target not in kinds:
                 errors.append(
                     ScenarioError(
-                        f"no background step before this one is called {target}{nearest(target, list(kinds))}",
+                        f"no background step before this is called {target}{nearest(target, list(kinds))}",
                         mark,
                     )
                 )
@@ -145,7 +148,9 @@ def check_backgrounds(steps: list[StepFields]) -> list[ScenarioError]:
 
 def _facets(fields: StepFields, target: str, kind: str) -> Iterator[ScenarioError]:
     expect = fields.get("expect")
-    for facet in expect or ():
+    if expect is None:
+        return
+    for facet in expect:
         if facet not in FACETS[kind] and facet not in HOPS:
             yield ScenarioError(
                 f"{target} is {step_record(kind).what}, which has no {facet}", expect.marks[facet]
@@ -199,7 +204,7 @@ def _problem(
         if isinstance(value, dict | list) and not any(True for _ in templates_in(value)):
             try:
                 look_up(value, part[1:], base=root)
-            except PathMissing as error:
+            except PathMissingError as error:
                 return str(error)
         return None
     if root in later:

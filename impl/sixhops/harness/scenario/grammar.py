@@ -1,14 +1,15 @@
 """The scenario language as data: its keys, what each takes, and what it means.
 
-The loader checks files against `SCENARIO` and the records below it, its hints come from the same key names, and the JSON Schema, the
-reference and `sixhops explain` are made from the same texts. A new key is one row here, and one line in `build` that
-puts its value into the model. This module knows nothing of YAML, files or the model's classes.
+The loader checks files against `SCENARIO` and the records below it, its hints come from the same key names,
+and the JSON Schema, the reference and `sixhops explain` are made from the same texts. A new key is one row
+here, and one line in `build` that puts its value into the model. This module knows nothing of YAML, files or
+the model's classes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 __all__ = [
     "ACTIONS",
@@ -40,7 +41,9 @@ _TIME: Final = r"\d+(\.\d+)?(ms|s|m)"
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string. `pattern` must match all of it; `what` says in words what it must be; `templates`: `${...}` may stand in it."""
+    """A string. `pattern` must match all of it; `what` says in words what it must be; `templates`: `${...}`
+    may stand in it.
+    """
 
     what: str = "text"
     pattern: str | None = None
@@ -84,7 +87,9 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Any value, with templates; with matchers where an expectation is meant. `mapping`: a mapping at its top."""
+    """Any value, with templates; with matchers where an expectation is meant. `mapping`: a mapping at its
+    top.
+    """
 
     what: str = "any value"
     matchers: bool = False
@@ -103,7 +108,9 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """A mapping with keys of the author's. `key` is a pattern, `key_what` says it in words; `one`: exactly one key."""
+    """A mapping with keys of the author's. `key` is a pattern, `key_what` says it in words; `one`: exactly
+    one key.
+    """
 
     item: Kind
     what: str = "a mapping"
@@ -135,7 +142,9 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A mapping with known keys. `one_of`: exactly one of these must be there; `at_most_one`: no two of these."""
+    """A mapping with known keys. `one_of`: exactly one of these must be there; `at_most_one`: no two of
+    these.
+    """
 
     name: str
     doc: str
@@ -176,7 +185,7 @@ _BYTES: Final = Either((BODY, Text("text", templates=True)))
 _STREAMS: Final = {
     "stdout": "What came on standard output.",
     "stderr": "What came on standard error.",
-    "output": "Both in order of arrival; the raw stream when there are no frames, or all that a terminal showed.",
+    "output": "Both in order of arrival; without frames the raw stream, or all that a terminal showed.",
 }
 _HTTP: Final = {
     "status": "The status code.",
@@ -498,7 +507,8 @@ SCENARIO: Final = Record(
                 ),
                 "a list of recipes",
             ),
-            "Images that it speaks of. `name` alone is served and not present; `{name: present}` is on the engine as well; "
+            "Images that it speaks of. `name` alone is served and not present; "
+            "`{name: present}` is on the engine as well; "
             "`{name: absent}` is nowhere.",
         ),
         "requires": Key(
@@ -506,7 +516,8 @@ SCENARIO: Final = Record(
         ),
         "for": Key(
             ListOf(Data("a row", mapping=True), "a list of rows", 1),
-            "A table: the scenario is run once for each row, which `${row.…}` names. `id` names a row; otherwise its values do.",
+            "A table: the scenario is run once for each row, which `${row.KEY}` speaks of. "
+            "`id` names a row; otherwise its values do.",
         ),
         "vars": Key(
             MapOf(Data(), "a mapping of variables", _NAME, "a variable name"),

@@ -1,11 +1,15 @@
-"""Files to scenarios. `load_file` reads one, `load_tree` a folder; both report every error of every file, with its place.
+"""Files to scenarios. `load_file` reads one, `load_tree` a folder; both report every error of every file,
+with its place.
 
-Folders below the root that hold other things (image recipes, engine profiles, requirements) are left to their own loaders.
+Folders below the root that hold other things (image recipes, engine profiles, requirements) are left to their
+own loaders.
 """
 
 from __future__ import annotations
 
+import gc
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,11 +24,11 @@ from sixhops.harness.scenario.reader import Fields, Reader, StepFields
 from sixhops.harness.scenario.variables import ROOTS, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import yaml
 
-__all__ = ["OTHER_FOLDERS", "LoadReport", "load_file", "load_text", "load_tree"]
+__all__ = ["OTHER_FOLDERS", "LoadReport", "collection_paused", "load_file", "load_text", "load_tree"]
 
 OTHER_FOLDERS: Final = frozenset({"images", "engines", "requirements", "baselines"})
 _ROW_NAME: Final = re.compile(r"[^\s\[\]/][^\[\]\n/]{0,79}")
@@ -32,7 +36,9 @@ _ROW_NAME: Final = re.compile(r"[^\s\[\]/][^\[\]\n/]{0,79}")
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What a folder holds: scenarios in the order of their paths, and all errors of the files that could not be loaded."""
+    """What a folder holds: scenarios in the order of their paths, and all errors of the files that could not
+    be loaded.
+    """
 
     scenarios: tuple[Scenario, ...]
     errors: tuple[ScenarioError, ...]
@@ -41,14 +47,38 @@ class LoadReport:
 def load_tree(root: Path, select: Callable[[Path], bool] | None = None) -> LoadReport:
     """Return every scenario below `root`.
 
-    `select` gets each file's path relative to `root`; a file for which it returns false is not read. A missing folder is an error
-    in the report, as are files that end in .yml (they would never run).
+    `select` gets each file's path relative to `root`; a file for which it returns false is not read. A
+    missing folder is an error in the report, as are files that end in .yml (they would never run).
     """
     if not root.is_dir():
         return LoadReport((), (ScenarioError(f"{root} is no folder"),))
     scenarios: list[Scenario] = []
     errors: list[ScenarioError] = []
     recipes = _recipes(root)
+    with collection_paused():
+        _load_all(root, recipes, select, scenarios, errors)
+    return LoadReport(tuple(scenarios), tuple(errors))
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Keep the garbage collector from running: it takes as long as the loading of many files, and finds nothing in them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _load_all(
+    root: Path,
+    recipes: tuple[str, ...],
+    select: Callable[[Path], bool] | None,
+    scenarios: list[Scenario],
+    errors: list[ScenarioError],
+) -> None:
     for path in sorted(root.rglob("*.y*ml")):
         relative = path.relative_to(root)
         if relative.parts[0] in OTHER_FOLDERS or any(part.startswith(".") for part in relative.parts):
@@ -64,15 +94,14 @@ def load_tree(root: Path, select: Callable[[Path], bool] | None = None) -> LoadR
             errors.extend(several.errors)
         except ScenarioError as error:
             errors.append(error)
-    return LoadReport(tuple(scenarios), tuple(errors))
 
 
 def load_file(path: Path, root: Path) -> list[Scenario]:
     """Return the scenarios of one file: one, or one for each row of its `for` table.
 
-    `root` is the scenarios folder: ids are relative to it, and it holds the image recipes. A file outside of it has its name as
-    its id, no hop, and its own folder as the place that paths must not leave. Raises ScenarioErrors (a
-    ScenarioError whose `errors` are all of them, in the order of their places).
+    `root` is the scenarios folder: ids are relative to it, and it holds the image recipes. A file outside of
+    it has its name as its id, no hop, and its own folder as the place that paths must not leave. Raises
+    ScenarioErrors (a ScenarioError whose `errors` are all of them, in the order of their places).
     """
     try:
         return _load(path, root, read_text(path, str(path)), _recipes(root))
@@ -85,9 +114,11 @@ def load_file(path: Path, root: Path) -> list[Scenario]:
 def load_text(
     text: str, name: str = "scenario.yaml", recipes: tuple[str, ...] | None = None
 ) -> list[Scenario]:
-    """Return the scenarios in `text`, as if it stood in the file `name`; `recipes` None accepts any image name.
+    """Return the scenarios in `text`, as if it stood in the file `name`; `recipes` None accepts any image
+    name.
 
-    For tests and editors; `file:` bodies are looked for beside the working directory's `name`. Raises as `load_file` does.
+    For tests and editors; `file:` bodies are looked for beside the working directory's `name`. Raises as
+    `load_file` does.
     """
     try:
         return _load(Path(name), Path(), text, recipes)
@@ -142,7 +173,8 @@ def _load(path: Path, root: Path, text: str, recipes: tuple[str, ...] | None) ->
         errors.extend(_check_rows(rows, row_names, [*early, *templates_in(given)], steps))
     cleanup_from = len(fields.get("steps", []))
     requires = builder.requires(fields.get("requires"))
-    # Only a step or fault that says something of its row where a plain value must stand is built once for each row.
+    # Only a step or fault that says something of its row where a plain value must stand is built once for
+    # each row.
     first = _perform_parts(builder, steps, cleanup_from, faults, rows[0] if rows else {})
     parts = [first, *([first] * (len(rows) - 1))]
     if len(rows) > 1 and _row_shapes(steps, faults):
@@ -199,7 +231,9 @@ class _AnyName(set[str]):
 
 
 def _marks_of(node: yaml.Node, key: str, name: str, count: int) -> list[Mark]:
-    """Return where the elements of a top-level list begin; the list's own place when some of them were dropped."""
+    """Return where the elements of a top-level list begin; the list's own place when some of them were
+    dropped.
+    """
     for key_node, item in node.value:
         if key_node.value == key:
             marks = [mark_of(element, name) for element in item.value]
@@ -223,7 +257,7 @@ def _row_names(rows: list[dict[str, Any]], marks: list[Mark], errors: list[Scena
             if not _ROW_NAME.fullmatch(name):
                 errors.append(
                     ScenarioError(
-                        f"a row's id has no brackets, slashes or line ends and at most 80 characters: {name!r}",
+                        f"a row's id has no brackets, slashes or line ends and is at most 80 long: {name!r}",
                         mark,
                     )
                 )

@@ -1,7 +1,8 @@
 """YAML text to a tree of nodes with places, and nothing that YAML has beyond plain data and tags.
 
-PyYAML's C parser does the work. Not taken over from YAML 1.1: `yes`/`no`/`on`/`off`, octal, sexagesimal numbers and dates (these are
-text here, as in JSON-minded YAML 1.2), merge keys, anchors and aliases, several documents.
+PyYAML's C parser does the work. Not taken over from YAML 1.1: `yes`/`no`/`on`/`off`, octal, sexagesimal
+numbers and dates (these are text here, as in JSON-minded YAML 1.2), merge keys, anchors and aliases, several
+documents.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ __all__ = ["MAX_DEPTH", "compose", "is_plain", "mark_of", "read_text", "scalar"]
 
 MAX_DEPTH: Final = 64
 _LARGEST: Final = 4 << 20
-# The C parser descends by recursion; a file with more openings than this is measured first, without recursion.
+# The C parser descends by recursion; a file with more openings than this is measured first, without
+# recursion.
 _SUSPICIOUS: Final = 3000
 
 _INT: Final = re.compile(r"[-+]?[0-9]+")
@@ -52,7 +54,9 @@ class _Loader(_Base):  # type: ignore[misc]  # the base is chosen at run time
 
 
 def read_text(path: Path, name: str) -> str:
-    """Return a file's text. Raises ScenarioError when it can't be read, is not UTF-8, or is larger than 4 MiB."""
+    """Return a file's text. Raises ScenarioError when it can't be read, is not UTF-8, or is larger than 4
+    MiB.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -70,7 +74,9 @@ def read_text(path: Path, name: str) -> str:
 
 
 def compose(text: str, name: str) -> yaml.Node:
-    """Return the root node of `text`; `name` is the file's name in messages. Raises ScenarioError with the place."""
+    """Return the root node of `text`; `name` is the file's name in messages. Raises ScenarioError with the
+    place.
+    """
     try:
         if sum(map(text.count, ("[", "{", "- ", "? ", "-\n"))) > _SUSPICIOUS:
             _measure(text, name)
@@ -95,18 +101,19 @@ def compose(text: str, name: str) -> yaml.Node:
     return node
 
 
-def mark_of(node: yaml.Node, name: str) -> Mark:
+def mark_of(node: yaml.Node | yaml.Event, name: str) -> Mark:
     """Return where `node` begins."""
     start = node.start_mark
+    assert start is not None
     return Mark(name, start.line + 1, start.column + 1)
 
 
-def is_plain(node: yaml.Node) -> bool:
+def is_plain(node: yaml.ScalarNode) -> bool:
     """Return whether a scalar stands without quotes and is no block text."""
     return not node.style
 
 
-def scalar(node: yaml.Node) -> None | bool | int | float | str:
+def scalar(node: yaml.ScalarNode) -> bool | int | float | str | None:
     """Return the value of a scalar node; only scalars without quotes are anything but text."""
     text: str = node.value
     if node.style:
@@ -142,7 +149,7 @@ def _refuse_anchors(text: str, name: str) -> None:
                 f"YAML aliases (*{event.anchor}) are not part of the language; use `vars`",
                 mark_of(event, name),
             )
-        if getattr(event, "anchor", None):
+        if isinstance(event, yaml.NodeEvent) and event.anchor:
             raise ScenarioError(
                 f"YAML anchors (&{event.anchor}) are not part of the language; use `vars`",
                 mark_of(event, name),
@@ -154,13 +161,13 @@ def _explain(error: yaml.MarkedYAMLError, text: str, name: str) -> ScenarioError
     mark = Mark(name, place.line + 1, place.column + 1) if place else Mark(name, 1, 1)
     problem = str(error.problem or error.context)
     line = text.splitlines()[place.line] if place and place.line < text.count("\n") + 1 and text else ""
-    if "document" in problem and "another" in problem or "single document" in str(error.context):
+    if "single document" in str(error.context) or ("document" in problem and "another" in problem):
         return ScenarioError("there is more than one document in the file", mark)
     if place and "tag" in f"{error.context} {problem}":
         for odd in _ODD_TAG.finditer(line):
             if odd.end() <= place.column + 1:
-                near = line[odd.end()]
-                hint = f"bad YAML: put a space between {odd[0]} and {near} (YAML reads {odd[0]}{near} as one tag)"
+                tag, near = odd[0], line[odd.end()]
+                hint = f"bad YAML: put a space between {tag} and {near} (YAML reads {tag}{near} as one tag)"
                 found = ScenarioError(hint, Mark(name, place.line + 1, odd.start() + 1))
                 if odd.end() >= place.column - 1:
                     return found

@@ -1,7 +1,8 @@
 """Paths into values: `State.Status`, `layers[0].digest`, `Ports["80/tcp"][-1].HostPort`.
 
-Variables (`${...}`) and `save` (`$.Id`, `$stdout`) share this syntax: names after dots, `[n]` counts from 0 and from the
-end when negative, `["..."]` is a key of any characters. Pure; a path that leads nowhere says how far it led.
+Variables (`${...}`) and `save` (`$.Id`, `$stdout`) share this syntax: names after dots, `[n]` counts from 0
+and from the end when negative, `["..."]` is a key of any characters. Pure; a path that leads nowhere says how
+far it led.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from sixhops.harness.exchange import Facet
 
-__all__ = ["PathMissing", "Segments", "format_path", "look_up", "parse_path", "parse_source"]
+__all__ = ["PathMissingError", "Segments", "format_path", "look_up", "parse_path", "parse_source"]
 
 Segments: TypeAlias = tuple[str | int, ...]
 
@@ -23,13 +24,15 @@ _PLAIN = re.compile(r"[A-Za-z0-9_@/+-]+")
 _SOURCE = re.compile(r"\$(?P<facet>[a-z][a-z_]*)?(?P<rest>[.\[].*)?", re.DOTALL)
 
 
-class PathMissing(LookupError):
+class PathMissingError(LookupError):
     """A path leads nowhere in a value; the message says where it ended and what is there."""
 
 
 @lru_cache(maxsize=4096)
 def parse_path(text: str) -> Segments:
-    """Return the segments of `text`: str for a key, int for an index. Raises ValueError that names the bad part."""
+    """Return the segments of `text`: str for a key, int for an index. Raises ValueError that names the bad
+    part.
+    """
     if not text:
         raise ValueError("the path is empty")
     segments: list[str | int] = []
@@ -74,22 +77,24 @@ def format_path(base: str, segments: Segments) -> str:
 
 
 def look_up(value: Facet, segments: Segments, base: str = "") -> Facet:
-    """Return what `segments` lead to in `value`; `base` is what the value is called in messages. Raises PathMissing."""
+    """Return what `segments` lead to in `value`; `base` is what the value is called in messages. Raises
+    PathMissingError.
+    """
     here = value
     for depth, segment in enumerate(segments):
         place = format_path(base, segments[:depth]) or "the value"
         if isinstance(here, dict) and isinstance(segment, str):
             if segment not in here:
                 keys = ", ".join(sorted(here)[:20]) or "nothing"
-                raise PathMissing(f"{place} has no {segment}; it has {keys}")
+                raise PathMissingError(f"{place} has no {segment}; it has {keys}")
             here = here[segment]
         elif isinstance(here, list) and isinstance(segment, int):
             if not -len(here) <= segment < len(here):
-                raise PathMissing(f"{place} has no element [{segment}]; it has {len(here)}")
+                raise PathMissingError(f"{place} has no element [{segment}]; it has {len(here)}")
             here = here[segment]
         else:
             wanted = f"the key {segment}" if isinstance(segment, str) else f"the element [{segment}]"
-            raise PathMissing(f"{place} is {_describe(here)}, so there is no {wanted} in it")
+            raise PathMissingError(f"{place} is {_describe(here)}, so there is no {wanted} in it")
     return here
 
 

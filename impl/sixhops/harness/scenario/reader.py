@@ -1,7 +1,8 @@
 """Nodes to checked data: every key, type, pattern and matcher argument of a file is held against the grammar.
 
-A `Reader` collects errors instead of raising them, so that an author sees all of them at once; what is wrong becomes `BAD` and is
-left out. Matchers and templates become model values here, since only here their places are known.
+A `Reader` collects errors instead of raising them, so that an author sees all of them at once; what is wrong
+becomes `BAD` and is left out. Matchers and templates become model values here, since only here their places
+are known.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ _patterns = lru_cache(maxsize=256)(re.compile)
 
 
 class Fields(dict[str, Any]):
-    """A mapping that was read, with the places of the whole and of each key. Wrong values are left out, their marks stay."""
+    """A mapping that was read, with the places of the whole and of each key. Wrong values are left out, their
+    marks stay.
+    """
 
     def __init__(self, mark: Mark) -> None:
         super().__init__()
@@ -88,7 +91,9 @@ class Reader:
         return BAD
 
     def read(self, kind: Kind, node: Node, what: str = "this", depth: int = 0) -> Any:
-        """Return the value of `node` as `kind` wants it, or BAD with errors noted. `what` names it in messages."""
+        """Return the value of `node` as `kind` wants it, or BAD with errors noted. `what` names it in
+        messages.
+        """
         if depth > MAX_DEPTH:
             return self.error(f"values are nested more than {MAX_DEPTH} deep", node)
         if isinstance(kind, Data):
@@ -161,7 +166,7 @@ class Reader:
         """Return any YAML value as a Value; BAD parts are noted and become None inside it."""
         return self._value(node, matchers, depth, False)
 
-    # kinds ------------------------------------------------------------------------------------------------------------
+    # kinds ----------------------------------------------------------------------------------------
 
     def _read_data(self, kind: Data, node: Node, what: str, depth: int) -> Any:
         if kind.mapping and not isinstance(node, MappingNode):
@@ -240,7 +245,7 @@ class Reader:
             return self._template(value, node)
         return value
 
-    # any values -------------------------------------------------------------------------------------------------------
+    # any values -----------------------------------------------------------------------------------
 
     def _value(self, node: Node, matchers: bool, depth: int, in_list: bool) -> Any:
         if depth > MAX_DEPTH:
@@ -255,6 +260,7 @@ class Reader:
             return self._template(value, node) if isinstance(value, str) and "${" in value else value
         if isinstance(node, SequenceNode):
             return [self._value(item, matchers, depth + 1, True) for item in node.value]
+        assert isinstance(node, MappingNode)
         return {key: self._value(item, matchers, depth + 1, False) for key, _, item in self._pairs(node)}
 
     def _matcher(self, node: Node, matchers: bool, depth: int, in_list: bool) -> Any:
@@ -294,7 +300,7 @@ class Reader:
         self.templates.append(template)
         return template
 
-    # keys -------------------------------------------------------------------------------------------------------------
+    # keys -----------------------------------------------------------------------------------------
 
     def _pairs(self, node: MappingNode) -> Iterator[tuple[str, Node, Node]]:
         lines: dict[str, int] = {}
@@ -359,7 +365,7 @@ _SHAPES: Final[dict[type, tuple[type, ...]]] = {
 def _check(name: str, argument: Any, *, present: bool, chained: bool) -> str | None:
     kind = MATCHERS[name]
     if kind.argument == "none" and present:
-        return f"it takes nothing, so it ends with its name ({'drop what follows' if not chained else 'it can hold no matcher'})"
+        return "it can hold no matcher" if chained else "it takes nothing; drop what follows"
     if kind.argument == "required" and not present:
         return f"it takes {kind.takes}"
     if chained and not kind.nested:

@@ -1,8 +1,8 @@
 """The JSON Schema of scenario files, made from the grammar, for editors.
 
-A YAML tag is invisible to JSON Schema: a matcher is seen as its argument, so wherever matchers may stand the schema accepts any value.
-The schema is never stricter than the loader; the loader also knows what no schema can say (variables, background names).
-`python -m sixhops.harness.scenario.schema FILE` writes it.
+A YAML tag is invisible to JSON Schema: a matcher is seen as its argument, so wherever matchers may stand the
+schema accepts any value. The schema is never stricter than the loader; the loader also knows what no schema
+can say (variables, background names). `python -m sixhops.harness.scenario.schema FILE` writes it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Variables: `${images.hello-world.digest}`, `${row.code}`, `${id}`.
 
-Templates are found when the file is read and replaced when a step is reached, in parsed data, so a value can't change the
-structure around it. A string that is one `${...}` alone takes the value's type; elsewhere the value becomes text.
-`$${` stands for `${`. Roots: `images`, `target`, `row`, `scenario`; any other first name comes from `vars` or `save`.
+Templates are found when the file is read and replaced when a step is reached, in parsed data, so a value
+can't change the structure around it. A string that is one `${...}` alone takes the value's type; elsewhere
+the value becomes text. `$${` stands for `${`. Roots: `images`, `target`, `row`, `scenario`; any other first
+name comes from `vars` or `save`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.errors import Mark, ScenarioError
 from sixhops.harness.scenario.model import Matcher, Template
-from sixhops.harness.scenario.paths import PathMissing, Segments, look_up, parse_path
+from sixhops.harness.scenario.paths import PathMissingError, Segments, look_up, parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,7 @@ ROOTS = ("images", "target", "row", "scenario")
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
 
 
-class UndefinedVariable(ScenarioError):
+class UndefinedVariable(ScenarioError):  # noqa: N818 - the name says already that something is wrong
     """A variable that nothing defines (or nothing has saved yet) is used."""
 
 
@@ -99,9 +100,11 @@ def parse_template(text: str) -> tuple[str | Segments, ...]:
 
 
 def resolve(value: Value, scope: Scope) -> Any:
-    """Return `value` with every template replaced by what it names in `scope`; matchers stay, their arguments are resolved.
+    """Return `value` with every template replaced by what it names in `scope`; matchers stay, their arguments
+    are resolved.
 
-    Raises UndefinedVariable for a name that is not there, ScenarioError for a list or mapping inside a longer text.
+    Raises UndefinedVariable for a name that is not there, ScenarioError for a list or mapping inside a
+    longer text.
     """
     if isinstance(value, str | int | float) or value is None:
         return value
@@ -134,7 +137,7 @@ def _variable(segments: Segments, scope: Scope, mark: Mark) -> Facet:
         raise UndefinedVariable(f"the variable {name} has no value{nearest(name, known)}", mark)
     try:
         return look_up(scope.values[name], segments[1:], base=name)
-    except PathMissing as error:
+    except PathMissingError as error:
         raise UndefinedVariable(f"undefined variable: {error}", mark) from None
 
 

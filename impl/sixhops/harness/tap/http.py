@@ -63,7 +63,7 @@ class HttpTap:
         self._stop: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], Connection] = {}
 
     def start(self) -> None:
         """Begin to accept connections; returns when it does. Raises InternalError when called twice."""
@@ -113,16 +113,22 @@ class HttpTap:
         ready.set()
         await self._stop.wait()
         server.close()
-        for task in self._connections:
+        open_ones = dict(self._connections)
+        for task in open_ones:
             task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*open_ones, return_exceptions=True)
+        for connection in open_ones.values():
+            # Also those that were cancelled before they ran, and those whose last bytes nobody reads.
+            connection.abort()
+        # Sockets are closed by callbacks, which the abort has put into the loop's queue.
+        await asyncio.sleep(0)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A task of our own: the one that asyncio runs this in logs the cancellation at the end as an error.
         connection = Connection(reader, writer, self._connect, self._hop, self._recorder, self._plan)
         task = asyncio.ensure_future(connection.run())
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        self._connections[task] = connection
+        task.add_done_callback(self._connections.pop)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._connector is not None:

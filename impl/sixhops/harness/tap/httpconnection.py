@@ -106,6 +106,12 @@ class Connection:
             if self._upstream_writer is not None:
                 self._upstream_writer.close()
 
+    def abort(self) -> None:
+        """Close both sockets without sending what is still waiting to be sent."""
+        for writer in (self._client_writer, self._upstream_writer):
+            if writer is not None:
+                writer.transport.abort()
+
     def _finish_all(self, error: str) -> None:
         unfinished = list(self._waiting)
         if self._arriving is not None and self._arriving not in unfinished:

@@ -1,0 +1,1 @@
+"""containerd's services, one module each; methods are named as in the .proto files."""

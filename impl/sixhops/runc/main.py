@@ -1,0 +1,95 @@
+"""`sixhops-runc`: the program's options, the choice of the command, errors into log and exit status.
+
+Each command's code is imported when it is asked for, because the program starts several times in a container's life.
+"""
+
+# ruff: noqa: PTH  the runtime's small import
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sixhops.runc import log
+from sixhops.runc.errors import RuntimeFault, UsageFault, reason
+from sixhops.runc.options import FLAG, VALUE, parse
+
+__all__ = ["main"]
+
+_GLOBAL = {
+    "debug": FLAG,
+    "log": VALUE,
+    "log-format": VALUE,
+    "root": VALUE,
+    "criu": VALUE,
+    "systemd-cgroup": FLAG,
+    "rootless": VALUE,
+    "help": FLAG,
+    "version": FLAG,
+}
+_SHORT = {"h": "help", "v": "version"}
+_ENTERS = {"create", "run", "exec"}
+_DEFAULT_ROOT = "/run/runc"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program; return its exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _main(words)
+    except UsageFault as error:
+        return _show_usage(error)
+    except RuntimeFault as error:
+        log.error(str(error))
+        return 1 if error.status is None else error.status
+    except OSError as error:
+        log.error(reason(error, _operation(error)))
+        return 1
+
+
+def _operation(error: OSError) -> str:
+    return "open" if error.filename else ""
+
+
+def _main(words: list[str]) -> int:
+    options = parse(words, _GLOBAL, _SHORT)
+    if "version" in options.flags:
+        from sixhops.runc.about import version_text
+
+        sys.stdout.write(version_text())
+        return 0
+    if "help" in options.flags or not options.arguments:
+        from sixhops.runc.usage import program_usage
+
+        sys.stdout.write(program_usage())
+        return 0
+    form = options.values.get("log-format", "text")
+    if form not in {"text", "json"}:
+        raise RuntimeFault(f'invalid log-format: "{form}"')
+    command, *rest = options.arguments
+    if command in _ENTERS and "--help" not in rest and "-h" not in rest:
+        from sixhops.runc.selfexe import reexecute
+
+        reexecute()
+    path = options.values.get("log", "")
+    log.configure("" if path == "/dev/stderr" else path, form, debug="debug" in options.flags)
+    if options.values.get("rootless", "auto") not in {"auto", "false"}:
+        raise RuntimeFault("rootless containers are not supported")
+    if "systemd-cgroup" in options.flags and command in {"create", "run"}:
+        raise RuntimeFault("systemd cgroup flag passed, but systemd support for managing cgroups is not available")
+    from sixhops.runc.commands import COMMANDS, run_command
+
+    if command not in COMMANDS:
+        sys.stderr.write(f"No help topic for '{command}'\n")
+        return 3
+    root = os.path.abspath(options.values.get("root", _DEFAULT_ROOT))
+    return run_command(command, rest, root)
+
+
+def _show_usage(error: UsageFault) -> int:
+    from sixhops.runc.usage import command_usage, program_usage
+
+    text = command_usage(error.command) if error.command else program_usage()
+    sys.stdout.write(f"{error.headline}\n\n{text}")
+    log.error(str(error))
+    return 1
