@@ -2,11 +2,11 @@
 
 What is measured, over loopback, each server alone and with an empty directory:
 
-- pulls: one blob, many connections at once, the received bytes dropped unread by the kernel (MSG_TRUNC), so that the
-  client costs little; throughput, and CPU seconds of the server
-- manifests: GET by digest over kept connections, one request at a time on each; requests per second, and per CPU second
-- pushes: blobs in parallel, POST then PUT, each of different random bytes; throughput
-- memory: the server's highest resident set after each of the three, in the same process
+- pulls: one blob, many connections at once, the received bytes dropped unread by the kernel (MSG_TRUNC), so
+that the client costs little; throughput, and CPU seconds of the server - manifests: GET by digest over kept
+connections, one request at a time on each; requests per second, and per CPU second - pushes: blobs in
+parallel, POST then PUT, each of different random bytes; throughput - memory: the server's highest resident
+set after each of the three, in the same process
 
 CPU time and memory come from /proc of the server's process. Without docker-registry only ours is measured.
 """
@@ -26,11 +26,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
 MIB = 1 << 20
 DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
@@ -221,7 +224,8 @@ def measure(server: Server, options: argparse.Namespace, say: Callable[[str], No
         per = cpu / (connections * options.blob / 1024)
         peak = server.peak()
         say(
-            f"  {connections:3d} pulls of {options.blob} MiB: {rate:7.0f} MiB/s, {per:5.2f} CPU s per GiB, peak {peak:.0f} MiB"
+            f"  {connections:3d} pulls of {options.blob} MiB: {rate:7.0f} MiB/s, "
+            f"{per:5.2f} CPU s per GiB, peak {peak:.0f} MiB"
         )
     config = b"{}"
     server.push(config, digest_of(config))
@@ -241,18 +245,20 @@ def measure(server: Server, options: argparse.Namespace, say: Callable[[str], No
         per = 8 * options.manifests / cpu
         by = "digest" if ":" in reference else "tag"
         say(
-            f"  manifests by {by:6s}, 8 clients: {rate:6.0f}/s, {per:6.0f} per CPU s, peak {server.peak():.0f} MiB"
+            f"  manifests by {by:6s}, 8 clients: {rate:6.0f}/s, "
+            f"{per:6.0f} per CPU s, peak {server.peak():.0f} MiB"
         )
     blobs = [(data, digest_of(data)) for data in (os.urandom(options.push * MIB) for _ in range(8))]
     rate, cpu = pushes(server, blobs)
     per = cpu / (8 * options.push / 1024)
     say(
-        f"    8 pushes of {options.push} MiB: {rate:7.0f} MiB/s, {per:5.2f} CPU s per GiB, peak {server.peak():.0f} MiB"
+        f"    8 pushes of {options.push} MiB: {rate:7.0f} MiB/s, "
+        f"{per:5.2f} CPU s per GiB, peak {server.peak():.0f} MiB"
     )
 
 
 def main() -> None:
-    """Measure and print; `--quick` for a small run."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--blob", type=int, default=256, help="MiB of the pulled blob")
     parser.add_argument("--push", type=int, default=128, help="MiB of each pushed blob")
@@ -267,9 +273,11 @@ def main() -> None:
         print("docker-registry is not installed: only ours is measured")
     for _ in range(options.rounds):
         for name, argv in programs.items():
-            with tempfile.TemporaryDirectory(prefix="bench-registry-") as directory:
-                with started(name, argv, Path(directory)) as server:
-                    measure(server, options, print)
+            with (
+                tempfile.TemporaryDirectory(prefix="bench-registry-") as directory,
+                started(name, argv, Path(directory)) as server,
+            ):
+                measure(server, options, print)
 
 
 if __name__ == "__main__":

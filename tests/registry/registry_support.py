@@ -1,21 +1,23 @@
-"""Starting registries as programs, and speaking to them without a client library that would tidy requests up."""
+"""Starting registries as programs, and speaking to them without a library that tidies requests up."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import queue
+import re
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 UPSTREAM = shutil.which("docker-registry")
 START_SECONDS = 20.0
@@ -54,7 +56,9 @@ class Running:
     ) -> Answer:
         connection = HTTPConnection(self.host, self.port, timeout=20)
         try:
-            connection.putrequest(method, target, skip_accept_encoding=True)
+            connection.putrequest(
+                method, target, skip_host="Host" in (headers or {}), skip_accept_encoding=True
+            )
             sent = dict(headers or {})
             if "Content-Length" not in sent and (body or method in {"POST", "PUT", "PATCH"}):
                 sent["Content-Length"] = str(len(body))

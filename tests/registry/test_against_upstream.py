@@ -1,17 +1,14 @@
-"""The same requests to docker-registry and to ours: what differs is listed here with its reason, and nothing else does."""
+"""The same requests to docker-registry and to ours: what differs is listed here with its reason."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any
 
 import pytest
-
 import registry_support as support
 from registry_support import DOCKER, INDEX, LIST, OCI, UPSTREAM, Answer, Running, digest, index, manifest
 
@@ -29,7 +26,7 @@ OCI_IMAGE = manifest(OCI, CONFIG, BLOB)
 MANY = index(LIST, (IMAGE, DOCKER))
 ARM = index(LIST, (IMAGE, DOCKER), architecture="arm")
 OCI_MANY = index(INDEX, (OCI_IMAGE, OCI))
-ALL = ", ".join([DOCKER, LIST, OCI, INDEX])
+ALL = f"{DOCKER}, {LIST}, {OCI}, {INDEX}"
 ANY = {"Accept": ALL}
 UPLOADS = "/v2/lib/a/blobs/uploads/"
 BLOBS = "/v2/lib/a/blobs/"
@@ -289,20 +286,20 @@ def play(server: Running) -> list[Answer | None]:
 @pytest.fixture(scope="module")
 def played(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[dict[str, tuple[Answer | None, Answer | None]]]:
+) -> dict[str, tuple[Answer | None, Answer | None]]:
     theirs, own = (tmp_path_factory.mktemp(name) for name in ("theirs", "ours"))
     with support.upstream(theirs) as server:
         left = play(server)
     with support.ours(own) as server:
         right = play(server)
-    yield {name: (one, other) for name, one, other in zip(NAMES, left, right, strict=True)}
+    return {name: (one, other) for name, one, other in zip(NAMES, left, right, strict=True)}
 
 
 NAMES = [f"{number:03d} {step}" for number, step in enumerate(STEPS)]
 COMPARED = [
     "accept-ranges", "allow", "cache-control", "content-length", "content-range", "content-type",
-    "docker-content-digest", "docker-distribution-api-version", "docker-upload-uuid", "etag", "link", "location",
-    "range", "x-content-type-options",
+    "docker-content-digest", "docker-distribution-api-version", "docker-upload-uuid", "etag", "link",
+    "location", "range", "x-content-type-options",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What the OCI specification adds to docker-registry 2.8, the modes of running, and directories that change hands."""
+"""What the OCI specification adds to docker-registry 2.8, modes of running, directories that change hands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import bcrypt
 import pytest
-
 import registry_support as support
 from registry_support import DOCKER, INDEX, OCI, UPSTREAM, Running, digest, index, manifest
 

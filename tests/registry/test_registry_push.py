@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 import registry_support as support
 from registry_support import DOCKER, INDEX, OCI, Running, digest, index, manifest
 
@@ -50,7 +49,8 @@ def test_kill_in_the_middle_of_a_body_shows_no_blob_and_can_be_resumed(tmp_path:
     with support.ours(tmp_path) as first:
         where = begin(first, "a")
         with socket.create_connection((first.host, first.port)) as peer:
-            head = f"PUT {where}?digest={digest(data)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+            head = f"PUT {where}?digest={digest(data)} HTTP/1.1\r\nHost: x\r\n"
+            head += f"Content-Length: {len(data)}\r\n\r\n"
             peer.sendall(head.encode() + data[: 3 * MIB])
             first.kill()
 

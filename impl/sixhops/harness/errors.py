@@ -3,10 +3,10 @@
 A message says which family it belongs to, because the person who reads it must know whom to call:
 
     SixhopsError
-    ├── ScenarioError      the author of the scenario: bad YAML, unknown key, undefined variable   exit code 4
-    ├── UsageError         the person at the command line: no such stack, bad URL                  exit code 4
-    ├── TargetError        the engine or its host: unreachable, died, answered nonsense            a failed scenario
-    └── InternalError      sixhops itself; always a bug of ours                                    exit code 3
+    ├── ScenarioError      the author: bad YAML, unknown key, undefined variable                exit code 4
+    ├── UsageError         the person at the command line: no such stack, bad URL               exit code 4
+    ├── TargetError        the engine or its host: unreachable, died, answered nonsense         a failed scenario
+    └── InternalError      sixhops itself; always a bug of ours                                 exit code 3
 
 A failed *expectation* is not an error: it is a verdict (see `judge`).
 """
@@ -55,7 +55,7 @@ class ScenarioError(SixhopsError):
         self.mark = mark
 
 
-class ScenarioErrors(ScenarioError):
+class ScenarioErrors(ScenarioError):  # noqa: N818 - several of what the base is one of
     """All that is wrong with a file, in the order of places; `errors` holds one ScenarioError each."""
 
     def __init__(self, errors: Iterable[ScenarioError]) -> None:

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _HEADER = """\
-# How many scenarios a full run has on each kind of target, and how often what may be skipped for which reason.
+# How many scenarios a full run has on each kind of target, and how often it may skip for which reason.
 # Fewer scenarios or more skips than this make the run fail; --accept-counts on a full run rewrites the entry.
 """
 

@@ -1,7 +1,8 @@
 """Waiting for a file to appear by inotify(7), without looking again and again.
 
 The watch is on the directory, set before the file is looked for, so that no creation falls between the two.
-The kernel watches inodes: a file made in another mount namespace, on the same file system, is noticed as well.
+The kernel watches inodes: a file made in another mount namespace, on the same file system, is noticed as
+well.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class DirectoryWatch:
     """Tells that something was created in, or moved into, one directory.
 
-    `fileno` gives the descriptor for poll(2): readable means that there is news; `drain` takes it. Which file it was is
-    not told, because the caller has to look at the file anyhow.
+    `fileno` gives the descriptor for poll(2): readable means that there is news; `drain` takes it. Which file
+    it was is not told, because the caller has to look at the file anyhow.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -41,6 +41,9 @@ class Config:
     access_log: bool = True
     realm: str = ""
     htpasswd: Path | None = None
+    service: str = ""
+    token_users: Path | None = None
+    anonymous_pull: bool = False
 
 
 def _string(value: object) -> str:
@@ -104,6 +107,10 @@ _KEYS: Final = {
     "http.tls.key": ("key", _path),
     "auth.htpasswd.realm": ("realm", _string),
     "auth.htpasswd.path": ("htpasswd", _path),
+    # Ours: docker-registry only knows token services of others.
+    "auth.tokenservice.service": ("service", _string),
+    "auth.tokenservice.path": ("token_users", _path),
+    "auth.tokenservice.anonymouspull": ("anonymous_pull", _boolean),
     "compatibility.schema1.enabled": ("schema1", _boolean),
 }
 
@@ -124,6 +131,12 @@ def parse_config(text: str) -> Config:
         raise ConfigError("http.tls: certificate and key belong together")
     if ("realm" in found) != ("htpasswd" in found):
         raise ConfigError("auth.htpasswd: realm and path belong together")
+    if ("service" in found) != ("token_users" in found) or (
+        "anonymous_pull" in found and "service" not in found
+    ):
+        raise ConfigError("auth.tokenservice: service and path belong together")
+    if "htpasswd" in found and "token_users" in found:
+        raise ConfigError("auth: htpasswd and tokenservice exclude each other")
     if "access_log_off" in found:
         found["access_log"] = not found.pop("access_log_off")
     return Config(**found)

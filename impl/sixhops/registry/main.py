@@ -14,9 +14,12 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from aiohttp.http_exceptions import HttpProcessingError
+
 from sixhops.registry.auth import PasswordFile
 from sixhops.registry.config import Config, ConfigError, parse_config
 from sixhops.registry.server import Service
+from sixhops.registry.tokens import TokenService
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,13 +88,18 @@ async def _serve(config: Config) -> None:
     logging.basicConfig(
         level=levels[config.level], stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
+    logging.getLogger("aiohttp.server").addFilter(_not_the_clients_fault)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     users = None if config.htpasswd is None else PasswordFile(config.htpasswd, config.realm)
     tls = _tls(config)
-    service = Service(config, users)
+    tokens = None
+    if config.token_users is not None:
+        accounts = PasswordFile(config.token_users, config.service)
+        tokens = TokenService(accounts, config.service, anonymous_pull=config.anonymous_pull)
+    service = Service(config, users, tokens)
     server = service.server()
     try:
         if config.net == "unix":
@@ -109,6 +117,14 @@ async def _serve(config: Config) -> None:
         await server.shutdown(_STOP_SECONDS)
     finally:
         service.close()
+
+
+def _not_the_clients_fault(record: logging.LogRecord) -> bool:
+    """Keep bytes that are not HTTP from filling the log with tracebacks: aiohttp answers them with 400."""
+    if record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError):
+        return True
+    _log.debug("malformed request: %s", record.exc_info[1])
+    return False
 
 
 def _name(address: object) -> str:

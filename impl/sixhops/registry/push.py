@@ -30,7 +30,7 @@ async def start_upload(call: Call) -> web.StreamResponse:
         return empty(202, _progress(call, upload))
     digest = _asked_digest(query.get("digest", ""))
     upload = call.registry.uploads.start(call.name)
-    with call.registry.uploads.failing_cancels(upload):
+    async with call.registry.uploads.failing_cancels(upload):
         await _receive(call, upload)
         await _commit(call, upload, digest)
     return _created(call, digest)
@@ -80,7 +80,7 @@ async def cancel_upload(call: Call) -> web.StreamResponse:
     """Drop an upload."""
     upload = _open(call)
     try:
-        call.registry.uploads.cancel(upload)
+        await call.registry.uploads.cancel(upload)
     except BusyUpload as error:
         raise _busy(call, upload) from error
     return empty(204, {"Docker-Upload-UUID": upload.id})
@@ -169,7 +169,7 @@ def _progress(call: Call, upload: Upload) -> dict[str, str]:
     return {
         "Docker-Upload-UUID": upload.id,
         "Location": call.url(f"/v2/{call.name}/blobs/uploads/{upload.id}"),
-        "Range": f"0-{max(upload.size - 1, 0)}",
+        "Range": f"0-{max(upload.tell() - 1, 0)}",
     }
 
 

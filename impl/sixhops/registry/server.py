@@ -24,6 +24,8 @@ from sixhops.registry.files import Staging
 from sixhops.registry.layout import Layout
 from sixhops.registry.manifests import ManifestStore
 from sixhops.registry.names import is_repository
+from sixhops.registry.token_requests import give_token
+from sixhops.registry.tokens import Access, TokenService
 from sixhops.registry.uploads import UploadStore
 
 if TYPE_CHECKING:
@@ -59,13 +61,16 @@ UPLOAD: Final[dict[str, Handler]] = {
 class Service:
     """The registry as an aiohttp request handler. Make it inside of the event loop; `close` when done."""
 
-    def __init__(self, config: Config, users: PasswordFile | None = None) -> None:
+    def __init__(
+        self, config: Config, users: PasswordFile | None = None, tokens: TokenService | None = None
+    ) -> None:
         layout = Layout(config.root)
         self._staging = Staging(layout.staging)
         blobs = BlobStore(layout, self._staging)
         manifests = ManifestStore(layout, self._staging, blobs)
         self.registry = Registry(config, blobs, manifests, UploadStore(layout, blobs))
         self._users = users
+        self._tokens = tokens
         self._refused = _WRITES if config.read_only else frozenset[str]()
 
     def server(self) -> web.Server:
@@ -114,6 +119,8 @@ class Service:
         clean = _clean(path)
         if clean != path:
             return empty(301, {"Location": _redirect(request, clean)})
+        if path == "/token" and self._tokens is not None:
+            return await give_token(self._tokens, Call(self.registry, request))
         if path == "/v2/":
             await self._authorize(request, "", "")
             return pull.ping()
@@ -137,23 +144,33 @@ class Service:
         return await methods[request.method](Call(self.registry, request, name, reference))
 
     async def _authorize(self, request: web.BaseRequest, name: str, source: str) -> None:
+        needed = _access(request, name, source)
+        detail = [
+            {"Type": item.type, "Class": "", "Name": item.name, "Action": item.action} for item in needed
+        ]
+        header = request.headers.get("Authorization", "")
+        if self._tokens is not None:
+            reason = self._tokens.refusal(header, needed)
+            if reason is not None:
+                text = self._tokens.challenge(Call(self.registry, request).url("/token"), needed, reason)
+                raise Refusal("UNAUTHORIZED", detail=detail or None, headers={"WWW-Authenticate": text})
         if self._users is None:
             return
-        if await self._users.user(request.headers.get("Authorization", "")) is None:
+        if await self._users.user(header) is None:
             challenge = {"WWW-Authenticate": f'Basic realm="{self._users.realm}"'}
-            raise Refusal("UNAUTHORIZED", detail=_access(request, name, source), headers=challenge)
+            raise Refusal("UNAUTHORIZED", detail=detail or None, headers=challenge)
 
 
-def _access(request: web.BaseRequest, name: str, source: str) -> list[dict[str, str]] | None:
-    """Return what the request needed, as docker-registry shows it to a client without credentials."""
+def _access(request: web.BaseRequest, name: str, source: str) -> list[Access]:
+    """Return the rights that a request needs, as docker-registry asks for them."""
     if request.path == "/v2/_catalog":
-        return [{"Type": "registry", "Class": "", "Name": "catalog", "Action": "*"}]
+        return [Access("registry", "catalog", "*")]
     if not name:
-        return None
+        return []
     actions = {"GET": ["pull"], "HEAD": ["pull"], "DELETE": ["delete"]}.get(request.method, ["pull", "push"])
-    found = [{"Type": "repository", "Class": "", "Name": name, "Action": action} for action in actions]
+    found = [Access("repository", name, action) for action in actions]
     if source:
-        found.append({"Type": "repository", "Class": "", "Name": source, "Action": "pull"})
+        found.append(Access("repository", source, "pull"))
     return found
 
 

@@ -16,7 +16,7 @@ import shutil
 import uuid
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 from sixhops.registry.names import Digest, is_upload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from sixhops.registry.blobs import BlobStore
@@ -41,6 +41,7 @@ TRANSITIONS: Final = {
 BATCH: Final = 1 << 20
 _READ: Final = 1 << 20
 _KNOWN_LIMIT: Final = 4096
+SETTLE_SECONDS: Final = 0.5
 
 
 class UnknownUpload(LookupError):  # noqa: N818 - the code is called BLOB_UPLOAD_UNKNOWN
@@ -64,12 +65,25 @@ class Upload:
     directory: Path
     size: int
     state: str = "open"
+    told: int | None = None
+    idle: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     hasher: hashlib._Hash | None = field(default=None, repr=False)
 
     @property
     def data(self) -> Path:
         """Return the file of the content so far."""
         return self.directory / "data"
+
+    def tell(self) -> int:
+        """Return the size for a client to go on from.
+
+        The client may ask while the remains of its broken connection are still on their way to the disk.
+        What was told then holds: if that body turns out to be broken, the upload goes back to what was
+        told.
+        """
+        if self.state == "receiving":
+            self.told = self.size
+        return self.size
 
     def fire(self, event: str) -> None:
         """Move to the next state. Raises BusyUpload or UnknownUpload when the event has no place now."""
@@ -136,11 +150,20 @@ class UploadStore:
         Memory: two batches of 1 MiB. Raises what `chunks` raises, OSError (disk full), BusyUpload,
         UnknownUpload.
         """
+        await _settled(upload)
         upload.fire("write")
+        upload.idle.clear()
+        upload.told = None
         try:
             await self._receive(upload, chunks, limit)
+        except BaseException:
+            if upload.told is not None and upload.told < upload.size:
+                os.truncate(upload.data, upload.told)
+                upload.size, upload.hasher = upload.told, None
+            raise
         finally:
             upload.fire("end")
+            upload.idle.set()
 
     async def _receive(self, upload: Upload, chunks: AsyncIterator[bytes], limit: int | None) -> None:
         loop = asyncio.get_running_loop()
@@ -211,21 +234,29 @@ class UploadStore:
         shutil.rmtree(upload.directory, ignore_errors=True)
         return matched
 
-    def cancel(self, upload: Upload) -> None:
+    async def cancel(self, upload: Upload) -> None:
         """Drop an upload and its bytes. Raises BusyUpload, UnknownUpload."""
+        await _settled(upload)
         upload.fire("cancel")
         self._forget(upload)
         shutil.rmtree(upload.directory, ignore_errors=True)
 
-    @contextmanager
-    def failing_cancels(self, upload: Upload) -> Iterator[None]:
+    @asynccontextmanager
+    async def failing_cancels(self, upload: Upload) -> AsyncIterator[None]:
         """Drop the upload when the `with` body fails: for uploads whose id no client has seen."""
         try:
             yield
         except BaseException:
             if upload.state == "open":
-                self.cancel(upload)
+                await self.cancel(upload)
             raise
+
+
+async def _settled(upload: Upload) -> None:
+    # A client that connects again is often faster than the news that its old connection is gone.
+    if upload.state == "receiving":
+        with suppress(TimeoutError):
+            await asyncio.wait_for(upload.idle.wait(), SETTLE_SECONDS)
 
 
 def _append(upload: Upload, descriptor: int, batch: Sequence[bytes]) -> None:

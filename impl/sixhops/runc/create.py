@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from sixhops.wire.runtime.document import Hook, Hooks, Resources, Spec
 
-__all__ = ["CreateRequest", "create", "hook_values", "read_bundle", "write_pid_file"]
+__all__ = ["CreateRequest", "create", "hand_listener", "hook_values", "read_bundle", "write_oom_score", "write_pid_file"]
 
 # Access that every container has, config-linux.md#default-devices, with the pseudo-terminals and tun.
 _ALWAYS_ALLOWED = tuple(
@@ -107,6 +107,12 @@ def create(request: CreateRequest) -> state.Container:
         raise RuntimeFault("cannot allocate tty if runc will detach without setting console socket")
     if has_console and (process is None or not process.terminal):
         raise RuntimeFault("cannot use console socket if runc will not detach or allocate tty")
+    for mount in spec.mounts:
+        if not mount.destination.startswith("/"):
+            log.warning(
+                f"mount destination {mount.destination} is not absolute. "
+                "Support for non-absolute mount destinations will be removed in a future release."
+            )
     rootfs = os.path.realpath(os.path.join(bundle, spec.root_path or ""))
     validate(spec, os.path.normpath(os.path.join(bundle, spec.root_path or "")))
     checked = check_filter(spec.linux.seccomp) if spec.linux.seccomp else None
@@ -198,7 +204,7 @@ def _make(
     joined = open_joined(spec.linux)
     if control.exists(groups) and (found := len(control.processes(groups))):
         raise RuntimeFault(f"container's cgroup is not empty: {found} process(es) found")
-    pid = spawn(spec.linux, joined, lambda: run_first(first))
+    pid = spawn(spec.linux, joined, first.descriptors(), lambda: run_first(first))
     undo.append(lambda: _kill(pid))
     for descriptor in (gate, console, *(d for _, d in joined)):
         if descriptor >= 0:
@@ -226,7 +232,7 @@ def _accompany(
     process, linux = spec.process, spec.linux
     assert process is not None
     if process.oom_score_adj is not None:
-        _write_oom_score(pid, process.oom_score_adj)
+        write_oom_score(pid, process.oom_score_adj)
     if first.own_user and not any(n.type == "user" and n.path for n in linux.namespaces):
         write_maps(
             pid,
@@ -241,10 +247,13 @@ def _accompany(
         raise RuntimeFault(
             f"unable to start container process: error during container init: error setting rlimits for ready process: {error}"
         ) from error
-    ours.send(ch.GO)
-    if linux.seccomp is not None:
-        # While the child mounts: the compilation costs as much as all the mounts together.
-        ours.send(ch.FILTER, compile_document(linux.seccomp))
+    try:
+        ours.send(ch.GO)
+        if linux.seccomp is not None:
+            # While the child mounts: the compilation costs as much as all the mounts together.
+            ours.send(ch.FILTER, compile_document(linux.seccomp))
+    except BrokenPipeError:
+        pass  # the child failed meanwhile, and its report is waiting below
     while True:
         kind, body = ours.receive()
         if kind == ch.READY:
@@ -254,7 +263,8 @@ def _accompany(
             _run_early_hooks(spec.hooks, container, pid)
             ours.send(ch.HOOKS)
         elif kind == ch.FILTER:
-            _hand_listener(first, container, pid, int(body))
+            assert first.filter is not None
+            hand_listener(first.filter, container, pid, int(body))
             ours.send(ch.FILTER)
         elif kind == ch.FAILED:
             raise RuntimeFault(f"unable to start container process: {body.decode(errors='replace')}")
@@ -262,7 +272,8 @@ def _accompany(
             raise RuntimeFault("unable to start container process: waiting for init preliminary setup: EOF")
 
 
-def _write_oom_score(pid: int, value: int) -> None:
+def write_oom_score(pid: int, value: int) -> None:
+    """Set a process's oom_score_adj. Raises LinuxError."""
     try:
         with open(f"/proc/{pid}/oom_score_adj", "w") as file:
             file.write(str(value))
@@ -301,24 +312,23 @@ def _run_early_hooks(hooks: Hooks, container: state.Container, pid: int) -> None
         run_hooks(hook_values(early), container.describe("creating", pid))
 
 
-def _hand_listener(first: FirstProcess, container: state.Container, pid: int, number: int) -> None:
+def hand_listener(checked: Filter, container: state.Container, pid: int, number: int) -> None:
     """Fetch the notification descriptor out of the child and send it, with the state, to the agent's socket."""
     import json
 
     from sixhops.linux.pidfd import open_process
 
-    assert first.filter is not None
     process = open_process(pid)
     try:
         listener = syscall("pidfd_getfd", process, number, 0, operation="pidfd_getfd")
     finally:
         os.close(process)
-    agent = terminal.connect(first.filter.listener_path)
+    agent = terminal.connect(checked.listener_path)
     message = {
         "ociVersion": container.version,
         "fds": ["seccompFd"],
         "pid": pid,
-        "metadata": first.filter.listener_metadata,
+        "metadata": checked.listener_metadata,
         "state": container.describe("creating", pid),
     }
     try:

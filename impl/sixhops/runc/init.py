@@ -18,8 +18,9 @@ import _signal
 
 from sixhops.linux import namespaces as ns
 from sixhops.linux import seccomp
-from sixhops.linux.fds import close_on_exec_from, keep_only
+from sixhops.linux.fds import close_on_exec_from
 from sixhops.linux.libc import LinuxError, call, describe
+from sixhops.linux.mounts import PROC_SUPER_MAGIC, filesystem_type
 from sixhops.linux.paths import open_in_root
 from sixhops.runc import channel as ch
 from sixhops.runc.errors import HookError, RuntimeFault, reason
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from sixhops.runc.operations import Operation
     from sixhops.wire.runtime.document import Process
 
-__all__ = ["FirstProcess", "finish", "run_first"]
+__all__ = ["ExecFault", "FirstProcess", "finish", "report", "run_first"]
 
 _PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
 _COMM = b"runc:[2:INIT]"
@@ -72,24 +73,25 @@ class FirstProcess:
     state: dict[str, object]
     listen_fds: int = 0
 
+    def descriptors(self) -> frozenset[int]:
+        """Return what must stay open in the process: streams, preserved ones, channel, gate, console."""
+        ends = {self.channel.fileno(), self.gate, self.console_socket} - {-1}
+        return frozenset(ends | set(range(3 + self.preserved)))
+
 
 def run_first(first: FirstProcess) -> None:
     """Become the container's program; never returns."""
     try:
         _prepare(first)
     except BaseException as error:  # noqa: BLE001  whatever it is, the parent must hear of it and this process must end
-        _report(first.channel, error)
-        os._exit(1)
+        report(first.channel, error, "" if isinstance(error, ExecFault) else "error during container init: ")
 
 
-def _report(channel: Channel, error: BaseException) -> None:
-    if isinstance(error, ExecFault):
-        text = str(error)
-    else:
-        text = "error during container init: " + reason(error)
+def report(channel: Channel, error: BaseException, prefix: str) -> None:
+    """Tell the parent of a failure and end this process."""
     try:
-        channel.send(ch.FAILED, text.encode(errors="replace"))
-    except OSError:
+        channel.send(ch.FAILED, (prefix + reason(error)).encode(errors="replace"))
+    finally:
         os._exit(1)
 
 
@@ -98,10 +100,6 @@ class ExecFault(RuntimeFault):
 
 
 def _prepare(first: FirstProcess) -> None:
-    kept = {0, 1, 2, first.channel.fileno(), first.gate, *range(3, 3 + first.preserved)}
-    if first.console_socket >= 0:
-        kept.add(first.console_socket)
-    keep_only(frozenset(kept))
     call("prctl", 15, _COMM, 0, 0, 0)
     os.setsid()
     first.channel.expect(ch.GO)
@@ -110,7 +108,7 @@ def _prepare(first: FirstProcess) -> None:
         os.setresuid(0, 0, 0)
     if first.own_groups:
         ns.unshare(ns.CLONE_NEWCGROUP)
-    label = _open_label(first.process)
+    label = open_label(first.process)
     execution = Execution(
         first.rootfs, lambda: _parent_step(first), lambda: _container_hooks(first), first.console_socket
     )
@@ -121,7 +119,7 @@ def _prepare(first: FirstProcess) -> None:
     _reopen_null(execution.root)
     os.close(execution.root)
     if label >= 0:
-        _write_label(label, first.process)
+        write_label(label, first.process)
     if first.personality:
         call("personality", _PERSONALITIES[first.personality], operation="personality")
     finish(first)
@@ -137,19 +135,26 @@ def _container_hooks(first: FirstProcess) -> None:
         run_hooks(first.create_container, {**first.state, "status": "creating", "pid": os.getpid()})
 
 
-def _open_label(process: Process) -> int:
-    """Open the attribute for the security label of the next execve, while /proc is the host's still."""
+def open_label(process: Process) -> int:
+    """Open the attribute for the security label of the next execve, -1 if no label is wanted.
+
+    A /proc that is not procfs is refused: a container could have put a file there that swallows the label.
+    """
     if not process.apparmor_profile and not process.selinux_label:
         return -1
     for path in ("/proc/self/attr/apparmor/exec", "/proc/self/attr/exec"):
         try:
-            return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
+        if filesystem_type(descriptor) != PROC_SUPER_MAGIC:
+            raise RuntimeFault(f"unable to apply security label: {path} is not on procfs")
+        return descriptor
     raise RuntimeFault("unable to apply security label: open /proc/self/attr/exec: no such file or directory")
 
 
-def _write_label(descriptor: int, process: Process) -> None:
+def write_label(descriptor: int, process: Process) -> None:
+    """Set the label that the next execve takes on; closes the descriptor."""
     profile = process.apparmor_profile
     try:
         os.write(descriptor, (f"exec {profile}" if profile else process.selinux_label).encode())

@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from sixhops.linux.mountlist import unmount_below
 from sixhops.shim.loop import Loop, Task
@@ -25,7 +26,7 @@ from sixhops.shim.runtime import Runtime, RuntimeFailedError
 from sixhops.shim.server import Settings, run, settle
 from sixhops.wire.proto import shim_v2_pb2
 
-__all__ = ["main"]
+__all__ = ["main", "main_forked"]
 
 VERSION = "0.1.0"
 KILLED = 137
@@ -157,6 +158,13 @@ def delete(arguments: Arguments) -> int:
     sys.stdout.buffer.write(response.SerializeToString())
     sys.stdout.buffer.flush()
     return 0
+
+
+def main_forked(arguments: dict[str, Any], descriptors: list[int]) -> int:
+    """Run a command line in a fork of a loaded parent: `words` in `directory`, stdout is the one descriptor."""
+    os.dup2(descriptors[0], 1)
+    os.chdir(arguments["directory"])
+    return main(list(arguments["words"]))
 
 
 if __name__ == "__main__":

@@ -15,9 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sixhops.harness.errors import TargetError
+from sixhops.harness.errors import ScenarioError, TargetError
 from sixhops.harness.exchange import Exchange, HopMessage
+from sixhops.harness.judge import Status, Verdict, judge, judge_step
+from sixhops.harness.run import ScenarioRun
 from sixhops.harness.scenario.model import Hop
+from sixhops.harness.scenario.variables import make_scope
 from sixhops.harness.target import Address, TargetFacts
 
 
@@ -33,7 +36,7 @@ class FakeTarget:
             operating_system="linux",
             architecture="amd64",
             programs={"dockerd": "upstream"},
-            hops={hop: None for hop in Hop},
+            hops=dict.fromkeys(Hop),
         )
         self.engine = Address("unix:///nowhere")
         self.directory = directory
@@ -68,9 +71,7 @@ def pytest_sixhops_images() -> dict[str, Any]:
     return {}
 
 
-def pytest_sixhops_run(scenario: Any, target: FakeTarget) -> Any:
-    from sixhops.harness.run import ScenarioRun
-
+def pytest_sixhops_run(scenario: Any, target: FakeTarget, on_step: Any) -> Any:
     match scenario.title:
         case "crashes":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -78,15 +79,29 @@ def pytest_sixhops_run(scenario: Any, target: FakeTarget) -> Any:
             os.kill(os.getpid(), signal.SIGINT)
         case "breaks sixhops":
             raise ZeroDivisionError("a bug of ours")
+        case "is wrong":
+            raise ScenarioError("no variable is called nothing", scenario.steps[0].mark)
         case "dies":
             target.dead = True
             raise TargetError("connection reset by the engine")
         case "leaves a mount":
-            return replace(performed(scenario), leftovers=["mount /left/behind"])
+            return replace(performed(scenario, on_step), leftovers=["mount /left/behind"])
         case "is skipped":
-            return ScenarioRun.skipping(scenario, "needs cgroup version 2")
-    return performed(scenario)
+            run = performed(scenario, on_step)
+            return replace(run, exchanges=[], verdict=Verdict(Status.SKIPPED), skipped="needs cgroup version 2")
+    return performed(scenario, on_step)
 
 
-def performed(scenario: Any) -> Any:
-    raise NotImplementedError
+def performed(scenario: Any, on_step: Any) -> ScenarioRun:
+    exchanges, scope = [], make_scope(scenario)
+    for step in scenario.steps:
+        message = HopMessage("engine", step.index, 0.0, 0.1, "GET /_ping -> 200")
+        unobserved = {"registry": "no tap in front of the registry"} if scenario.title == "has no tap" else {}
+        facets: dict[str, Any] = {"status": 200, "json": {"a": 1, "b": "x"}}
+        exchange = Exchange(step.index, step.name, "request", 0.0, 0.1, {}, facets, [message], unobserved)
+        exchanges.append(exchange)
+        verdict = judge_step(scenario, step, exchange, scope)
+        on_step(step, exchange, verdict)
+        if verdict.mismatches:
+            break
+    return ScenarioRun(exchanges=exchanges, verdict=judge(scenario, exchanges, scope))

@@ -295,18 +295,14 @@ class _Pull:
             here = images.by_id(found.config.digest)
             if here is not None:
                 return here
-        tasks: list[asyncio.Task[object]] = []
         try:
             async with asyncio.TaskGroup() as group:
                 config = None
                 if found.config is not None:
                     config = group.create_task(self._config(found.config))
-                    tasks.append(config)
                 diff_ids = group.create_task(self._layers(found.layers, config))
-        except* EngineError as failures:
-            raise failures.exceptions[0] from None
-        except* RemoteError as failures:
-            raise failures.exceptions[0] from None
+        except BaseExceptionGroup as failures:
+            raise _first(failures) from None
         data = (
             config.result()
             if config is not None
@@ -418,6 +414,14 @@ class _Pull:
 
 _SCHEMA1 = frozenset({media.DOCKER_SCHEMA1, media.DOCKER_SCHEMA1_SIGNED})
 _KNOWN = _SCHEMA1 | media.MANIFESTS | media.INDEXES
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first failure of tasks that were started together; the others only followed from it."""
+    failure: BaseException = failures
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
 
 
 def _guess(data: bytes) -> str:

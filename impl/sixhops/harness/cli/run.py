@@ -51,12 +51,12 @@ _STYLES = {
 def run(
     names: tuple[str, ...], target: str | None, keep_state: bool, results: Path | None, root: Path | None
 ) -> int:
-    """Run scenarios (NAMES: files, folders, ids or globs of ids) and tell each step with what its taps saw."""
+    """Run scenarios (NAMES: files, folders, ids or globs) and tell each step with what its taps saw."""
     from rich.console import Console
 
     from sixhops.harness.plugin import DEFAULT_TARGET
+    from sixhops.harness.plugin.folders import new_run_folder
     from sixhops.harness.plugin.live import RealSeams, Room
-    from sixhops.harness.plugin.results import new_run_folder
 
     library = open_library(root)
     scenarios = find(library, names)

@@ -258,7 +258,7 @@ def _closest(item: Any, seen: list[tuple[int, Any]], path: str, element: Element
 def _distance(expected: Any, wrong: list[Mismatch]) -> float:
     if not wrong:
         return 0.0
-    return 0.3 + 0.7 * min(1.0, len(wrong) / _leaves(expected))
+    return 0.1 + 0.9 * min(1.0, len(wrong) / _leaves(expected))
 
 
 def _leaves(value: Any) -> int:

@@ -103,6 +103,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers of the hops, and the part that adds up what scenarios report."""
     from sixhops.harness.plugin.session import SessionReport
 
+    folder = config.getoption("scenarios")
+    if folder is not None and not folder.is_dir():
+        raise pytest.UsageError(f"--scenarios: no such folder: {folder}")
     for name, meaning in HOPS.items():
         config.addinivalue_line("markers", f"{name}: scenarios of {name}/ ({meaning})")
     config.pluginmanager.register(SessionReport(config), "sixhops-session")

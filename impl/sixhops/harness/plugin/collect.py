@@ -143,7 +143,7 @@ class ScenarioItem(pytest.Item):
         """Run the scenario; every verdict but `passed` leaves as an exception that carries the outcome."""
         from sixhops.harness.plugin.session import room_of
 
-        self.outcome = outcome = room_of(self.config).perform(self.scenario)
+        self.outcome = outcome = room_of(self.config).perform(self.scenario, name=self.name)
         if outcome.verdict != "passed":
             raise VerdictError(outcome)
 

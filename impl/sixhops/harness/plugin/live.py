@@ -130,7 +130,7 @@ class Room:
             root = self._library.root_of(Path(scenario.path))
             images = self._seams.pytest_sixhops_images(scenario=scenario, root=root)
             run = self._seams.pytest_sixhops_run(
-                scenario=scenario, target=target, images=images, on_step=on_step
+                scenario=scenario, target=target, images=images, on_step=stepped
             )
             seconds = time.monotonic() - started
             outcome = assess(scenario, run, target, self._library.profiles, logs=logs, seconds=seconds)

@@ -57,7 +57,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The differences of one engine. `engine` is a version or glob, `stack` the makers that roles must have."""
+    """The differences of one engine. `engine` is a version or glob, `stack` who must have made which role."""
 
     engine: str
     differences: tuple[Difference, ...]

@@ -11,7 +11,6 @@ docs/results.md has the fields.
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -27,15 +26,10 @@ if TYPE_CHECKING:
     from sixhops.harness.plugin.outcome import Outcome
     from sixhops.harness.target import TargetFacts
 
-__all__ = ["FORMAT", "new_run_folder", "read_transcript", "write_results", "write_transcript"]
+__all__ = ["FORMAT", "read_transcript", "write_results", "write_transcript"]
 
 FORMAT = 1
 """Version of both formats; it changes when a reader of the old one would misread the new."""
-
-
-def new_run_folder(parent: Path) -> Path:
-    """Return the name of a folder for this run below `parent`; it is made when the first file is written."""
-    return parent / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
 
 
 def write_transcript(

@@ -51,6 +51,7 @@ def room_of(config: pytest.Config) -> Room:
             keep_state=config.getoption("keep_state"),
             library=library,
             seams=config.hook,
+            worker=getattr(config, "workerinput", {}).get("workerid", "main"),
         )
     return config.stash[_ROOM]
 
@@ -61,7 +62,7 @@ _RESULTS = pytest.StashKey[Path]()
 def results_folder(config: pytest.Config) -> Path:
     """Return where this run's files go: the same in all workers, named by the controller."""
     if _RESULTS not in config.stash:
-        from sixhops.harness.plugin.results import new_run_folder
+        from sixhops.harness.plugin.folders import new_run_folder
 
         given: Path | None = config.getoption("results")
         handed_on = getattr(config, "workerinput", {}).get("sixhops_results")

@@ -58,7 +58,7 @@ def status_of(data: dict[str, Any]) -> tuple[str, str, Any]:
     if data["verdict"] == "unreachable":
         return "", "", ""
     category, letter, markup = _STATUS[data["verdict"]]
-    return category, letter, (f"{category.upper()} {data['seconds']:.2f} s", markup)
+    return category, letter, (f"{category.upper()} ({data['seconds']:.2f} s)", markup)
 
 
 def write_summary(reporter: pytest.TerminalReporter, session: SessionReport) -> None:

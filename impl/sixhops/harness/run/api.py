@@ -1,4 +1,6 @@
-"""Requests of our own to the engine and the registry, outside of any step: preparing, cleaning up, looking."""
+"""Requests of our own to the engine and the registry, outside of any step: preparing, cleaning up,
+looking.
+"""
 
 from __future__ import annotations
 
@@ -59,10 +61,13 @@ class Api:
     ) -> Answer:
         """Return the answer to one request. `body`: Content, or data to send as JSON.
 
-        Raises TargetError when no answer comes in time, or its status is not among `accepted` (None: any will do).
+        Raises TargetError when no answer comes in time, or its status is not among `accepted` (None: any
+        will do).
         """
         content = body if isinstance(body, Content) or body is None else json_content(body)
-        request = build(method, target, host=self._host, mark=_HERE, headers={**(headers or {})}, content=content)
+        request = build(
+            method, target, host=self._host, mark=_HERE, headers={**(headers or {})}, content=content
+        )
         connection = Connection(self._address, time.monotonic() + self._timeout)
         try:
             _send(connection, head_bytes(request), request.body_bytes())

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpCall"]
 
-#: Stdin up to this size is written before the answer is read; more of it needs a thread, since the other side may
-#: stop reading until somebody reads what it sends.
+#: Stdin up to this size is written before the answer is read; more of it needs a thread, since the other
+#: side may stop reading until somebody reads what it sends.
 _INLINE_STDIN = 16 * 1024
 
 
@@ -91,7 +91,9 @@ class HttpCall(Live):
             connection.close()
 
     def _send_request(self, connection: Connection) -> TargetError | None:
-        """Send all; a peer that stops reading may have answered early, so its refusal is only reported if it has not."""
+        """Send all; a peer that stops reading may have answered early, so its refusal is only reported if
+        it has not.
+        """
         head = head_bytes(self._request)
         try:
             parts = self._request.body_bytes()
@@ -148,7 +150,9 @@ class HttpCall(Live):
             if self._half_close:
                 self._end_input(connection)
             return None
-        writer = threading.Thread(target=self._pump, args=(connection, stdin), daemon=True, name=f"stdin-{self.name}")
+        writer = threading.Thread(
+            target=self._pump, args=(connection, stdin), daemon=True, name=f"stdin-{self.name}"
+        )
         writer.start()
         return writer
 

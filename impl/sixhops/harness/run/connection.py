@@ -1,11 +1,12 @@
 """One HTTP connection to the target, byte for byte as a step asks for it.
 
-A client library would refuse what a conformance suite must be able to send (no Host header, a strange method, a body
-that breaks off) and would hide what it must see (the bytes that came with the head of a hijacked connection, the end of one
-direction only). So the socket is our own, and `MessageReader`, the same that the taps use, tells what comes back.
+A client library would refuse what a conformance suite must be able to send (no Host header, a strange
+method, a body that breaks off) and would hide what it must see (the bytes that came with the head of a
+hijacked connection, the end of one direction only). So the socket is our own, and `MessageReader`, the
+same that the taps use, tells what comes back.
 
-The socket never blocks: every wait is a `poll` with the step's deadline. Thus one thread may read while another writes,
-and `cut` ends both at once.
+The socket never blocks: every wait is a `poll` with the step's deadline. Thus one thread may read while
+another writes, and `cut` ends both at once.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ __all__ = ["Connection", "StepTimeout"]
 _READ = 64 * 1024
 
 
-class StepTimeout(TargetError):  # noqa: N818  (named for what it is; every error of ours ends in a family, not a suffix)
+class StepTimeout(TargetError):  # noqa: N818 - the name says what happened; its base says whose fault it is
     """The step's time is over; the message says what was being waited for."""
 
 
@@ -40,7 +41,9 @@ class Connection:
     """A connected socket with an HTTP reader. `deadline` is on the monotonic clock and bounds every wait."""
 
     def __init__(self, address: Address, deadline: float) -> None:
-        """Connect. Raises TargetError naming the address and the reason, StepTimeout when it takes too long."""
+        """Connect. Raises TargetError naming the address and the reason, StepTimeout when it takes too
+        long.
+        """
         self.deadline = deadline
         self.was_cut = False
         self._address = address
@@ -62,7 +65,9 @@ class Connection:
         return self._socket
 
     def send(self, data: bytes) -> None:
-        """Write all of `data`. Raises TargetError when the peer has gone, StepTimeout when it does not read."""
+        """Write all of `data`. Raises TargetError when the peer has gone, StepTimeout when it does not
+        read.
+        """
         view = memoryview(data)
         while view:
             try:
@@ -78,7 +83,9 @@ class Connection:
                 view = view[sent:]
 
     def receive(self, what: str = "the answer to go on") -> bytes:
-        """Return what has come, or b"" at the end. Raises TargetError for a reset, StepTimeout; `what` is for the message."""
+        """Return what has come, or b"" at the end. Raises TargetError for a reset, StepTimeout; `what` is
+        for the message.
+        """
         while True:
             try:
                 with self._lock:
@@ -113,7 +120,8 @@ class Connection:
                 self._reader.feed(data)
 
     def read_body(self) -> Iterator[bytes]:
-        """Give the body as it comes, without chunk framing, to its end; hijacked connections to the end of the stream.
+        """Give the body as it comes, without chunk framing, to its end; hijacked connections to the end of
+        the stream.
 
         Raises TargetError when the connection ends inside a body that says where it ends.
         """

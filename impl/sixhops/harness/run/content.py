@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ from sixhops.harness.errors import ScenarioError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sixhops.harness.errors import Mark
 
@@ -38,7 +38,9 @@ class Content:
         return len(self.data) * self.repeat
 
     def parts(self) -> Iterator[bytes]:
-        """Give the bytes in pieces of a size that fits a socket, so that a huge repetition is never in memory."""
+        """Give the bytes in pieces of a size that fits a socket, so that a huge repetition is never in
+        memory.
+        """
         if not self.data:
             return
         together = max(1, _PART // len(self.data))
@@ -71,8 +73,9 @@ def json_content(value: Any) -> Content:
 def content(value: Any, mark: Mark, directory: Path) -> Content:
     """Return the bytes of a `body`, `stdin` or `data` value.
 
-    `value`: a string, a scalar (as text), or a mapping with one of text, base64, hex, file (relative to `directory`,
-    the scenario's own), and optionally repeat and chunked. Raises ScenarioError for anything else.
+    `value`: a string, a scalar (as text), or a mapping with one of text, base64, hex, file (relative to
+    `directory`, the scenario's own), and optionally repeat and chunked. Raises ScenarioError for anything
+    else.
     """
     if value is None:
         return Content(b"")
@@ -114,7 +117,8 @@ def _decoded(source: str, text: Any, mark: Mark, directory: Path) -> bytes:
 def query_text(query: dict[str, Any]) -> str:
     """Return `query` percent-encoded, without the question mark.
 
-    Lists repeat the name; true and false are written so; mappings become JSON (as `filters` wants); null gives the bare name.
+    Lists repeat the name; true and false are written so; mappings become JSON (as `filters` wants); null
+    gives the bare name.
     """
     parts: list[str] = []
     for name, value in query.items():
@@ -128,7 +132,9 @@ def query_text(query: dict[str, Any]) -> str:
 
 
 def auth_header(auth: Any) -> str:
-    """Return `auth` as X-Registry-Auth wants it: JSON in URL-safe base64 with padding. A string is taken as it is."""
+    """Return `auth` as X-Registry-Auth wants it: JSON in URL-safe base64 with padding. A string is taken
+    as it is.
+    """
     if isinstance(auth, str):
         return auth
     return base64.urlsafe_b64encode(compact(auth)).decode("ascii")

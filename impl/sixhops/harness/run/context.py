@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sixhops.harness.images import Toolbox
+
 if TYPE_CHECKING:
     from sixhops.harness.run.live import Live
     from sixhops.harness.scenario.model import Scenario, Step
@@ -27,13 +29,22 @@ class Background:
 
 @dataclass(slots=True)
 class Context:
-    """The state of a running scenario. `scope` is replaced after each step; `scratch` is a fresh directory of its own."""
+    """The state of a running scenario. `scope` is replaced after each step; `scratch` is a fresh directory
+    of its own.
+    """
 
     scenario: Scenario
     target: Target
     scope: Scope
     scratch: Path
     backgrounds: dict[str, Background] = field(default_factory=dict)
+
+    @property
+    def programs(self) -> Toolbox:
+        """Return where the programs inside `tar:` bodies come from; the target's directory keeps compiled
+        ones.
+        """
+        return Toolbox(self.target.directory)
 
     @property
     def directory(self) -> Path:

@@ -24,7 +24,9 @@ _VERSIONED = re.compile(r"/v\d+(\.\d+)*(/|$)")
 
 
 def request_call(step: RequestStep, context: Context) -> HttpCall:
-    """Return the call of a `request` step, not yet begun. Raises ScenarioError for values that can't be sent."""
+    """Return the call of a `request` step, not yet begun. Raises ScenarioError for values that can't be
+    sent.
+    """
     scope = context.scope
     method, path = _line(step, context)
     if step.api is not None and not _VERSIONED.match(path):
@@ -34,7 +36,8 @@ def request_call(step: RequestStep, context: Context) -> HttpCall:
         headers = {"X-Registry-Auth": auth_header(resolve(step.auth, scope)), **headers}
     body = _content(step, context)
     if step.tar is not None:
-        body = Content(tar_bytes(resolve(step.tar, scope)), media_type="application/x-tar")
+        entries = tar_bytes(resolve(step.tar, scope), context.programs, step.mark)
+        body = Content(entries, media_type="application/x-tar")
     address = context.target.engine
     request = build(
         method,
@@ -56,10 +59,14 @@ def request_call(step: RequestStep, context: Context) -> HttpCall:
 
 
 def registry_call(step: RegistryStep, context: Context) -> HttpCall:
-    """Return the call of a `registry` step. Raises TargetError when the target has no registry that we can reach."""
+    """Return the call of a `registry` step. Raises TargetError when the target has no registry that we can
+    reach.
+    """
     registry = context.target.registry
     if registry is None:
-        raise TargetError(f"the target {context.target.facts.name} has no registry that can be asked directly")
+        raise TargetError(
+            f"the target {context.target.facts.name} has no registry that can be asked directly"
+        )
     method, path = _line(step, context)
     request = build(
         method,
@@ -110,7 +117,11 @@ def _host(address: Address, default: str) -> str:
 
 
 def _sent(request: Outgoing) -> dict[str, Any]:
-    sent: dict[str, Any] = {"method": request.method, "target": request.target, "headers": dict(request.headers)}
+    sent: dict[str, Any] = {
+        "method": request.method,
+        "target": request.target,
+        "headers": dict(request.headers),
+    }
     if request.content is not None:
         sent["body_length"] = request.content.length
         sent["body"] = request.content.data[:4096]

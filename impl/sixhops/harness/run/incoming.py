@@ -1,7 +1,7 @@
 """What came back, as facets: status and headers, JSON, streams of JSON values, multiplexed output.
 
-`Incoming` takes the head and then bytes, on the thread that reads, and gives facets at any time, so a step that still
-runs can be looked at. Nothing here knows sockets.
+`Incoming` takes the head and then bytes, on the thread that reads, and gives facets at any time, so a step
+that still runs can be looked at. Nothing here knows sockets.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _BLANK = " \t\r\n"
 def multiplexed(path: str, tty: bool, head: Head) -> bool:
     """Say whether the answer's body consists of frames.
 
-    Engines since API 1.42 name multiplexed streams by their media type. Before, attach and exec start say raw-stream for both
-    kinds, and logs of dockerd 20.10 say nothing at all; there the step must know whether the container has a TTY.
-    Answers of 400 and above are error texts.
+    Engines since API 1.42 name multiplexed streams by their media type. Before, attach and exec start say
+    raw-stream for both kinds, and logs of dockerd 20.10 say nothing at all; there the step must know
+    whether the container has a TTY. Answers of 400 and above are error texts.
     """
     if head.status >= 400:
         return False
@@ -52,11 +52,14 @@ class JsonValues:
         self.broken = False
 
     def feed(self, data: bytes) -> None:
-        """Take bytes; `values` grows. After something that is no JSON `broken` is true and the rest is ignored."""
+        """Take bytes; `values` grows. After something that is no JSON `broken` is true and the rest is
+        ignored.
+        """
         if self.broken:
             return
         self._text += data
-        # A value is complete at the latest with the line that ends it; looking earlier would decode every byte again and again.
+        # A value is complete at the latest with the line that ends it; looking earlier would decode every
+        # byte again and again.
         if b"\n" in data:
             end = self._text.rfind(b"\n") + 1
             self._take(bytes(self._text[:end]), end)
@@ -168,8 +171,8 @@ class Incoming:
 
     def _output(self) -> dict[str, Facet]:
         text = {stream: b"".join(f.data for f in self._frames if f.stream is stream) for stream in Stream}
-        result: dict[str, Facet] = {
-            "frames": [{"stream": f.stream.label, "data": as_text(f.data)} for f in self._frames],  # type: ignore[dict-item]
+        result: dict[str, Any] = {
+            "frames": [{"stream": f.stream.label, "data": as_text(f.data)} for f in self._frames],
             "stdout": as_text(text[Stream.STDOUT]),
             "stderr": as_text(text[Stream.STDERR]),
             "output": as_text(b"".join(f.data for f in self._frames)),

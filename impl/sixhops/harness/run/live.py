@@ -1,7 +1,8 @@
 """A step that is under way: what foreground and background steps have in common.
 
-One thread performs (`run`), others look (`snapshot`), wait (`wait`) and act (`send`, `close_stdin`, `disconnect`). Everything that
-they share is guarded by one condition, which every change notifies; nothing polls. All waits are bounded.
+One thread performs (`run`), others look (`snapshot`), wait (`wait`) and act (`send`, `close_stdin`,
+`disconnect`). Everything that they share is guarded by one condition, which every change notifies; nothing
+polls. All waits are bounded.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ _GRACE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A step as far as it has come. `begun`: the request is sent or the program started; `headed`: an answer is here."""
+    """A step as far as it has come. `begun`: the request is sent or the program started; `headed`: an
+    answer is here.
+    """
 
     facets: dict[str, Facet]
     begun: bool
@@ -78,7 +81,9 @@ class Live(ABC):
     # For everybody.
 
     def run(self) -> None:
-        """Perform the step on this thread. A TargetError becomes the snapshot's error; anything else is raised."""
+        """Perform the step on this thread. A TargetError becomes the snapshot's error; anything else is
+        raised.
+        """
         try:
             self._perform()
         except TargetError as error:
@@ -101,7 +106,9 @@ class Live(ABC):
             return self._snapshot()
 
     def wait(self, condition: Callable[[Snapshot], bool], deadline: float) -> Snapshot:
-        """Return the first snapshot that meets `condition` or that can't change any more, or the one at `deadline`."""
+        """Return the first snapshot that meets `condition` or that can't change any more, or the one at
+        `deadline`.
+        """
         while True:
             with self._changed:
                 seen = self._snapshot()
@@ -122,16 +129,20 @@ class Live(ABC):
         self.join_thread()
 
     def join_thread(self) -> None:
-        """Wait until the step's thread has ended; it must have been cut or be done. Raises InternalError if it hangs."""
+        """Wait until the step's thread has ended; it must have been cut or be done. Raises InternalError
+        if it hangs.
+        """
         if self._thread is not None:
             self._thread.join(_GRACE)
             if self._thread.is_alive():
-                raise InternalError(f"the thread of step {self.name!r} did not end {_GRACE:g} s after it was cut")
+                raise InternalError(
+                    f"the thread of step {self.name!r} did not end {_GRACE:g} s after the cut"
+                )
 
     def _run_apart(self) -> None:
         try:
             self.run()
-        except BaseException as error:  # noqa: BLE001  (kept, and raised by `snapshot` on the thread that asks)
+        except BaseException as error:  # noqa: BLE001  (kept, and raised by `snapshot` on the asking thread)
             with self._changed:
                 self._crash = error
                 self._changed.notify_all()

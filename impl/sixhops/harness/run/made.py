@@ -1,7 +1,8 @@
-"""What a scenario made in the engine, read from its exchanges and from what the engine tap saw; and its removal.
+"""What a scenario made in the engine, read from its exchanges and from what the engine tap saw; and its
+removal.
 
-Clean-up removes what this scenario is known to have made, nothing else: on a shared engine other people's containers live
-next to ours. Whatever else has appeared is the leftover check's business, which only tells.
+Clean-up removes what this scenario is known to have made, nothing else: on a shared engine other people's
+containers live next to ours. Whatever else has appeared is the leftover check's business, which only tells.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ _GONE = frozenset({200, 202, 204, 304, 404, 409})
 
 @dataclass(slots=True)
 class Made:
-    """Ids and names. `references` are names that pulls, tags, loads and builds gave; `images` are image ids."""
+    """Ids and names. `references` are names that pulls, tags, loads and builds gave; `images` are image
+    ids.
+    """
 
     containers: list[str] = field(default_factory=list)
     networks: list[str] = field(default_factory=list)
@@ -53,6 +56,8 @@ class ImageTable:
 def made_by(exchanges: Iterable[Exchange], messages: Iterable[HopMessage]) -> Made:
     """Return what the requests among `exchanges` and the engine's `messages` made, each once, in order."""
     made = Made()
+    facets: dict[str, Any]
+    query: Any
     for exchange in exchanges:
         if "target" in exchange.sent and exchange.kind in {"request", "join"}:
             path, query = split_target(str(exchange.sent["target"]))
@@ -62,7 +67,7 @@ def made_by(exchanges: Iterable[Exchange], messages: Iterable[HopMessage]) -> Ma
             _note(made, method, path, query, status, values if isinstance(values, list) else [])
     for message in messages:
         if message.hop == "engine":
-            fields = message.fields
+            fields: dict[str, Any] = message.fields
             answer = fields.get("response_json")
             values = [answer] if answer is not None else _lines(fields.get("response_body"))
             query = fields.get("query")
@@ -100,7 +105,10 @@ def _note(made: Made, method: str, path: str, query: dict[str, Any], status: Any
         case "/images/load":
             for value in values:
                 found = _LOADED.search(str(value.get("stream", ""))) if isinstance(value, dict) else None
-                _add(made.images if found and found[1].startswith("sha256:") else made.references, found and found[1])
+                _add(
+                    made.images if found and found[1].startswith("sha256:") else made.references,
+                    found and found[1],
+                )
         case "/build":
             for tag in query["t"] if isinstance(query.get("t"), list) else [query.get("t")]:
                 _add(made.references, tag)
@@ -147,14 +155,19 @@ def image_table(engine: Api) -> ImageTable:
 def remove(made: Made, before: ImageTable, own: Collection[str], engine: Api) -> list[str]:
     """Remove what was made, and return a sentence for everything that refused.
 
-    `before`: the images at the scenario's start, which stay with their names; `own`: ids of the scenario's built images.
-    Raises TargetError when the engine can't be asked.
+    `before`: the images at the scenario's start, which stay with their names; `own`: ids of the scenario's
+    built images. Raises TargetError when the engine can't be asked.
     """
     failures: list[str] = []
     for name in made.containers:
-        if _delete(engine, f"/containers/{quote(name)}?force=1&v=1", f"container {name[:12]}", failures) == 409:
+        if (
+            _delete(engine, f"/containers/{quote(name)}?force=1&v=1", f"container {name[:12]}", failures)
+            == 409
+        ):
             # A removal is under way (AutoRemove) and was refused a second time; this ends together with it.
-            engine.ask("POST", f"/containers/{quote(name)}/wait?condition=removed", accepted=frozenset({200, 404}))
+            engine.ask(
+                "POST", f"/containers/{quote(name)}/wait?condition=removed", accepted=frozenset({200, 404})
+            )
     for name in made.networks:
         _delete(engine, f"/networks/{quote(name)}", f"network {name[:12]}", failures)
     for name in made.volumes:

@@ -29,8 +29,9 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def docker_call(step: DockerStep, context: Context) -> ProgramCall:
     """Return the call of a `docker` step: the client under test, pointed at the target's engine tap.
 
-    Its environment is ours alone: PATH, HOME and DOCKER_CONFIG in a fresh directory, DOCKER_HOST, and the step's `env`, in
-    which null removes a variable. Raises TargetError when the target has no client or no tap for one.
+    Its environment is ours alone: PATH, HOME and DOCKER_CONFIG in a fresh directory, DOCKER_HOST, and the
+    step's `env`, in which null removes a variable. Raises TargetError when the target has no client or no
+    tap for one.
     """
     command, address = context.target.docker_argv(), context.target.engine_tap()
     name = context.target.facts.name
@@ -72,11 +73,14 @@ def docker_call(step: DockerStep, context: Context) -> ProgramCall:
 
 
 def see_processes(step: ProcessesStep, context: Context) -> tuple[dict[str, Facet], dict[str, Facet]]:
-    """Return what was asked and the facet `processes`: those of the target's processes that `select` accepts."""
+    """Return what was asked and the facet `processes`: those of the target's processes that `select`
+    accepts.
+    """
     select = resolve(step.select, context.scope)
     table = _host(context).processes()
     chosen = [row for row in table if all(not match(want, row.get(key), key) for key, want in select.items())]
-    return {"select": str(select)}, {"processes": chosen}
+    facets: dict[str, Any] = {"processes": chosen}
+    return {"select": str(select)}, facets
 
 
 def see_file(step: FileStep, context: Context) -> tuple[dict[str, Facet], dict[str, Facet]]:
@@ -87,7 +91,13 @@ def see_file(step: FileStep, context: Context) -> tuple[dict[str, Facet], dict[s
     facts = _host(context).file(path)
     facets: dict[str, Facet] = {"exists": facts.exists}
     if facts.exists:
-        facets |= {"type": facts.type, "mode": facts.mode, "uid": facts.uid, "gid": facts.gid, "size": facts.size}
+        facets |= {
+            "type": facts.type,
+            "mode": facts.mode,
+            "uid": facts.uid,
+            "gid": facts.gid,
+            "size": facts.size,
+        }
         if facts.type == "link":
             facets["target"] = facts.target
         if facts.type == "file":

@@ -22,7 +22,9 @@ _USER_AGENT = "sixhops/0.1"
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request in full. `headers` are what goes over the wire, in order; the body follows in `body_bytes`."""
+    """A request in full. `headers` are what goes over the wire, in order; the body follows in
+    `body_bytes`.
+    """
 
     method: str
     target: str
@@ -62,17 +64,22 @@ def build(
 ) -> Outgoing:
     """Return the request with the default headers that the author did not name.
 
-    Defaults: Host, User-Agent, Content-Type and Content-Length (or Transfer-Encoding) where there is a body, Content-Length 0 for
-    POST and PUT without one, Connection and Upgrade for an upgrade. A header given as null is left out. A list of
-    values repeats the header. Raises ScenarioError for a line break in a name or value: it would be another header.
+    Defaults: Host, User-Agent, Content-Type and Content-Length (or Transfer-Encoding) where there is a
+    body, Content-Length 0 for POST and PUT without one, Connection and Upgrade for an upgrade. A header
+    given as null is left out. A list of values repeats the header. Raises ScenarioError for a line break
+    in a name or value: it would be another header.
     """
-    defaults = {"Host": host, "User-Agent": _USER_AGENT, **_body_defaults(method, content), **_upgrade_headers(upgrade)}
+    defaults = {
+        "Host": host,
+        "User-Agent": _USER_AGENT,
+        **_body_defaults(method, content),
+        **_upgrade_headers(upgrade),
+    }
     named = {name.lower() for name in headers}
     lines = [(name, value) for name, value in defaults.items() if name.lower() not in named]
     for name, value in headers.items():
-        for item in value if isinstance(value, list) else [value]:
-            if item is not None:
-                lines.append((name, _header_text(item)))
+        items = value if isinstance(value, list) else [value]
+        lines.extend((name, _header_text(item)) for item in items if item is not None)
     for name, value in lines:
         if any(character in name + value for character in "\r\n\0"):
             raise ScenarioError(f"the header {name!r} holds a line break", mark)
@@ -107,6 +114,11 @@ def _upgrade_headers(upgrade: str | None) -> dict[str, str]:
 
 
 def head_bytes(request: Outgoing) -> bytes:
-    """Return the request line and headers with the empty line behind them, in UTF-8 so that any text can be sent."""
-    lines = [f"{request.method} {request.target} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers)]
+    """Return the request line and headers with the empty line behind them, in UTF-8 so that any text can
+    be sent.
+    """
+    lines = [
+        f"{request.method} {request.target} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in request.headers),
+    ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()

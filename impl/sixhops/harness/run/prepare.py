@@ -1,7 +1,7 @@
 """The images that a scenario speaks of, brought into the state that it names before its first step.
 
-What a scenario needs to be absent is only removed when it is ours, by image id; a foreign image under the same name
-makes the scenario skip, since deleting other people's images is not a test's business.
+What a scenario needs to be absent is only removed when it is ours, by image id; a foreign image under the
+same name makes the scenario skip, since deleting other people's images is not a test's business.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ __all__ = ["prepare_images"]
 _OK = frozenset({200})
 _OK_OR_ABSENT = frozenset({200, 202, 404})
 
-#: Images that earlier scenarios asked to be present and that are still in the engine, by image id. They stay because loading
-#: takes longer than most scenarios, and go as soon as a scenario could see a layer of theirs.
+#: Images that earlier scenarios asked to be present and that are still in the engine, by image id. They
+#: stay because loading takes longer than most scenarios, and go as soon as a scenario could see a layer of
+#: theirs.
 _kept: WeakKeyDictionary[object, dict[str, BuiltImage]] = WeakKeyDictionary()
 
 
@@ -58,7 +59,9 @@ def _built(use: ImageUse, images: Mapping[str, BuiltImage]) -> BuiltImage:
 
 
 def _drop_sharers(used: list[tuple[ImageUse, BuiltImage]], target: Target, engine: Api) -> None:
-    """Remove kept images with a layer of one that must be absent: the engine would not download that layer."""
+    """Remove kept images with a layer of one that must be absent: the engine would not download that
+    layer.
+    """
     kept = _kept.setdefault(target, {})
     wanted = {built.image_id for use, built in used if use.present}
     sensitive = {layer.chain_id for use, built in used if not use.present for layer in built.layers}
@@ -70,7 +73,9 @@ def _drop_sharers(used: list[tuple[ImageUse, BuiltImage]], target: Target, engin
 
 def _serve(built: BuiltImage, target: Target) -> str | None:
     if target.registry is None:
-        return f"the image {built.name} can't be served: the target {target.facts.name} has no registry of ours"
+        return (
+            f"the image {built.name} can't be served: the target {target.facts.name} has no registry of ours"
+        )
     push(built, target.registry.direct)
     return None
 

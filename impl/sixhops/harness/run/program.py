@@ -1,4 +1,6 @@
-"""A `docker` step while it runs: the client under test as a child process, on pipes or on a pseudo-terminal."""
+"""A `docker` step while it runs: the client under test as a child process, on pipes or on a
+pseudo-terminal.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ class ProgramCall(Live):
         self._stdin = stdin
         self._tty = tty
         self._interactive = interactive
-        self._output: dict[str, bytearray] = {"output": bytearray()} if tty else {"stdout": bytearray(), "stderr": bytearray()}
+        self._output: dict[str, bytearray] = (
+            {"output": bytearray()} if tty else {"stdout": bytearray(), "stderr": bytearray()}
+        )
         self._received = 0
         self._exit: int | None = None
         self._input: int | None = None
@@ -84,7 +88,9 @@ class ProgramCall(Live):
                 raise TargetError(f"{self.name}: the program did not read its stdin within the step's time")
 
     def close_stdin(self) -> None:
-        """End the program's stdin; on a pseudo-terminal that is what control-D does. Raises TargetError when it is closed."""
+        """End the program's stdin; on a pseudo-terminal that is what control-D does. Raises TargetError
+        when it is closed.
+        """
         if self._tty is not None:
             self.send(b"\x04")
             return
@@ -113,7 +119,11 @@ class ProgramCall(Live):
         with self._changed:
             self._begun = self._headed = True
             self._changed.notify_all()
-        writer = threading.Thread(target=self._pump, name=f"stdin-{self.name}", daemon=True) if self._stdin else None
+        writer = (
+            threading.Thread(target=self._pump, name=f"stdin-{self.name}", daemon=True)
+            if self._stdin
+            else None
+        )
         try:
             if writer is not None:
                 writer.start()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from sixhops.harness.scenario.model import Scenario
+    from collections.abc import Callable, Sequence
+
+    from sixhops.harness.scenario.model import FaultRule, Scenario
     from sixhops.harness.target import Target
 
-__all__ = ["missing_requirement"]
+__all__ = ["FaultSetter", "fault_setter", "missing_requirement"]
+
+FaultSetter: TypeAlias = "Callable[[Sequence[FaultRule]], None]"
 
 
 def missing_requirement(scenario: Scenario, target: Target) -> str | None:
@@ -32,9 +36,20 @@ def missing_requirement(scenario: Scenario, target: Target) -> str | None:
             return "needs a docker client, and the target has none"
         if program != "docker" and program not in facts.programs:
             return f"needs {program}, and the target has none"
-    if scenario.registry_faults and (target.registry is None or target.registry.set_faults is None):
+    if scenario.registry_faults and fault_setter(target) is None:
         return "needs faults at the registry, and there is no tap of ours in front of it"
     return None
+
+
+def fault_setter(target: Target) -> FaultSetter | None:
+    """Return what takes fault rules for the target's registry, None with no tap of ours in front of it.
+
+    A private stack has it as a method of its own, an endpoint as part of its registry access.
+    """
+    if target.registry is not None and target.registry.set_faults is not None:
+        return target.registry.set_faults
+    setter: FaultSetter | None = getattr(target, "set_registry_faults", None)
+    return setter
 
 
 def _dotted(version: tuple[int, int]) -> str:

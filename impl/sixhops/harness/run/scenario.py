@@ -1,30 +1,29 @@
 """Runs one scenario on one target, from the check of what it requires to the check of what it leaves.
 
-The order is fixed: requirements, images, steps until the first that fails, background steps that nobody ended, clean-up steps
-(always), removal of what was made (always), the look at what is left. Judging happens step by step because the
-next step needs what this one saved; the verdict that counts is then the judge's over all exchanges, the same call
-that judges a saved transcript.
+The order is fixed: requirements, images, steps until the first that fails, background steps that nobody
+ended, clean-up steps (always), removal of what was made (always), the look at what is left. Judging
+happens step by step because the next step needs what this one saved; the verdict that counts is then the
+judge's over all exchanges, the same call that judges a saved transcript.
 """
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sixhops.harness.errors import ScenarioError, TargetError
-from sixhops.harness.judge import Verdict, judge
+from sixhops.harness.errors import TargetError
+from sixhops.harness.judge import Status, Verdict, judge
 from sixhops.harness.run.api import Api
 from sixhops.harness.run.context import Context
 from sixhops.harness.run.made import ImageTable, image_table, made_by, remove
 from sixhops.harness.run.prepare import prepare_images
-from sixhops.harness.run.requirements import missing_requirement
+from sixhops.harness.run.requirements import fault_setter, missing_requirement
 from sixhops.harness.run.steps import perform
 from sixhops.harness.scenario.variables import UndefinedVariable, make_scope, resolve
-from sixhops.harness.stack.leftovers import Residue, difference
+from sixhops.harness.stack.leftovers import Residue, settled_difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,4 +35,183 @@ if TYPE_CHECKING:
     from sixhops.harness.scenario.variables import Scope
     from sixhops.harness.target import Target
 
-__all__ = ["OnStep", "ScenarioRun", "run_scenario"]
+__all__ = ["ScenarioRun", "run_scenario"]
+
+#: Seconds that a background step which nobody joined gets to end by itself, since the end of an answer may
+#: be on its way.
+_LAST_CHANCE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioRun:
+    """What came of one scenario on one target.
+
+    `skipped`: why it was not run at all (then the verdict is skipped, without steps). `scope`: the
+    variables that it started with, for judging the exchanges again. `leftovers`: a sentence for each thing
+    that it made and that is still there or refused to go; not empty is a failure of its own.
+    `target_error`: after a failure, which program of the target has died and how. `late`: messages that
+    ended after their step had been judged. `logs`: the last log lines of each program, only when something
+    failed. `duration` in seconds.
+    """
+
+    exchanges: list[Exchange]
+    verdict: Verdict
+    leftovers: list[str] = field(default_factory=list)
+    duration: float = 0.0
+    skipped: str | None = None
+    scope: Scope | None = None
+    target_error: str | None = None
+    late: list[HopMessage] = field(default_factory=list)
+    logs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Say whether everything that could be observed was as expected, and nothing was left."""
+        fine = self.verdict.status is not Status.FAILED
+        return fine and not self.leftovers and self.skipped is None
+
+
+def run_scenario(
+    scenario: Scenario,
+    target: Target,
+    images: Mapping[str, BuiltImage],
+    *,
+    on_step: Callable[[Step, Exchange, StepVerdict], None] | None = None,
+    keep: bool = False,
+) -> ScenarioRun:
+    """Run `scenario` on `target` and clean up behind it.
+
+    `images`: the built images by recipe name. `on_step` is called after each step with the step, its
+    exchange and its verdict. `keep` leaves everything in place for a person to look at; what was made is
+    then not reported as left over. Raises ScenarioError when the scenario is wrong (after clean-up),
+    TargetError when images can't be brought into place.
+    """
+    started = time.monotonic()
+    reason = missing_requirement(scenario, target) or prepare_images(scenario, target, images)
+    if reason is not None:
+        verdict = Verdict(Status.SKIPPED)
+        return ScenarioRun([], verdict, skipped=reason, duration=time.monotonic() - started)
+    with tempfile.TemporaryDirectory(prefix="sixhops-") as scratch:
+        scope = make_scope(
+            scenario, {name: built.variables() for name, built in images.items()}, target.facts.variables
+        )
+        run = _Run(Context(scenario, target, scope, Path(scratch)), images, on_step, keep=keep)
+        return replace(run.whole(), scope=scope, duration=time.monotonic() - started)
+
+
+class _Run:
+    """The state of one run; `whole` is called once."""
+
+    def __init__(
+        self,
+        context: Context,
+        images: Mapping[str, BuiltImage],
+        on_step: Callable[[Step, Exchange, StepVerdict], None] | None,
+        *,
+        keep: bool,
+    ) -> None:
+        self._context = context
+        self._scenario = context.scenario
+        self._target = context.target
+        self._images = images
+        self._on_step = on_step
+        self._keep = keep
+        self._engine = Api(context.target.engine, "docker")
+        self._exchanges: list[Exchange] = []
+        self._leftovers: list[str] = []
+        self._failed = False
+
+    def whole(self) -> ScenarioRun:
+        first_scope = self._context.scope
+        marks, recorded = self._target.log_marks(), self._target.recorder.mark()
+        images = image_table(self._engine)
+        residue = Residue.take(self._target)
+        self._set_faults(resolved=True)
+        try:
+            self._steps(self._scenario.steps)
+            self._end_backgrounds(report=not self._failed)
+            self._steps(self._scenario.cleanup)
+        finally:
+            self._end_backgrounds(report=False)
+            self._set_faults(resolved=False)
+            messages = self._target.recorder.since(recorded)
+            if not self._keep:
+                self._clean_up(images, residue, messages)
+        verdict = judge(self._scenario, self._exchanges, first_scope)
+        failed = verdict.status is Status.FAILED or bool(self._leftovers)
+        seen = {message.sequence for exchange in self._exchanges for message in exchange.messages}
+        return ScenarioRun(
+            exchanges=self._exchanges,
+            verdict=verdict,
+            leftovers=self._leftovers,
+            target_error=self._death() if failed else None,
+            late=[message for message in messages if message.sequence not in seen],
+            logs=self._target.log_since(marks) if failed else {},
+        )
+
+    def _steps(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            try:
+                performed = perform(step, self._context)
+            except UndefinedVariable:
+                # A clean-up step may name what a step that was never reached would have saved.
+                if step.is_cleanup and self._failed:
+                    continue
+                raise
+            self._exchanges.append(performed.exchange)
+            if self._on_step is not None:
+                self._on_step(step, performed.exchange, performed.verdict)
+            if performed.verdict.mismatches:
+                self._failed = True
+                if not step.is_cleanup:
+                    return
+
+    def _end_backgrounds(self, *, report: bool) -> None:
+        """Cut what still runs; with `report`, make its step's exchange say so, which fails the step."""
+        for name, background in self._context.backgrounds.items():
+            live = background.live
+            chance = time.monotonic() + (_LAST_CHANCE if report else 0.0)
+            try:
+                unfinished = not live.wait(lambda snapshot: snapshot.done, chance).done
+            finally:
+                live.disconnect()
+            if unfinished and report:
+                self._failed = True
+                for exchange in self._exchanges:
+                    if exchange.step == background.step.index:
+                        exchange.error = (
+                            f"unfinished: the background step {name} still ran when all steps were over, "
+                            "so it was cut; join it or disconnect it"
+                        )
+
+    def _set_faults(self, *, resolved: bool) -> None:
+        setter = fault_setter(self._target)
+        if not self._scenario.registry_faults or setter is None:
+            return
+        scope = self._context.scope
+        rules = [
+            replace(
+                rule,
+                path=resolve(rule.path, scope),
+                headers=resolve(rule.headers, scope),
+                body=resolve(rule.body, scope),
+            )
+            for rule in (self._scenario.registry_faults if resolved else ())
+        ]
+        setter(rules)
+
+    def _clean_up(self, before: ImageTable, residue: Residue, messages: Sequence[HopMessage]) -> None:
+        own = [built.image_id for built in self._images.values()]
+        try:
+            made = made_by(self._exchanges, messages)
+            self._leftovers += remove(made, before, own, self._engine)
+            self._leftovers += settled_difference(residue, self._target)
+        except TargetError as error:
+            self._leftovers.append(f"clean-up failed: {error}")
+
+    def _death(self) -> str | None:
+        try:
+            self._target.check_alive()
+        except TargetError as error:
+            return str(error)
+        return None

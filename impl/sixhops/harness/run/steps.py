@@ -3,8 +3,8 @@
 How a step is waited for depends on what it is:
 
     foreground           performed on this thread to its end
-    background           begun on its own thread; with `expect` until the answer's head is here, else until it is sent
-    join, await          until the background step has ended / meets the expectations
+    background           begun on its own thread; with `expect` until the answer's head is here, else until
+    it is sent join, await          until the background step has ended / meets the expectations
     eventually           performed again, with growing pauses, until the expectations hold or `fail_if` does
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sixhops.harness.errors import InternalError, ScenarioError, TargetError
 from sixhops.harness.exchange import Exchange
-from sixhops.harness.judge import judge_step
+from sixhops.harness.judge import fails_for_good, judge_step
 from sixhops.harness.run.content import content
 from sixhops.harness.run.context import Background
 from sixhops.harness.run.http_steps import registry_call, request_call
@@ -76,8 +76,9 @@ class Performed:
 def perform(step: Step, context: Context) -> Performed:
     """Perform `step`, judge it, and put what it saved into the context's scope.
 
-    What the target does wrong is in the exchange (`error`) and the verdict. Raises ScenarioError when the step can't be asked
-    for (undefined variable, unknown background step), InternalError when the harness contradicts itself.
+    What the target does wrong is in the exchange (`error`) and the verdict. Raises ScenarioError when the
+    step can't be asked for (undefined variable, unknown background step), InternalError when the harness
+    contradicts itself.
     """
     performed = _eventually(step, context) if step.eventually is not None else _once(step, context)
     context.scope = performed.verdict.scope
@@ -94,8 +95,6 @@ def _eventually(step: Step, context: Context) -> Performed:
     if bound is None:
         raise InternalError(f"step {step.index} has no `eventually`")
     deadline = time.monotonic() + bound.timeout
-    # `fail_if` is judged as if it were what is expected: when that "passes", there is nothing left to wait for.
-    futile = replace(step, expect=bound.fail_if, save=()) if bound.fail_if else None
     pause, attempts = _FIRST_PAUSE, 0
     while True:
         attempts += 1
@@ -104,10 +103,8 @@ def _eventually(step: Step, context: Context) -> Performed:
         performed.exchange.attempts = attempts
         if not performed.verdict.mismatches:
             return performed
-        if futile is not None:
-            verdict = judge_step(context.scenario, futile, performed.exchange, context.scope)
-            if not verdict.mismatches and not verdict.skipped:
-                return performed
+        if fails_for_good(step, performed.exchange, context.scope):
+            return performed
         left = deadline - time.monotonic()
         if left <= 0:
             return performed

@@ -20,7 +20,9 @@ def dump(exchanges: Iterable[Exchange]) -> str:
 
 
 def load(text: str) -> list[Exchange]:
-    """Return the exchanges that `dump` wrote. Raises ValueError with the line's number when a line is none."""
+    """Return the exchanges that `dump` wrote. Raises ValueError with the line's number when a line is
+    none.
+    """
     exchanges = []
     for number, line in enumerate(text.splitlines(), start=1):
         try:

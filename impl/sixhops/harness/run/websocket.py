@@ -1,7 +1,8 @@
 """Attach over a websocket (`GET /containers/{id}/attach/ws`): messages instead of frames.
 
-The engine sends the container's output as messages without saying which stream they belong to; what we send is
-stdin. The handshake is an ordinary request of ours; the `websockets` package's protocol object, which does no I/O, does the rest.
+The engine sends the container's output as messages without saying which stream they belong to; what we
+send is stdin. The handshake is an ordinary request of ours; the `websockets` package's protocol object,
+which does no I/O, does the rest.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ __all__ = ["WebSocketCall"]
 
 
 class WebSocketCall(HttpCall):
-    """A request that becomes a websocket. Facets: `messages` (texts or bytes), `output`, `close_code` once closed."""
+    """A request that becomes a websocket. Facets: `messages` (texts or bytes), `output`, `close_code` once
+    closed.
+    """
 
     _protocol: Protocol | None = None
 
@@ -46,7 +49,11 @@ class WebSocketCall(HttpCall):
         protocol = self._open()
         message = b""
         while protocol.state is not State.CLOSED:
-            data = connection.receive("the next websocket message") if not (rest := connection.take_rest()) else rest
+            data = (
+                connection.receive("the next websocket message")
+                if not (rest := connection.take_rest())
+                else rest
+            )
             with self._writing:
                 if data:
                     protocol.receive_data(data)

@@ -62,7 +62,7 @@ def load_tree(root: Path, select: Callable[[Path], bool] | None = None) -> LoadR
 
 @contextmanager
 def collection_paused() -> Iterator[None]:
-    """Keep the garbage collector from running: it takes as long as the loading of many files, and finds nothing in them."""
+    """Keep the garbage collector from running: on many files it takes as long as the loading, and finds nothing."""
     enabled = gc.isenabled()
     gc.disable()
     try:

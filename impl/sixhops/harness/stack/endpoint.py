@@ -1,6 +1,7 @@
 """An engine that runs already: its address in all spellings, and what of its host can be seen from here.
 
-unix://, tcp:// with or without TLS, ssh://, DOCKER_HOST, docker contexts. Nothing is started but the ssh connection.
+unix://, tcp:// with or without TLS, ssh://, DOCKER_HOST, docker contexts. Nothing is started but the ssh
+connection.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _ENGINES = ("dockerd", "podman", "systemd", "init")
 class Endpoint:
     """Where an engine is, as the user said and as it was understood.
 
-    `address` is set unless `ssh` (user@host[:port]) has to be connected first; `socket_path` is the engine's socket there.
+    `address` is set unless `ssh` (user@host[:port]) has to be connected first; `socket_path` is the engine's
+    socket there.
     """
 
     name: str
@@ -46,24 +48,30 @@ class Endpoint:
 
 
 def resolve_endpoint(name: str, environment: Mapping[str, str]) -> Endpoint:
-    """Return the endpoint for an address, for `env` (DOCKER_HOST, else the current context) or for `context:NAME`.
+    """Return the endpoint for an address, for `env` (DOCKER_HOST, else the current context) or for
+    `context:NAME`.
 
-    `environment` supplies DOCKER_HOST, DOCKER_TLS_VERIFY, DOCKER_TLS, DOCKER_CERT_PATH, DOCKER_CONTEXT, DOCKER_CONFIG and HOME, with the
-    docker client's meaning. Raises UsageError.
+    `environment` supplies DOCKER_HOST, DOCKER_TLS_VERIFY, DOCKER_TLS, DOCKER_CERT_PATH, DOCKER_CONTEXT,
+    DOCKER_CONFIG and HOME, with the docker client's meaning. Raises UsageError.
     """
     if name == "env":
         host = environment.get("DOCKER_HOST")
         if host:
             return _from_url(host, host, _environment_tls(environment))
         context = environment.get("DOCKER_CONTEXT") or _current_context(environment)
-        return resolve_endpoint(f"context:{context}", environment) if context else _from_url(DEFAULT_ENGINE, DEFAULT_ENGINE, None)
+        return (
+            resolve_endpoint(f"context:{context}", environment)
+            if context
+            else _from_url(DEFAULT_ENGINE, DEFAULT_ENGINE, None)
+        )
     if name.startswith("context:"):
         return _from_context(name, name.removeprefix("context:"), environment)
     return _from_url(name, name, _environment_tls(environment) if name.startswith("tcp://") else None)
 
 
 def engine_process(path: Path) -> int | str:
-    """Return the pid of the process that listens on a unix socket, or a sentence why the engine's host can't be seen by it.
+    """Return the pid of the process that listens on a unix socket, or a sentence why the engine's host can't
+    be seen by it.
 
     The kernel tells who called listen(2) on the socket (SO_PEERCRED), in our own pid namespace's numbers.
     """
@@ -75,6 +83,7 @@ def engine_process(path: Path) -> int | str:
             probe.connect(str(path))
         except OSError as error:
             return f"can't connect to {path}: {error.strerror or error}"
+        pid: int
         pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     if pid == 0:
         return f"the process behind {path} is outside our pid namespace"
@@ -90,7 +99,9 @@ def engine_process(path: Path) -> int | str:
 
 
 def client_path() -> str | None:
-    """Return the docker client on this machine: the system's own before one that a user put on PATH; None without any."""
+    """Return the docker client on this machine: the system's own before one that a user put on PATH; None
+    without any.
+    """
     return shutil.which("docker", path=f"/usr/bin:{os.environ.get('PATH', '')}:{SYSTEM_PATH}")
 
 
@@ -117,7 +128,9 @@ def _from_url(name: str, url: str, tls: ssl.SSLContext | None) -> Endpoint:
         if not host or host.startswith("-"):
             raise UsageError(f"{url!r} names no host")
         if parts.password is not None:
-            raise UsageError(f"{url.partition('//')[0]}//... holds a password; ssh takes keys only here, as the docker client does")
+            raise UsageError(
+                f"the address of {host} holds a password; ssh takes keys only, as with the docker client"
+            )
         user = f"{parts.username}@" if parts.username else ""
         path = parts.path if parts.path not in {"", "/"} else "/var/run/docker.sock"
         shown = f"[{host}]" if ":" in host else host
@@ -126,7 +139,8 @@ def _from_url(name: str, url: str, tls: ssl.SSLContext | None) -> Endpoint:
 
 
 def _environment_tls(environment: Mapping[str, str]) -> ssl.SSLContext | None:
-    # The client's rule: any non-empty DOCKER_TLS_VERIFY verifies the server, and DOCKER_TLS alone only encrypts.
+    # The client's rule: any non-empty DOCKER_TLS_VERIFY verifies the server, and DOCKER_TLS alone only
+    # encrypts.
     verify = bool(environment.get("DOCKER_TLS_VERIFY"))
     if not verify and not environment.get("DOCKER_TLS"):
         return None
@@ -144,7 +158,9 @@ def _tls_context(directory: Path, *, verify: bool) -> ssl.SSLContext:
         if certificate.exists() or key.exists():
             context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"can't read TLS files (ca.pem, cert.pem, key.pem) in {directory}: {error}") from error
+        raise UsageError(
+            f"can't read TLS files (ca.pem, cert.pem, key.pem) in {directory}: {error}"
+        ) from error
     return context
 
 

@@ -1,4 +1,6 @@
-"""What a target says of itself: GET /version and GET /info, turned into `TargetFacts`; and a client to ask with."""
+"""What a target says of itself: GET /version and GET /info, turned into `TargetFacts`; and a client to ask
+with.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def read_facts(
     hops: Mapping[Hop, str | None],
     variables: Mapping[str, Json],
 ) -> TargetFacts:
-    """Ask the engine what it is; raises TargetError, in one line, when it can't be reached or isn't a Docker engine."""
+    """Ask the engine what it is; raises TargetError, in one line, when it can't be reached or isn't a Docker
+    engine.
+    """
     version, info = (_get(client, address, path) for path in ("/version", "/info"))
     try:
         facts = TargetFacts(
@@ -60,7 +64,9 @@ def read_facts(
             hops=dict(hops),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise TargetError(f"{address.text} does not answer as a Docker engine does: /version or /info lacks {error}") from error
+        raise TargetError(
+            f"{address.text} does not answer as a Docker engine does: /version or /info lacks {error}"
+        ) from error
     known: dict[str, Json] = {
         "name": name,
         "version": facts.engine_version,
@@ -70,6 +76,7 @@ def read_facts(
         "operating_system": facts.operating_system,
         "kernel": version.get("KernelVersion", ""),
         "cgroup_version": facts.cgroup_version,
+        "cgroup_driver": info.get("CgroupDriver", ""),
         "data_root": info.get("DockerRootDir", ""),
         **variables,
     }
@@ -80,14 +87,18 @@ def _get(client: httpx.Client, address: Address, path: str) -> dict[str, Any]:
     try:
         answer = client.get(path)
     except httpx.TimeoutException as error:
-        raise TargetError(f"{address.text} did not answer GET {path} within {client.timeout.read:g} s") from error
+        raise TargetError(
+            f"{address.text} did not answer GET {path} within {client.timeout.read:g} s"
+        ) from error
     except httpx.HTTPError as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise TargetError(f"can't reach {address.text}: {reason}") from error
     try:
         value = answer.json()
     except ValueError as error:
-        raise TargetError(f"{address.text} answered GET {path} with {answer.status_code} and no JSON: is it an engine?") from error
+        raise TargetError(
+            f"{address.text} answered GET {path} with {answer.status_code} and no JSON: is it an engine?"
+        ) from error
     if answer.status_code != 200 or not isinstance(value, dict):
         raise TargetError(f"{address.text} answered GET {path} with {answer.status_code}: {str(value)[:200]}")
     return value

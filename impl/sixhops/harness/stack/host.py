@@ -1,4 +1,6 @@
-"""The machine that an engine runs on, seen through /proc: for stacks of ours and for engines on this machine."""
+"""The machine that an engine runs on, seen through /proc: for stacks of ours and for engines on this
+machine.
+"""
 
 from __future__ import annotations
 
@@ -32,15 +34,18 @@ _TYPES = {
 
 
 class LocalHost:
-    """What process `pid` sees: its file system, its network, and its pid namespace through the /proc mounted there.
+    """What process `pid` sees: its file system, its network, and its pid namespace through the /proc mounted
+    there.
 
-    `pid` is the engine, or the first process of a stack. `cgroup` is the name of the group below which containers are
-    put. Methods raise TargetError when `pid` has gone.
+    `pid` is the engine, or the first process of a stack. `cgroup` is the name of the group below which
+    containers are put; with `only`, those alone whose name begins so. Methods raise TargetError when `pid`
+    has gone.
     """
 
-    def __init__(self, pid: int, cgroup: str) -> None:
+    def __init__(self, pid: int, cgroup: str, only: str = "") -> None:
         self.pid = pid
         self._cgroup = cgroup.strip("/")
+        self._only = only
 
     @property
     def root(self) -> Path:
@@ -87,11 +92,15 @@ class LocalHost:
         found = []
         for hierarchy in hierarchies():
             for path, _, _ in os.walk(hierarchy / self._cgroup):
-                found.append(f"{hierarchy.name}:/{Path(path).relative_to(hierarchy)}")
+                below = Path(path).relative_to(hierarchy / self._cgroup)
+                if not self._only or str(below).startswith(self._only):
+                    found.append(f"{hierarchy.name}:/{Path(path).relative_to(hierarchy)}")
         return sorted(found)
 
     def rules(self) -> list[str]:
-        """Return the packet filter rules of the engine's network namespace; raises TargetError without iptables."""
+        """Return the packet filter rules of the engine's network namespace; raises TargetError without
+        iptables.
+        """
         command = ["nsenter", f"--target={self.pid}", "--net", "--mount", "iptables-save"]
         try:
             answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
@@ -104,9 +113,11 @@ class LocalHost:
     def sockets(self, directory: str = "/run/containerd/s") -> list[str]:
         """Return the names in a directory of the engine's file system; none when it doesn't exist."""
         try:
-            return sorted(os.listdir(self.root / directory.lstrip("/")))
-        except OSError:
+            return sorted(entry.name for entry in (self.root / directory.lstrip("/")).iterdir())
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            raise self._gone(error) from error
 
     def _read(self, name: str) -> str:
         try:
@@ -145,7 +156,7 @@ def _facts(above: int, name: str, limit: int) -> FileFacts:
         if kind == "link":
             target = os.readlink("", dir_fd=node)
         elif kind == "file":
-            with open(via(node), "rb") as stream:
+            with Path(via(node)).open("rb") as stream:
                 content = stream.read(limit)
         return FileFacts(
             exists=True,

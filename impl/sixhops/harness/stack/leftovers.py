@@ -1,7 +1,9 @@
-"""What an engine and its host hold beyond what they held before: the verdict on what a scenario leaves behind.
+"""What an engine and its host hold beyond what they held before: the verdict on what a scenario leaves
+behind.
 
-`Residue` is a snapshot, `difference` compares two of them without I/O, `settled_difference` allows for what is still
-being cleared away: dockerd answers a removal before the shim has ended and before its mounts and links are gone.
+`Residue` is a snapshot, `difference` compares two of them without I/O, `settled_difference` allows for what
+is still being cleared away: dockerd answers a removal before the shim has ended and before its mounts and
+links are gone.
 """
 
 from __future__ import annotations
@@ -33,10 +35,11 @@ _ENGINE_LINKS = ("veth", "br-", "docker")
 
 @dataclass(frozen=True, slots=True)
 class Residue:
-    """What there is: the engine's objects by id with the name that people know, and the host's by what identifies them.
+    """What there is: the engine's objects by id with the name that people know, and the host's by what
+    identifies them.
 
-    `processes` have (pid, start) as key, so that a reused pid is another process. The host's fields stay empty at a target whose
-    host can't be seen.
+    `processes` have (pid, start) as key, so that a reused pid is another process. The host's fields stay
+    empty at a target whose host can't be seen.
     """
 
     containers: dict[str, str] = field(default_factory=dict)
@@ -90,10 +93,11 @@ def difference(before: Residue, after: Residue) -> list[str]:
 
 
 def settled_difference(before: Residue, target: Target, timeout: float = 5.0) -> list[str]:
-    """Return what is left since `before` once nothing is, or `timeout` seconds have passed. Raises TargetError.
+    """Return what is left since `before` once nothing is, or `timeout` seconds have passed. Raises
+    TargetError.
 
-    No event tells of the last of it (the shim's socket, its mounts, the control group), so the snapshot is repeated, at
-    growing intervals.
+    No event tells of the last of it (the shim's socket, its mounts, the control group), so the snapshot is
+    repeated, at growing intervals.
     """
     deadline = time.monotonic() + timeout
     pause = 0.005
@@ -115,8 +119,13 @@ def _ask_engine(target: Target) -> dict[str, Any]:
         except httpx.HTTPError as error:
             raise TargetError(f"can't ask {target.engine.text} what it holds: {error}") from error
     return {
-        "containers": {c["Id"]: f"{', '.join(c['Names'])} ({c['Id'][:12]}, {c['State']})" for c in containers},
-        "images": {i["Id"]: ", ".join([*(i.get("RepoTags") or []), *(i.get("RepoDigests") or [])]) or i["Id"] for i in images},
+        "containers": {
+            c["Id"]: f"{', '.join(c['Names'])} ({c['Id'][:12]}, {c['State']})" for c in containers
+        },
+        "images": {
+            i["Id"]: ", ".join([*(i.get("RepoTags") or []), *(i.get("RepoDigests") or [])]) or i["Id"]
+            for i in images
+        },
         "volumes": {v["Name"]: v["Name"] for v in volumes},
         "networks": {n["Id"]: f"{n['Name']} ({n['Id'][:12]})" for n in networks},
     }
@@ -137,9 +146,15 @@ def _look_at_host(host: Host, *, private: bool, data_root: str) -> dict[str, Any
         for process in host.processes()
         if process["state"] != "Z" and (private or _of_engine(process))
     }
-    mounts, links, rules = host.mounts(), host.links(), host.rules()
+    # dockerd binds its own network namespace there for the first container that shares it, and keeps it.
+    mounts = [mount for mount in host.mounts() if not mount.endswith("/netns/default")]
+    links, rules = host.links(), host.rules()
     if not private:
-        mounts = [mount for mount in mounts if mount.startswith((f"{data_root}/", "/run/docker/", "/run/containerd/"))]
+        mounts = [
+            mount
+            for mount in mounts
+            if mount.startswith((f"{data_root}/", "/run/docker/", "/run/containerd/"))
+        ]
         links = [link for link in links if link.startswith(_ENGINE_LINKS)]
         rules = [rule for rule in rules if "docker" in rule.lower() or "br-" in rule]
     listing = getattr(host, "sockets", None)

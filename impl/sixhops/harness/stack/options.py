@@ -11,12 +11,14 @@ __all__ = ["StackOptions"]
 class StackOptions:
     """Bounds and switches; times in seconds.
 
-    `start_timeout`: until each program must be ready. `stop_timeout`: until each program must have ended after
-    SIGTERM. `request_timeout`: for the requests that the harness itself makes to an engine when it opens a target.
-    `debug`: daemons log in detail.
+    `start_timeout`: until each program must be ready. `stop_timeout`: until each program must have ended
+    after SIGTERM. `request_timeout`: for the requests that the harness itself makes to an engine when it
+    opens a target. `debug`: daemons log in detail. `keep_state`: the stack's directory stays after the stop,
+    and the sweep leaves it alone.
     """
 
     start_timeout: float = 60.0
     stop_timeout: float = 10.0
     request_timeout: float = 10.0
     debug: bool = True
+    keep_state: bool = False

@@ -1,11 +1,12 @@
-"""A stack that we start: the programs of each role in a private machine, the taps on its hops, its orderly end.
+"""A stack that we start: the programs of each role in a private machine, the taps on its hops, its orderly
+end.
 
-    engine tap (unix, for clients under test) ─┐
-    harness ── engine.sock ── dockerd ── containerd.sock ── containerd ── shim ── runc
-                                │
-                registry tap (TCP in the machine's network, socket handed out to the harness)
-                                │
-                          registry.sock ── registry
+engine tap (unix, for clients under test) ─┐
+harness ── engine.sock ── dockerd ── containerd.sock ── containerd ── shim ── runc
+                            │
+            registry tap (TCP in the machine's network, socket handed out to the harness)
+                            │
+                      registry.sock ── registry
 """
 
 from __future__ import annotations
@@ -31,14 +32,13 @@ from sixhops.harness.stack.sandbox import Sandbox
 from sixhops.harness.stack.state import base_directory, create, sweep
 from sixhops.harness.tap.http import HttpTap
 from sixhops.harness.tap.recorder import Recorder
-from sixhops.harness.target import Address, RegistryAccess, TargetFacts
+from sixhops.harness.target import Address, Host, RegistryAccess, TargetFacts
 from sixhops.linux.inotify import DirectoryWatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sixhops.harness.scenario.model import FaultRule
     from sixhops.harness.stack.options import StackOptions
 
 __all__ = ["PrivateStack"]
@@ -50,6 +50,8 @@ _NO_TAP = "sixhops has no tap for this hop yet"
 class PrivateStack:
     """A `Target` whose programs are ours to start and stop. Made by `start`."""
 
+    #: Nobody else uses this engine: whatever appears in it or on its host is a scenario's.
+    private = True
     facts: TargetFacts
     registry: RegistryAccess | None
 
@@ -62,10 +64,10 @@ class PrivateStack:
         sweep(base_directory())
         home = create(base_directory())
         self._home = home.path
-        self._sandbox = Sandbox.start(home, name=name)
+        self._sandbox = Sandbox.start(home, name=name, keep=options.keep_state)
         self.directory = directory if directory is not None else home.path / "logs"
         self.recorder = Recorder()
-        self.host = LocalHost(self._sandbox.init, self._sandbox.cgroup)
+        self.host: Host | None = LocalHost(self._sandbox.init, self._sandbox.cgroup)
         self.engine = Address(f"unix://{home.path}/engine.sock", unix=home.path / "engine.sock")
         self.registry = None
         self._logs: dict[str, Path] = {}
@@ -78,7 +80,8 @@ class PrivateStack:
     def start(cls, name: str, *, directory: Path | None, options: StackOptions) -> PrivateStack:
         """Start stack `name` and wait until its engine answers.
 
-        Raises UsageError (no such stack, program missing), TargetError (a program ended or wasn't ready in time).
+        Raises UsageError (no such stack, program missing), TargetError (a program ended or wasn't ready in
+        time).
         """
         stack = cls(name, directory, options)
         try:
@@ -94,15 +97,21 @@ class PrivateStack:
         return self._sandbox
 
     def docker_argv(self) -> Sequence[str] | None:
-        """Return the docker client of the stack, with an empty configuration of its own; None when not installed."""
+        """Return the docker client of the stack, with an empty configuration of its own; None when not
+        installed.
+        """
         if "docker" not in self._programs:
             return None
         bin_directory = self._home / "bin"
-        client = bin_directory / "docker" if self._origins["docker"] == "reference" else self._programs["docker"]
+        client = (
+            bin_directory / "docker" if self._origins["docker"] == "reference" else self._programs["docker"]
+        )
         return [str(client), "--config", str(self._home / "docker-config")]
 
     def engine_tap(self) -> Address | None:
-        """Return the address for clients under test; what they say to the engine is recorded on the engine hop."""
+        """Return the address for clients under test; what they say to the engine is recorded on the engine
+        hop.
+        """
         path = self._home / "tap.sock"
         address = Address(f"unix://{path}", unix=path)
         if self._engine_tap is None:
@@ -112,11 +121,6 @@ class PrivateStack:
             self._engine_tap = HttpTap(listener, self.engine, Hop.ENGINE, self.recorder)
             self._engine_tap.start()
         return address
-
-    def set_registry_faults(self, rules: Sequence[FaultRule]) -> None:
-        """Have the registry misbehave by `rules` (templates resolved) until the next call; [] ends it."""
-        assert self._registry_tap is not None
-        self._registry_tap.set_faults(rules)
 
     def check_alive(self) -> None:
         """Raise TargetError when a program of the stack has ended, with its status and last log lines."""
@@ -135,7 +139,9 @@ class PrivateStack:
         return log_since(self._logs, marks, lines)
 
     def close(self) -> list[str]:
-        """Stop the programs in order, then the machine; return what didn't go as it should, or is left. May be called again."""
+        """Stop the programs in order, then the machine; return what didn't go as it should, or is left. May
+        be called again.
+        """
         if self._left is None:
             self._left = self._stop_programs()
             self._left += self.abandon()
@@ -167,7 +173,10 @@ class PrivateStack:
             self._start_registry()
             registry_socket = home / "registry.sock"
             self._registry_tap = HttpTap(
-                listener, Address(f"unix://{registry_socket}", unix=registry_socket), Hop.REGISTRY, self.recorder
+                listener,
+                Address(f"unix://{registry_socket}", unix=registry_socket),
+                Hop.REGISTRY,
+                self.recorder,
             )
             self._registry_tap.start()
             undo.pop_all()
@@ -176,7 +185,10 @@ class PrivateStack:
         self._await_socket("registry", registry_socket)
         self._await_socket("dockerd", home / "engine.sock")
         self.registry = RegistryAccess(
-            direct=Address(f"unix://{registry_socket}", unix=registry_socket), mirrored=True, prefix=f"127.0.0.1:{port}"
+            direct=Address(f"unix://{registry_socket}", unix=registry_socket),
+            mirrored=True,
+            prefix=f"127.0.0.1:{port}",
+            set_faults=self._registry_tap.set_faults,
         )
         self._read_facts()
 
@@ -202,7 +214,8 @@ class PrivateStack:
     def _start_registry(self) -> None:
         home = self._home
         config = home / "registry.yml"
-        # JSON is YAML. Schema 1 manifests are refused by default since distribution 2.7, yet the walkthrough pulls one.
+        # JSON is YAML. Schema 1 manifests are refused by default since distribution 2.7, yet the walkthrough
+        # pulls one.
         config.write_text(
             json.dumps(
                 {
@@ -259,11 +272,15 @@ class PrivateStack:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise TargetError(
-                        f"stack {self._name}: {role} did not listen on {path} within {self._options.start_timeout:g} s"
+                        f"stack {self._name}: {role} did not listen on {path} "
+                        f"within {self._options.start_timeout:g} s"
                         f"{self._log_tail(role)}"
                     )
-                # The file is there between bind(2) and listen(2), of which inotify tells nothing: look again in a moment.
-                select.select([watch, self._sandbox], [], [], 0.002 if path.exists() else left)
+                # The file is there between bind(2) and listen(2), of which inotify tells nothing: look again
+                # in a moment.
+                select.select(
+                    [watch.fileno(), self._sandbox.fileno()], [], [], 0.002 if path.exists() else left
+                )
                 watch.drain()
                 self.check_alive()
 
@@ -276,9 +293,12 @@ class PrivateStack:
             Hop.RUNTIME: _NO_TAP,
             Hop.PROCESS: None,
         }
-        programs = {role: self._origins[role] if role in self._programs else "unknown" for role in self._origins}
+        programs = {
+            role: self._origins[role] if role in self._programs else "unknown" for role in self._origins
+        }
         assert self.registry is not None
-        # dockerd's socket accepts long before it answers: this request waits for it, or for its end, which closes the socket.
+        # dockerd's socket accepts long before it answers: this request waits for it, or for its end, which
+        # closes the socket.
         with engine_client(self.engine, self._options.start_timeout) as client:
             try:
                 self.facts = read_facts(
@@ -303,12 +323,15 @@ class PrivateStack:
                 self._sandbox.signal(role, signal.SIGTERM)
             if self._sandbox.wait_exit(role, self._options.stop_timeout) is None:
                 wrong.append(
-                    f"{role} did not stop within {self._options.stop_timeout:g} s of SIGTERM{self._log_tail(role)}"
+                    f"{role} did not stop within {self._options.stop_timeout:g} s of SIGTERM"
+                    f"{self._log_tail(role)}"
                 )
         return wrong
 
     def _kill_containers(self) -> None:
-        """Kill what runs: dockerd would wait for each, up to ten seconds, and everything goes with the stack anyhow."""
+        """Kill what runs: dockerd would wait for each, up to ten seconds, and everything goes with the stack
+        anyhow.
+        """
         if "dockerd" in self._sandbox.exits() or not self._sandbox.alive():
             return
         with engine_client(self.engine, self._options.request_timeout) as client:

@@ -1,8 +1,8 @@
 """Which program fills each role of a stack: how a stack is named, where its programs are found.
 
-Every program is swapped by name alone: a stack has a `bin` directory, first on the programs' PATH, that holds the
-reference's programs under the names that the other programs look for. So dockerd starts what it takes for `runc`, and
-nothing in anybody's configuration says which stack this is.
+Every program is swapped by name alone: a stack has a `bin` directory, first on the programs' PATH, that holds
+the reference's programs under the names that the other programs look for. So dockerd starts what it takes for
+`runc`, and nothing in anybody's configuration says which stack this is.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ ORIGINS = ("reference", "upstream")
 class Role:
     """One of the six programs.
 
-    `upstream` is its name on PATH, and the name under which others start it; `package` is Debian's. The reference's program is
-    the console script `script`, or else the package `module` below sixhops, run as `python -m`. `aliases` are
-    further names under which the reference's program is looked for.
+    `upstream` is its name on PATH, and the name under which others start it; `package` is Debian's. The
+    reference's program is the console script `script`, or else the package `module` below sixhops, run as
+    `python -m`. `aliases` are further names under which the reference's program is looked for.
     """
 
     name: str
@@ -91,7 +91,10 @@ def parse_stack(name: str) -> dict[str, str]:
         if not equals:
             raise UsageError(f"{change!r} in target {name!r} is not ROLE=ORIGIN, as in 'runc=reference'")
         if role not in ROLES:
-            raise UsageError(f"no such role in target {name!r}: {role!r}{_nearest(role, ROLES)}; roles are {', '.join(ROLES)}")
+            raise UsageError(
+                f"no such role in target {name!r}: {role!r}{_nearest(role, ROLES)}; "
+                f"roles are {', '.join(ROLES)}"
+            )
         if origin not in ORIGINS:
             raise UsageError(f"no such origin in target {name!r}: {origin!r}{_nearest(origin, ORIGINS)}")
         if role in seen:
@@ -120,7 +123,10 @@ def locate(origins: Mapping[str, str]) -> dict[str, Path]:
         elif name != "docker":
             missing.append(f"{role.upstream} is not installed")
             packages.add(role.package)
-    if "upstream" in (origins["dockerd"], origins["runc"]) and shutil.which("iptables", path=_search_path()) is None:
+    if (
+        "upstream" in (origins["dockerd"], origins["runc"])
+        and shutil.which("iptables", path=_search_path()) is None
+    ):
         missing.append("iptables is not installed")
         packages.add("iptables")
     if missing:
@@ -130,7 +136,9 @@ def locate(origins: Mapping[str, str]) -> dict[str, Path]:
 
 
 def find_upstream(role: Role) -> Path | None:
-    """Return upstream's program for a role; the system's own docker client goes before one that a user put on PATH."""
+    """Return upstream's program for a role; the system's own docker client goes before one that a user put on
+    PATH.
+    """
     path = f"/usr/bin:{_search_path()}" if role.name == "docker" else _search_path()
     found = shutil.which(role.upstream, path=path)
     return Path(found) if found else None
@@ -147,7 +155,9 @@ def find_reference(role: Role) -> Path | None:
 
 
 def make_bin(directory: Path, origins: Mapping[str, str], programs: Mapping[str, Path]) -> None:
-    """Fill `directory` with the reference's programs under upstream's names; upstream's own are found on PATH behind it."""
+    """Fill `directory` with the reference's programs under upstream's names; upstream's own are found on PATH
+    behind it.
+    """
     directory.mkdir()
     for name, origin in origins.items():
         if origin != "reference":

@@ -1,8 +1,8 @@
 """Removing what a stack's processes can't take with them: control groups and the directory.
 
-Everything else (processes, mounts, links, packet filter rules, sockets under /run) lives in the stack's own namespaces and ends with
-its first process. Shared by the reaper, by the owner and by the sweep of the next start, so it is idempotent, and it
-imports the standard library only: the supervisor has to be up at once.
+Everything else (processes, mounts, links, packet filter rules, sockets under /run) lives in the stack's own
+namespaces and ends with its first process. Shared by the reaper, by the owner and by the sweep of the next
+start, so it is idempotent, and it imports the standard library only: the supervisor has to be up at once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ import shutil
 import time
 from pathlib import Path
 
-__all__ = ["cgroup_name", "find_cgroups", "hierarchies", "remove_cgroups", "remove_directory", "thaw"]
+__all__ = [
+    "cgroup_name",
+    "create_cgroups",
+    "find_cgroups",
+    "hierarchies",
+    "remove_cgroups",
+    "remove_directory",
+    "thaw",
+]
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 
@@ -21,16 +29,33 @@ _CGROUP_ROOT = Path("/sys/fs/cgroup")
 def cgroup_name(stack_id: str) -> str:
     """Return the name of the stack's control group below each hierarchy's root.
 
-    One level, because a parent shared by all stacks would be removed under the feet of one that is just starting.
+    One level, because a parent shared by all stacks would be removed under the feet of one that is just
+    starting.
     """
     return f"sixhops-{stack_id}"
 
 
 def hierarchies(root: Path = _CGROUP_ROOT) -> list[Path]:
-    """Return the mounted control group hierarchies: each v1 controller's and v2's (pure, or `unified` in a hybrid)."""
+    """Return the mounted control group hierarchies: each v1 controller's and v2's (pure, or `unified` in a
+    hybrid).
+    """
     if (root / "cgroup.procs").exists():
         return [root]
-    return [entry for entry in sorted(root.iterdir()) if (entry / "cgroup.procs").exists()] if root.is_dir() else []
+    return (
+        [entry for entry in sorted(root.iterdir()) if (entry / "cgroup.procs").exists()]
+        if root.is_dir()
+        else []
+    )
+
+
+def create_cgroups(stack_id: str) -> None:
+    """Make the stack's control group in every hierarchy, empty. Raises OSError.
+
+    Made at the start, not by the first container, so that it doesn't look like something that container left
+    behind. Whoever puts processes below it enables the controllers that it needs.
+    """
+    for hierarchy in hierarchies():
+        (hierarchy / cgroup_name(stack_id)).mkdir(exist_ok=True)
 
 
 def find_cgroups(stack_id: str) -> list[Path]:
@@ -58,7 +83,8 @@ def thaw(stack_id: str) -> None:
 def remove_cgroups(stack_id: str, timeout: float = 5.0) -> list[str]:
     """Remove the stack's control groups; return those that still refuse after `timeout` seconds.
 
-    The kernel counts a process out of its group a moment after it was reaped (EBUSY until then) and tells nobody; hence the retry.
+    The kernel counts a process out of its group a moment after it was reaped (EBUSY until then) and tells
+    nobody; hence the retry.
     """
     deadline = time.monotonic() + timeout
     pause = 0.001
@@ -80,8 +106,8 @@ def remove_cgroups(stack_id: str, timeout: float = 5.0) -> list[str]:
 def remove_directory(directory: Path, timeout: float = 5.0) -> list[str]:
     """Remove the stack's directory; return what can't be removed after `timeout` seconds.
 
-    It is renamed first, so that nobody takes a half-removed directory for a stack. A mount namespace that dies lets go of
-    its mounts a moment after its last process.
+    It is renamed first, so that nobody takes a half-removed directory for a stack. A mount namespace that
+    dies lets go of its mounts a moment after its last process.
     """
     going = directory.with_name(f".gone-{directory.name}")
     try:

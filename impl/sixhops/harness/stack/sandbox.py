@@ -1,7 +1,8 @@
-"""A stack's private machine, from the owner's side: start programs in it, watch them, reach into its network, end it.
+"""A stack's private machine, from the owner's side: start programs in it, watch them, reach into its network,
+end it.
 
-The other side is `supervisor`. There is no thread here: control messages are read when somebody asks, under one lock, and
-`fileno` lets a caller wait for an exit and for something else at the same time.
+The other side is `supervisor`. There is no thread here: control messages are read when somebody asks, under
+one lock, and `fileno` lets a caller wait for an exit and for something else at the same time.
 """
 
 from __future__ import annotations
@@ -21,8 +22,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.errors import InternalError, TargetError
-from sixhops.harness.stack.remains import cgroup_name, find_cgroups, remove_cgroups, remove_directory, thaw
-from sixhops.harness.stack.state import Record, StackDirectory
+from sixhops.harness.stack.remains import (
+    cgroup_name,
+    create_cgroups,
+    find_cgroups,
+    remove_cgroups,
+    remove_directory,
+    thaw,
+)
+from sixhops.harness.stack.state import Record, StackDirectory, mark_kept
 from sixhops.harness.stack.supervisor import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
@@ -43,9 +51,13 @@ class _Running:
 
 
 class Sandbox:
-    """One running private machine; made by `start`, or found again by `attach` when it was started detached."""
+    """One running private machine; made by `start`, or found again by `attach` when it was started
+    detached.
+    """
 
-    def __init__(self, home: StackDirectory, control: socket.socket, reaper: subprocess.Popen[bytes] | None) -> None:
+    def __init__(
+        self, home: StackDirectory, control: socket.socket, reaper: subprocess.Popen[bytes] | None
+    ) -> None:
         self.id = home.id
         self.directory = home.path
         self.cgroup = cgroup_name(home.id)
@@ -60,13 +72,22 @@ class Sandbox:
         self._next = 0
         self._gone = False
         self._left: list[str] | None = None
+        self._keep = False
 
     @classmethod
-    def start(cls, home: StackDirectory, *, name: str, detached: bool = False) -> Sandbox:
+    def start(cls, home: StackDirectory, *, name: str, detached: bool = False, keep: bool = False) -> Sandbox:
         """Start the machine whose directory is `home`; it ends with this process unless it is `detached`.
 
-        `name` is what people call the stack. Raises TargetError when the kernel refuses (no root, no overlayfs ...).
+        `name` is what people call the stack. With `keep` the directory stays when the machine has gone.
+        Raises TargetError when the kernel refuses (no root, no overlayfs ...).
         """
+        try:
+            create_cgroups(home.id)
+        except OSError as error:
+            remove_cgroups(home.id)
+            remove_directory(home.path)
+            home.release()
+            raise TargetError(f"can't make the stack's control groups: {error}") from error
         ours: socket.socket | None = None
         if detached:
             theirs = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -80,7 +101,7 @@ class Sandbox:
             "control": theirs.fileno(),
             "lock": home.lock,
             "detached": detached,
-            "keep": False,
+            "keep": keep,
         }
         with theirs, (home.path / "supervisor.log").open("ab") as log:
             reaper = subprocess.Popen(
@@ -94,6 +115,9 @@ class Sandbox:
         if ours is None:
             ours = _connect(home.path)
         sandbox = cls(home, ours, reaper)
+        if keep:
+            sandbox._keep = True
+            mark_kept(home.path)
         try:
             sandbox._await_ready()
             sandbox.init = _only_child(reaper.pid)
@@ -123,8 +147,11 @@ class Sandbox:
         """Return the descriptor that becomes readable when there may be news, such as a program's exit."""
         return self._control.fileno()
 
-    def run(self, name: str, argv: Sequence[str], env: Mapping[str, str], *, log: Path, cwd: str = "/") -> int:
-        """Start a program; return its pid inside the machine. `argv[0]` is a path; output is appended to `log`.
+    def run(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str], *, log: Path, cwd: str = "/"
+    ) -> int:
+        """Start a program; return its pid inside the machine. `argv[0]` is a path; output is appended to
+        `log`.
 
         Raises TargetError when it can't be executed or `name` runs already.
         """
@@ -139,7 +166,9 @@ class Sandbox:
         return pid
 
     def signal(self, target: str | int, number: int) -> None:
-        """Send a signal to a program by name, or to any pid of the machine. Raises TargetError (no such process)."""
+        """Send a signal to a program by name, or to any pid of the machine. Raises TargetError (no such
+        process).
+        """
         self._ask("signal", {"target": target, "signal": int(number)})
 
     def listen(self, host: str = "127.0.0.1", port: int = 0) -> socket.socket:
@@ -162,7 +191,9 @@ class Sandbox:
         """Return the programs that have ended, with exit status (minus the signal's number when killed)."""
         with self._lock:
             self._receive_waiting()
-            return {name: program.status for name, program in self._programs.items() if program.status is not None}
+            return {
+                name: program.status for name, program in self._programs.items() if program.status is not None
+            }
 
     def alive(self) -> bool:
         """Return whether the machine still runs."""
@@ -171,7 +202,9 @@ class Sandbox:
             return not self._gone
 
     def wait_exit(self, name: str, timeout: float) -> int | None:
-        """Wait for a program to end; return its exit status, or None when it still runs after `timeout` seconds."""
+        """Wait for a program to end; return its exit status, or None when it still runs after `timeout`
+        seconds.
+        """
         deadline = time.monotonic() + timeout
         while True:
             with self._lock:
@@ -187,7 +220,9 @@ class Sandbox:
             select.select([self._control], [], [], left)
 
     def close(self) -> list[str]:
-        """End the machine with everything in it; return what is left of it, seen from outside. May be called again."""
+        """End the machine with everything in it; return what is left of it, seen from outside. May be called
+        again.
+        """
         if self._left is None:
             self._left = self._end()
         return self._left
@@ -217,7 +252,8 @@ class Sandbox:
         if find_cgroups(self.id):
             thaw(self.id)
             left += [f"control group {group}" for group in remove_cgroups(self.id)]
-        left += [f"file {path}" for path in remove_directory(self.directory)]
+        if not self._keep:
+            left += [f"file {path}" for path in remove_directory(self.directory)]
         self._home.release()
         prefix = str(self.directory)
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
@@ -231,12 +267,18 @@ class Sandbox:
         while True:
             readable, _, _ = select.select([self._control], [], [], max(0.0, deadline - time.monotonic()))
             if not readable:
-                raise TargetError(f"the stack's private machine was not up after {_START_TIMEOUT:g} s{self._said()}")
+                raise TargetError(
+                    f"the stack's private machine was not up after {_START_TIMEOUT:g} s{self._said()}"
+                )
             try:
                 packet = self._control.recv(MESSAGE_LIMIT)
             except OSError as error:
-                raise TargetError(f"the stack's private machine did not start: {error}{self._said()}") from error
-            message = json.loads(packet) if packet else {"event": "failed", "error": "its first process ended"}
+                raise TargetError(
+                    f"the stack's private machine did not start: {error}{self._said()}"
+                ) from error
+            message = (
+                json.loads(packet) if packet else {"event": "failed", "error": "its first process ended"}
+            )
             if message["event"] == "ready":
                 return
             raise TargetError(f"the stack's private machine did not start: {message['error']}{self._said()}")
@@ -266,11 +308,15 @@ class Sandbox:
                     raise TargetError("the stack's private machine has gone")
                 readable, _, _ = select.select([self._control], [], [], max(0.0, deadline - time.monotonic()))
                 if not readable:
-                    raise TargetError(f"the stack's first process did not answer {what!r} within {_ANSWER_TIMEOUT:g} s")
+                    raise TargetError(
+                        f"the stack's first process did not answer {what!r} within {_ANSWER_TIMEOUT:g} s"
+                    )
                 self._receive_one()
             answer, descriptors = self._answers.pop(number)
         if "error" in answer:
-            raise TargetError(f"{what} {(fields or {}).get('name', '')}: {answer['error']}".replace(" :", ":"))
+            raise TargetError(
+                f"{what} {(fields or {}).get('name', '')}: {answer['error']}".replace(" :", ":")
+            )
         return answer, descriptors
 
     def _receive_waiting(self) -> None:

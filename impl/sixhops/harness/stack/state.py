@@ -4,8 +4,8 @@
     <base>/<id>/lock        held (flock) by the stack's owner, its reaper and its first process
     <base>/<id>/record.json who that was, for people
 
-The lock tells whether a stack is alive: the kernel lets go of it when the last holder ends, however it ends, so no pid is ever
-mistaken for another process, not even one in another pid namespace.
+The lock tells whether a stack is alive: the kernel lets go of it when the last holder ends, however it ends,
+so no pid is ever mistaken for another process, not even one in another pid namespace.
 """
 
 from __future__ import annotations
@@ -25,18 +25,21 @@ from sixhops.harness.stack.remains import remove_cgroups, remove_directory, thaw
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Record", "StackDirectory", "base_directory", "create", "read_record", "sweep"]
+__all__ = ["Record", "StackDirectory", "base_directory", "create", "mark_kept", "read_record", "sweep"]
 
 DEFAULT_BASE = Path("/var/lib/sixhops")
 
-# struct sockaddr_un holds 108 bytes with the final zero; the longest name that a stack adds is "/ID/containerd.sock.ttrpc".
+# struct sockaddr_un holds 108 bytes with the final zero; the longest name that a stack adds is
+# "/ID/containerd.sock.ttrpc".
 _SOCKET_PATH_LIMIT = 107
 _LONGEST_SUFFIX = len("/01234567/containerd.sock.ttrpc")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What record.json says: the stack's id and name (as after --target), and the pids of those who keep it, as the host counts."""
+    """What record.json says: the stack's id and name (as after --target), and the pids of those who keep it,
+    as the host counts.
+    """
 
     id: str
     name: str
@@ -70,9 +73,9 @@ class StackDirectory:
 def base_directory() -> Path:
     """Return the directory of all stacks: $SIXHOPS_STATE, else /var/lib/sixhops.
 
-    Not the temporary directory: that is often a tmpfs (layers would be kept in memory, and it isn't there for the sweep after
-    a reboot), and its path may be long, while a socket's path is limited to 107 bytes. Not below /run, which a stack hides
-    behind one of its own. Raises UsageError when the choice can't work.
+    Not the temporary directory: that is often a tmpfs (layers would be kept in memory, and it isn't there for
+    the sweep after a reboot), and its path may be long, while a socket's path is limited to 107 bytes. Not
+    below /run, which a stack hides behind one of its own. Raises UsageError when the choice can't work.
     """
     base = Path(os.environ.get("SIXHOPS_STATE") or DEFAULT_BASE).absolute()
     if len(os.fsencode(base)) + _LONGEST_SUFFIX > _SOCKET_PATH_LIMIT:
@@ -82,7 +85,9 @@ def base_directory() -> Path:
         )
     for hidden in ("/run", "/var/run", "/proc", "/sys", "/dev"):
         if base.is_relative_to(hidden) or base.resolve().is_relative_to(hidden):
-            raise UsageError(f"SIXHOPS_STATE={base} can't be below {hidden}: a stack has a {hidden} of its own")
+            raise UsageError(
+                f"SIXHOPS_STATE={base} can't be below {hidden}: a stack has a {hidden} of its own"
+            )
     return base
 
 
@@ -96,8 +101,15 @@ def create(base: Path) -> StackDirectory:
             lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise UsageError(f"can't make a stack's directory below {base}: {error.strerror} (SIXHOPS_STATE names another)") from error
+        raise UsageError(
+            f"can't make a stack's directory below {base}: {error.strerror} (SIXHOPS_STATE names another)"
+        ) from error
     return StackDirectory(stack_id, path, lock)
+
+
+def mark_kept(path: Path) -> None:
+    """Have the sweep leave a stack's directory alone; whoever wanted it kept removes it."""
+    (path / "kept").touch()
 
 
 def read_record(path: Path) -> Record | None:
@@ -123,8 +135,9 @@ def sweep(base: Path) -> list[str]:
             elif path.is_dir() and not path.name.startswith(".") and _abandoned(path):
                 thaw(path.name)
                 remove_cgroups(path.name)
-                remove_directory(path)
-                swept.append(path.name)
+                if not (path / "kept").exists():
+                    remove_directory(path)
+                    swept.append(path.name)
     return swept
 
 
@@ -132,7 +145,8 @@ def _abandoned(path: Path) -> bool:
     try:
         lock = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        # Made under the base lock, which we hold: a directory without a lock file is not a stack's, or one half removed.
+        # Made under the base lock, which we hold: a directory without a lock file is not a stack's, or one
+        # half removed.
         return (path / "record.json").exists()
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,9 +1,12 @@
-"""The first process of a stack, and the reaper that outlives it. Run as `python -m sixhops.harness.stack.supervisor`.
+"""The first process of a stack, and the reaper that outlives it. Run as `python -m
+sixhops.harness.stack.supervisor`.
 
 Rules:
 1. One thread, no import beyond the standard library and sixhops.linux: it forks, and it must be up at once.
-2. The stack lives exactly as long as its first process. That ends when the owner's end of the control socket closes, when the
-   reaper dies, or when told to; then the kernel kills every process in the pid namespace and drops the mount and network namespaces.
+2. The stack lives exactly as long as its first process. That ends when the owner's end of the control socket
+closes, when the
+   reaper dies, or when told to; then the kernel kills every process in the pid namespace and drops the mount
+   and network namespaces.
 3. What the kernel doesn't remove (control groups, the directory) the reaper removes, which does nothing else.
 
     owner (harness) ── control socket ──┐
@@ -12,8 +15,9 @@ Rules:
                 ├─ containerd, dockerd, registry
                 └─ adopted: shims
 
-Control messages are JSON objects, one to a packet (SOCK_SEQPACKET keeps the boundaries, and carries descriptors).
-Requests have `id` and `do`; the answer has the same `id`, and `error` when it failed. `{"event": "exited", ...}` comes by itself.
+Control messages are JSON objects, one to a packet (SOCK_SEQPACKET keeps the boundaries, and carries
+descriptors). Requests have `id` and `do`; the answer has the same `id`, and `error` when it failed.
+`{"event": "exited", ...}` comes by itself.
 """
 
 from __future__ import annotations
@@ -36,23 +40,25 @@ __all__ = ["MESSAGE_LIMIT", "main"]
 #: Bytes in one control message.
 MESSAGE_LIMIT = 128 * 1024
 
-# A name server that exists nowhere (TEST-NET-1, RFC 5737): with no route to it, a look-up fails at once. A local
-# address would not do, because dockerd leaves those out of a container's resolv.conf and puts public servers in.
+# A name server that exists nowhere (TEST-NET-1, RFC 5737): with no route to it, a look-up fails at once. A
+# local address would not do, because dockerd leaves those out of a container's resolv.conf and puts public
+# servers in.
 _RESOLV_CONF = "nameserver 192.0.2.53\n"
 
 
 def main() -> int:
     """Start a stack's private machine from the JSON settings in argv[1]; return the reaper's exit status.
 
-    Settings: `id`, `directory`, `control` (descriptor: a connected socket, or with `detached` a listening one), `lock` (descriptor
-    to keep open), `detached`, `keep` (leave the directory).
+    Settings: `id`, `directory`, `control` (descriptor: a connected socket, or with `detached` a listening
+    one), `lock` (descriptor to keep open), `detached`, `keep` (leave the directory).
     """
     settings = json.loads(sys.argv[1])
     # The terminal's Ctrl-C is for the owner, who then stops the stack in order.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     os.setsid()
-    # They came through exec; what the stack starts must not get them, or the lock would outlive us in a daemon.
+    # They came through exec; what the stack starts must not get them, or the lock would outlive us in a
+    # daemon.
     for inherited in (settings["control"], settings["lock"]):
         os.set_inheritable(inherited, False)
     life_read, life_write = os.pipe()
@@ -70,7 +76,9 @@ def main() -> int:
 
 
 def _reap(settings: dict[str, Any], pid: int, life: int) -> int:
-    """Wait for the stack's end, then remove what is left; `life` reads end of file as soon as the first process begins to end."""
+    """Wait for the stack's end, then remove what is left; `life` reads end of file as soon as the first
+    process begins to end.
+    """
     prctl.set_name("sixhops-reaper")
     signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGKILL))
     os.read(life, 1)
@@ -119,7 +127,8 @@ def _make_machine(directory: Path) -> None:
 def _make_etc(directory: Path) -> None:
     """Lay a private copy-on-write /etc over the host's, without the host's Docker settings and resolvers.
 
-    dockerd writes to /etc/docker (key.json) and reads daemon.json there; neither may reach, or come from, the host.
+    dockerd writes to /etc/docker (key.json) and reads daemon.json there; neither may reach, or come from, the
+    host.
     """
     upper, work = directory / "etc", directory / "etc.work"
     upper.mkdir()
@@ -153,7 +162,8 @@ class Supervisor:
             self._add_owner(control)
         self._reaper = reaper
         self._selector.register(reaper, selectors.EVENT_READ, self._stop)
-        # A byte in this pipe for each signal: the selector wakes up, and the handler itself has nothing to do.
+        # A byte in this pipe for each signal: the selector wakes up, and the handler itself has nothing to
+        # do.
         self._woken, wake = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(wake, False)
@@ -211,7 +221,9 @@ class Supervisor:
         try:
             descriptor = self._perform(request, answer)
         except (OSError, KeyError, ValueError) as error:
-            answer["error"] = f"{type(error).__name__}: {error}" if not isinstance(error, OSError) else str(error)
+            answer["error"] = (
+                f"{type(error).__name__}: {error}" if not isinstance(error, OSError) else str(error)
+            )
         self._send(owner, answer, descriptor)
         if descriptor is not None:
             descriptor.close()
@@ -231,7 +243,9 @@ class Supervisor:
                 answer["port"] = listener.getsockname()[1]
                 return listener
             case "connect":
-                return socket.create_connection((request["host"], request["port"]), timeout=request["timeout"])
+                return socket.create_connection(
+                    (request["host"], request["port"]), timeout=request["timeout"]
+                )
             case "stop":
                 self._stop()
             case unknown:
@@ -248,7 +262,7 @@ class Supervisor:
         if pid == 0:
             _become(request, outcome_write)
         os.close(outcome_write)
-        with open(outcome_read, "rb") as outcome:
+        with os.fdopen(outcome_read, "rb") as outcome:
             failure = outcome.read()
         if failure:
             os.waitpid(pid, 0)
@@ -271,9 +285,13 @@ class Supervisor:
                 if program["pid"] == pid and program["status"] is None:
                     program["status"] = os.waitstatus_to_exitcode(status)
                     for owner in list(self._owners):
-                        self._send(owner, {"event": "exited", "name": name, "pid": pid, "status": program["status"]})
+                        self._send(
+                            owner, {"event": "exited", "name": name, "pid": pid, "status": program["status"]}
+                        )
 
-    def _send(self, owner: socket.socket, message: dict[str, Any], descriptor: socket.socket | None = None) -> None:
+    def _send(
+        self, owner: socket.socket, message: dict[str, Any], descriptor: socket.socket | None = None
+    ) -> None:
         try:
             packet = json.dumps(message).encode()
             socket.send_fds(owner, [packet], [descriptor.fileno()] if descriptor is not None else [])

@@ -3,9 +3,9 @@
 Parsing is apart from reading. A process is a dict with these fields, every one as the kernel prints it:
 
     pid, ppid, pgid, sid, threads   int
-    start                           int, clock ticks between boot and the process's start: tells a reused pid apart
-    parent                          str, comm of the parent; "" when the parent is outside the pid namespace
-    children                        list of pids, ascending
+    start                           int, clock ticks between boot and the process's start: tells a reused pid
+    apart parent                          str, comm of the parent; "" when the parent is outside the pid
+    namespace children                        list of pids, ascending
     comm, state, exe                str; exe is "" where the kernel shows none (kernel threads, zombies)
     argv                            list of str
     uid, gid                        int, the real ones
@@ -14,8 +14,8 @@ Parsing is apart from reading. A process is a dict with these fields, every one 
     cgroup                          dict of controller ("" for the unified hierarchy) to path
     ns                              dict of namespace name to inode number, for those that can be read
     oom_score_adj                   int
-    caps                            dict of inheritable, permitted, effective, bounding, ambient to 16 hex digits
-    seccomp                         int (0 off, 1 strict, 2 filter)
+    caps                            dict of inheritable, permitted, effective, bounding, ambient to 16 hex
+    digits seccomp                         int (0 off, 1 strict, 2 filter)
     no_new_privs                    bool
 
 A process that vanishes while it is read is left out. Source: proc(5), Documentation/filesystems/proc.rst.
@@ -24,15 +24,23 @@ A process that vanishes while it is read is left out. Source: proc(5), Documenta
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sixhops.harness.exchange import Json
 
-__all__ = ["REMOTE_COMMAND", "RawProcess", "build_table", "parse_links", "parse_mounts", "parse_remote", "read_processes"]
+__all__ = [
+    "REMOTE_COMMAND",
+    "RawProcess",
+    "build_table",
+    "parse_links",
+    "parse_mounts",
+    "parse_remote",
+    "read_processes",
+]
 
 _CAPS = {
     "CapInh": "inheritable",
@@ -44,8 +52,9 @@ _CAPS = {
 _TEXT_FILES = ("stat", "status", "cgroup", "oom_score_adj")
 _SECTION = b"\n--sixhops-section--\n"
 
-#: Prints a whole process table in three sections, for `parse_remote`; needs GNU grep and find, four processes in all.
-#: `grep -H ''` is used to print files with their names before every line, since a file's content can't forge them.
+#: Prints a whole process table in three sections, for `parse_remote`; needs GNU grep and find, four processes
+#: in all. `grep -H ''` is used to print files with their names before every line, since a file's content
+#: can't forge them.
 REMOTE_COMMAND = (
     "cd /proc && export LC_ALL=C; "
     + "".join(
@@ -70,9 +79,11 @@ class RawProcess:
 
 
 def read_processes(proc: Path) -> list[dict[str, Json]]:
-    """Return the table that the procfs mounted at `proc` shows, by pid. Raises OSError when it can't be listed."""
+    """Return the table that the procfs mounted at `proc` shows, by pid. Raises OSError when it can't be
+    listed.
+    """
     raw = {}
-    for name in os.listdir(proc):
+    for name in (entry.name for entry in proc.iterdir()):
         if name.isdigit():
             # ENOENT, or ESRCH once the directory is open: it has ended in the meantime.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -95,7 +106,8 @@ def parse_remote(output: bytes) -> list[dict[str, Json]]:
             texts = raw.setdefault(int(pid), RawProcess()).texts
             texts[name] = f"{texts[name]}\n{text}" if name in texts else text
         elif last is not None and line:
-            # Only a comm can hold a line break of its own; grep gives it a prefix, so what has none is not grep's.
+            # Only a comm can hold a line break of its own; grep gives it a prefix, so what has none is not
+            # grep's.
             raise ValueError(f"unexpected line in a process table: {line!r}")
     for record in sections[1].decode(errors="surrogateescape").split("\0"):
         path, colon, text = record.partition(":")
@@ -111,7 +123,9 @@ def parse_remote(output: bytes) -> list[dict[str, Json]]:
 
 
 def build_table(raw: dict[int, RawProcess]) -> list[dict[str, Json]]:
-    """Return the processes by pid, with parents and children filled in; incomplete ones (they vanished) are left out."""
+    """Return the processes by pid, with parents and children filled in; incomplete ones (they vanished) are
+    left out.
+    """
     table: dict[int, dict[str, Json]] = {}
     for pid in sorted(raw):
         if all(name in raw[pid].texts for name in ("stat", "status")):
@@ -148,9 +162,9 @@ def _read_process(directory: Path) -> RawProcess:
     with contextlib.suppress(OSError):
         raw.links["exe"] = str((directory / "exe").readlink())
     with contextlib.suppress(OSError):
-        for name in os.listdir(directory / "ns"):
+        for entry in (directory / "ns").iterdir():
             with contextlib.suppress(OSError):
-                raw.links[f"ns/{name}"] = str((directory / "ns" / name).readlink())
+                raw.links[f"ns/{entry.name}"] = str(entry.readlink())
     return raw
 
 

@@ -9,7 +9,7 @@ from sixhops.linux.cgroups.control import write
 if TYPE_CHECKING:
     from sixhops.wire.runtime.document import DeviceRule
 
-__all__ = ["apply_rules", "rule_text"]
+__all__ = ["apply_rules", "plan_version1", "rule_text"]
 
 
 def rule_text(rule: DeviceRule) -> str:
@@ -28,9 +28,40 @@ def apply_rules(groups: dict[str, str], rules: tuple[DeviceRule, ...]) -> None:
         return
     directory = groups.get("devices")
     if directory is not None:
-        for rule in rules:
-            write(f"{directory}/devices.{'allow' if rule.allow else 'deny'}", rule_text(rule))
+        for name, text in plan_version1(rules):
+            write(f"{directory}/{name}", text)
     elif set(groups) == {""}:
         from sixhops.linux.cgroups.devices_bpf import attach, compile_rules
 
         attach(groups[""], compile_rules(rules))
+
+
+def plan_version1(rules: tuple[DeviceRule, ...]) -> list[tuple[str, str]]:
+    """Return the writes (control file, text) whose result is that of the rules, in a fixed order. Pure.
+
+    The rules up to the last one about all devices are what that one says. Behind a refusal of everything, the allowed
+    ones are summed up and sorted, as the kernel would sum them up: a later rule about exactly the same devices adds
+    to or takes from the access, one about others takes nothing away. Behind a permission of everything it is the reverse.
+    """
+    general, special = None, rules
+    for position, rule in enumerate(rules):
+        if (rule.type or "a") == "a":
+            general, special = rule, rules[position + 1 :]
+    if general is None:
+        return [(f"devices.{'allow' if rule.allow else 'deny'}", rule_text(rule)) for rule in rules]
+    exceptions: dict[tuple[str, int, int], str] = {}
+    for rule in special:
+        key = (rule.type, -1 if rule.major is None else rule.major, -1 if rule.minor is None else rule.minor)
+        access = rule.access or "rwm"
+        old = exceptions.get(key, "")
+        if rule.allow == general.allow:
+            left = "".join(letter for letter in old if letter not in access)
+        else:
+            left = "".join(letter for letter in "rwm" if letter in old + access)
+        exceptions[key] = left
+    here, other = ("devices.allow", "devices.deny") if general.allow else ("devices.deny", "devices.allow")
+    plan = [(here, "a")]
+    for (kind, major, minor), access in sorted(exceptions.items()):
+        if access:
+            plan.append((other, f"{kind} {'*' if major < 0 else major}:{'*' if minor < 0 else minor} {access}"))
+    return plan

@@ -1,0 +1,217 @@
+"""Tasks: containers that run. Every call ends at a shim; this module translates names and errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.empty_pb2 import Empty
+
+from sixhops.containerd.errors import not_implemented
+from sixhops.containerd.stamps import set_now
+from sixhops.wire.proto import process_pb2, runc_options_pb2, shim_v2_pb2, tasks_pb2
+from sixhops.wire.proto.services import unpack
+from sixhops.wire.ttrpc.status import Code, RpcError
+
+if TYPE_CHECKING:
+    from sixhops.containerd.rpc import Call
+    from sixhops.containerd.services.records import ContainersService
+    from sixhops.containerd.shims import Shim, Shims
+
+__all__ = ["TasksService"]
+
+STATE_SECONDS = 2.0
+METRICS_SECONDS = 5.0
+
+
+class TasksService:
+    """containerd.services.tasks.v1.Tasks."""
+
+    def __init__(self, containers: ContainersService, shims: Shims) -> None:
+        self._containers = containers
+        self._shims = shims
+
+    def _shim(self, identifier: str, call: Call) -> Shim:
+        self._containers.find(identifier, call)
+        shim = self._shims.get(call.namespace, identifier)
+        if shim is None:
+            raise RpcError(Code.NOT_FOUND, f"task {identifier} not found")
+        return shim
+
+    async def Create(self, request: Any, call: Call) -> Any:
+        """Start a shim and create the task in it."""
+        container = self._containers.find(request.container_id, call)
+        if request.HasField("checkpoint"):
+            raise not_implemented("restore from a checkpoint")
+        options = request.options if request.HasField("options") else container.runtime.options
+        wanted = shim_v2_pb2.CreateTaskRequest(
+            rootfs=request.rootfs,
+            terminal=request.terminal,
+            stdin=request.stdin,
+            stdout=request.stdout,
+            stderr=request.stderr,
+            options=options,
+        )
+        shim = await self._shims.create(
+            call.namespace,
+            container.id,
+            request.runtime_path or container.runtime.name,
+            container.spec.value,
+            wanted,
+        )
+        return tasks_pb2.CreateTaskResponse(container_id=container.id, pid=shim.pid)
+
+    async def Start(self, request: Any, call: Call) -> Any:
+        """Start the task, or a process that Exec added."""
+        shim = self._shim(request.container_id, call)
+        wanted = shim_v2_pb2.StartRequest(id=shim.id, exec_id=request.exec_id)
+        return tasks_pb2.StartResponse(pid=(await shim.call("Start", wanted)).pid)
+
+    async def Delete(self, request: Any, call: Call) -> Any:
+        """Delete an ended task; its shim ends with it."""
+        shim = self._shim(request.container_id, call)
+        answer = await self._shims.delete(shim)
+        return tasks_pb2.DeleteResponse(
+            pid=answer.pid, exit_status=answer.exit_status, exited_at=answer.exited_at
+        )
+
+    async def DeleteProcess(self, request: Any, call: Call) -> Any:
+        """Delete an ended process."""
+        shim = self._shim(request.container_id, call)
+        wanted = shim_v2_pb2.DeleteRequest(id=shim.id, exec_id=request.exec_id)
+        answer = await shim.call("Delete", wanted)
+        return tasks_pb2.DeleteResponse(
+            id=request.exec_id, pid=answer.pid, exit_status=answer.exit_status, exited_at=answer.exited_at
+        )
+
+    async def Get(self, request: Any, call: Call) -> Any:
+        """Return the state of a process."""
+        shim = self._shim(request.container_id, call)
+        return tasks_pb2.GetResponse(process=await self._state(shim, request.exec_id))
+
+    async def _state(self, shim: Shim, exec_id: str) -> process_pb2.Process:
+        state = await shim.call("State", shim_v2_pb2.StateRequest(id=shim.id, exec_id=exec_id), STATE_SECONDS)
+        return process_pb2.Process(
+            id=exec_id or shim.id,
+            pid=state.pid,
+            status=state.status,
+            stdin=state.stdin,
+            stdout=state.stdout,
+            stderr=state.stderr,
+            terminal=state.terminal,
+            exit_status=state.exit_status,
+            exited_at=state.exited_at,
+        )
+
+    async def List(self, _request: Any, call: Call) -> Any:
+        """Return the states of all tasks; one that ends meanwhile is left out."""
+        response = tasks_pb2.ListTasksResponse()
+        for shim in self._shims.all(call.namespace):
+            try:
+                response.tasks.append(await self._state(shim, ""))
+            except RpcError as error:
+                if error.code not in (Code.NOT_FOUND, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED):
+                    raise
+        return response
+
+    async def Kill(self, request: Any, call: Call) -> Any:
+        """Send a signal."""
+        shim = self._shim(request.container_id, call)
+        wanted = shim_v2_pb2.KillRequest(
+            id=shim.id, exec_id=request.exec_id, signal=request.signal, all=request.all
+        )
+        await shim.call("Kill", wanted)
+        return Empty()
+
+    async def Exec(self, request: Any, call: Call) -> Any:
+        """Add a process."""
+        if not request.exec_id:
+            raise RpcError(Code.INVALID_ARGUMENT, "exec id cannot be empty")
+        shim = self._shim(request.container_id, call)
+        wanted = shim_v2_pb2.ExecProcessRequest(
+            id=shim.id,
+            exec_id=request.exec_id,
+            terminal=request.terminal,
+            stdin=request.stdin,
+            stdout=request.stdout,
+            stderr=request.stderr,
+            spec=request.spec,
+        )
+        await shim.call("Exec", wanted)
+        return Empty()
+
+    async def ResizePty(self, request: Any, call: Call) -> Any:
+        """Set a terminal's size."""
+        shim = self._shim(request.container_id, call)
+        wanted = shim_v2_pb2.ResizePtyRequest(
+            id=shim.id, exec_id=request.exec_id, width=request.width, height=request.height
+        )
+        await shim.call("ResizePty", wanted)
+        return Empty()
+
+    async def CloseIO(self, request: Any, call: Call) -> Any:
+        """Let a process's stdin end."""
+        shim = self._shim(request.container_id, call)
+        wanted = shim_v2_pb2.CloseIORequest(id=shim.id, exec_id=request.exec_id, stdin=request.stdin)
+        await shim.call("CloseIO", wanted)
+        return Empty()
+
+    async def Pause(self, request: Any, call: Call) -> Any:
+        """Freeze a task."""
+        shim = self._shim(request.container_id, call)
+        await shim.call("Pause", shim_v2_pb2.PauseRequest(id=shim.id))
+        return Empty()
+
+    async def Resume(self, request: Any, call: Call) -> Any:
+        """Let a task go on."""
+        shim = self._shim(request.container_id, call)
+        await shim.call("Resume", shim_v2_pb2.ResumeRequest(id=shim.id))
+        return Empty()
+
+    async def ListPids(self, request: Any, call: Call) -> Any:
+        """Return a task's processes."""
+        shim = self._shim(request.container_id, call)
+        answer = await shim.call("Pids", shim_v2_pb2.PidsRequest(id=shim.id))
+        return tasks_pb2.ListPidsResponse(processes=answer.processes)
+
+    async def Checkpoint(self, request: Any, call: Call) -> Any:
+        """Checkpoint a task; the shim says whether it can. Its image is not stored as content here."""
+        shim = self._shim(request.container_id, call)
+        options = runc_options_pb2.CheckpointOptions()
+        path = options.image_path if unpack(request.options, options) else ""
+        wanted = shim_v2_pb2.CheckpointTaskRequest(id=shim.id, path=path, options=request.options)
+        if not path:
+            raise not_implemented("checkpoint to an image")
+        await shim.call("Checkpoint", wanted)
+        return tasks_pb2.CheckpointTaskResponse()
+
+    async def Update(self, request: Any, call: Call) -> Any:
+        """Change a task's limits."""
+        shim = self._shim(request.container_id, call)
+        wanted = shim_v2_pb2.UpdateTaskRequest(
+            id=shim.id, resources=request.resources, annotations=request.annotations
+        )
+        await shim.call("Update", wanted)
+        return Empty()
+
+    async def Metrics(self, request: Any, call: Call) -> Any:
+        """Return the figures of the tasks that the filters name by `id==`; of all without filters."""
+        response = tasks_pb2.MetricsResponse()
+        names = {text.removeprefix("id==") for text in request.filters if text.startswith("id==")}
+        for shim in self._shims.all(call.namespace):
+            if request.filters and shim.id not in names:
+                continue
+            try:
+                answer = await shim.call("Stats", shim_v2_pb2.StatsRequest(id=shim.id), METRICS_SECONDS)
+            except RpcError as error:
+                if error.code is not Code.NOT_FOUND:
+                    raise
+                continue
+            metric = response.metrics.add(id=shim.id, data=answer.stats)
+            set_now(metric.timestamp)
+        return response
+
+    async def Wait(self, request: Any, call: Call) -> Any:
+        """Return when a process has ended."""
+        shim = self._shim(request.container_id, call)
+        answer = await shim.call("Wait", shim_v2_pb2.WaitRequest(id=shim.id, exec_id=request.exec_id))
+        return tasks_pb2.WaitResponse(exit_status=answer.exit_status, exited_at=answer.exited_at)

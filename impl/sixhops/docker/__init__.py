@@ -1,0 +1,1 @@
+"""sixhops-docker: the client, on the Engine API alone."""
