@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import random
 import re
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import registry_support as support
 from registry_support import DOCKER, INDEX, OCI, Running, digest, index, manifest
+
+from sixhops.registry.layout import Layout
+from sixhops.registry.maintenance import check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +67,54 @@ def test_kill_in_the_middle_of_a_body_shows_no_blob_and_can_be_resumed(tmp_path:
         received = received + 1 if received else 0
         assert second.ask("PUT", f"{where}?digest={digest(data)}", data[received:]).status == 201
         assert second.ask("GET", f"/v2/a/blobs/{digest(data)}").body == data
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_kill_at_any_instant_leaves_a_sound_directory(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    blobs = [chance.randbytes(chance.randrange(1, 600_000)) for _ in range(6)]
+    image = manifest(OCI, blobs[0], *blobs[1:])
+    left = chance.randrange(1, sum(map(len, blobs)) // 65536 + 12)
+    acknowledged: list[bytes] = []
+    with support.ours(tmp_path) as server:
+
+        def send(method: str, target: str, body: bytes, kind: str) -> bytes:
+            nonlocal left
+            with socket.create_connection((server.host, server.port), timeout=20) as peer:
+                head = (
+                    f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {kind}\r\n"
+                )
+                peer.sendall(head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode())
+                for at in range(0, max(len(body), 1), 65536):
+                    peer.sendall(body[at : at + 65536])
+                    left -= 1
+                    if left == 0:
+                        server.kill()
+                return peer.recv(65536)
+
+        with suppress(OSError):
+            for blob in blobs:
+                target = f"/v2/a/blobs/uploads/?digest={digest(blob)}"
+                if b" 201 " in send("POST", target, blob, "application/octet-stream")[:20]:
+                    acknowledged.append(blob)
+            for number in range(6):
+                send("PUT", f"/v2/a/manifests/t{number}", image, OCI)
+        server.kill()
+
+    with support.ours(tmp_path) as again:
+        assert list(check(Layout(tmp_path / "data"))) == []
+        for blob in blobs:
+            found = again.ask("GET", f"/v2/a/blobs/{digest(blob)}")
+            assert found.body == blob if found.status == 200 else blob not in acknowledged
+        for tag in again.ask("GET", "/v2/a/tags/list").json.get("tags", []):
+            assert again.ask("GET", f"/v2/a/manifests/{tag}").body == image
+
+
+def test_body_with_a_content_encoding_is_stored_as_it_travels(server: Running) -> None:
+    data = gzip.compress(b"a" * 1000)
+    target = f"/v2/encoded/blobs/uploads/?digest={digest(data)}"
+
+    assert server.ask("POST", target, data, {"Content-Encoding": "gzip"}).status == 201
 
 
 def test_a_client_that_leaves_in_a_chunk_can_go_on(server: Running) -> None:

@@ -9,9 +9,10 @@ One module a service and one a store:
     content, snapshots, unpack                                         blobs, layers, extraction
     shims     starting, finding again and burying shims                services/ one module a service of the API
 
-How a shim is started. `main` forks a *fork server* (sixhops.linux.forkserver) before grpc is imported: a single-threaded copy
-with the shim and our runtime loaded. Tasks/Create asks it for a worker, which is a clone with CLONE_PARENT: in the process
-table the shim is the child of containerd itself, as in the walkthrough, and containerd is told of its end by a pidfd. When
-containerd dies, the shims go on as children of init. A runtime whose shim is another program (`io.containerd.runc.v2` by
-default) is started by the contract's own way, `containerd-shim-... start`.
+How a shim is started. `main` forks a *fork server* (sixhops.linux.forkserver) before grpc is imported: a
+single-threaded copy with the shim and our runtime loaded. Tasks/Create asks it for a worker, which is a
+clone with CLONE_PARENT: in the process table the shim is the child of containerd itself, as in the
+walkthrough, and containerd is told of its end by a pidfd. When containerd dies, the shims go on as children
+of init. A runtime whose shim is another program (`io.containerd.runc.v2` by default) is started by the
+contract's own way, `containerd-shim-... start`.
 """

@@ -22,8 +22,8 @@ class Config:
     """All settings.
 
     `shim`: "auto" forks our loaded shim for io.containerd.sixhops.v1 and starts a program for any other runtime; "embedded"
-    forks it for io.containerd.runc.v2 too; "exec" always starts a program. `runtime`: the runtime binary of a task that names
-    none. `ignored`: keys of the file that have no meaning here, for a warning.
+    forks it for io.containerd.runc.v2 too; "exec" always starts a program. `runtime`: the runtime binary of
+    a task that names none. `ignored`: keys of the file that have no meaning here, for a warning.
     """
 
     root: Path = Path("/var/lib/containerd")

@@ -141,7 +141,9 @@ class Database:
             (namespace, lease, kind, identifier),
         )
 
-    def unlease(self, namespace: str, lease: str, kind: str | None = None, identifier: str | None = None) -> None:
+    def unlease(
+        self, namespace: str, lease: str, kind: str | None = None, identifier: str | None = None
+    ) -> None:
         """Let a lease go of one resource, or of all."""
         self.mutations += 1
         if kind is None:

@@ -1,7 +1,8 @@
 """gRPC in front of the services: bytes to messages, metadata to a `Call`, errors to statuses.
 
-A service is an object whose methods are named as in the .proto file. A unary method takes (request, call) and returns
-the reply; one that streams answers is an async generator; one that is sent a stream takes an async iterator.
+A service is an object whose methods are named as in the .proto file, in Python's spelling. A unary method
+takes (request, call) and returns the reply; one that streams answers is an async generator; one that is
+sent a stream takes an async iterator.
 """
 
 from __future__ import annotations
@@ -37,13 +38,15 @@ def handler(service: Service, target: object, *, namespaced: bool = True) -> grp
     """Return the handler of a whole service; methods that `target` lacks are answered UNIMPLEMENTED."""
     methods = {}
     for method in service.methods.values():
-        function = getattr(target, method.name, None)
+        function = getattr(target, method.attribute, None)
         if function is not None:
             methods[method.name] = _method(method, function, namespaced)
     return grpc.method_handlers_generic_handler(service.name, methods)
 
 
-def _method(method: Method, function: Callable[..., Any], namespaced: bool) -> grpc.RpcMethodHandler[Any, Any]:
+def _method(
+    method: Method, function: Callable[..., Any], namespaced: bool
+) -> grpc.RpcMethodHandler[Any, Any]:
     async def unary(request: Any, context: Any) -> Any:
         try:
             return await function(request, _call(context, namespaced))
@@ -66,6 +69,7 @@ def _method(method: Method, function: Callable[..., Any], namespaced: bool) -> g
             await context.abort(CODES[int(Code.UNKNOWN)], str(error))
 
     make: Callable[..., grpc.RpcMethodHandler[Any, Any]]
+    behaviour: Callable[..., Any]
     if method.client_streaming and method.server_streaming:
         make, behaviour = grpc.stream_stream_rpc_method_handler, stream
     elif method.server_streaming:

@@ -1,8 +1,9 @@
 """Shims: started, found again after a restart, and buried when they die.
 
 Two ways to start one: a fork of our loaded shim (see the package's text), or the contract's `containerd-shim-X-vN start`
-for any other program. After that they are the same: a ttrpc connection, a bundle, and a notice when the connection ends. A shim that
-goes away before its task was deleted takes the container along: its `delete` runs, and the end is published as status 137.
+for any other program. After that they are the same: a ttrpc connection, a bundle, and a notice when the
+connection ends. A shim that goes away before its task was deleted takes the container along: its `delete`
+runs, and the end is published as status 137.
 """
 
 from __future__ import annotations
@@ -23,9 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
-from sixhops.containerd.errors import from_shim, unknown
+from sixhops.containerd.errors import from_shim, invalid_argument, unknown
 from sixhops.containerd.stamps import set_now
-from sixhops.linux.forkserver import ForkError
 from sixhops.wire.proto import payloads_pb2, shim_v2_pb2
 from sixhops.wire.proto.services import service
 from sixhops.wire.ttrpc import aio
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from sixhops.containerd.bus import Bus
     from sixhops.containerd.config import Config
-    from sixhops.linux.forkserver import ForkServer
+    from sixhops.containerd.workers import Workers
 
 __all__ = ["Program", "Shim", "Shims"]
 
@@ -48,7 +48,6 @@ OUR_RUNTIME = "io.containerd.sixhops.v1"
 EMBEDDED = "embedded"  # what shim-binary-path says of a shim that has no binary
 SHIM_MODULE = "sixhops.shim.server"
 DELETE_MODULE = "sixhops.shim.main"
-RUNTIME_MODULE = "sixhops.runc.main"
 START_SECONDS = 20.0
 DELETE_SECONDS = 30.0
 SHUTDOWN_SECONDS = 3.0
@@ -91,11 +90,10 @@ class Shim:
 class Shims:
     """All shims by namespace and id."""
 
-    def __init__(self, config: Config, bus: Bus, forks: ForkServer, runtime_module: str | None) -> None:
+    def __init__(self, config: Config, bus: Bus, workers: Workers, runtime_module: str | None) -> None:
         self._config = config
         self._bus = bus
-        self._forks = forks
-        self._fork_lock = asyncio.Lock()
+        self._workers = workers
         self._runtime_module = runtime_module
         self._shims: dict[tuple[str, str], Shim] = {}
         self._starting: set[tuple[str, str]] = set()
@@ -117,8 +115,11 @@ class Shims:
             return Program(runtime)
         parts = runtime.split(".")
         if len(parts) < 3 or not all(parts):
-            text = f'failed to start shim: failed to resolve runtime path: invalid runtime name {runtime}'
-            raise unknown(f"{text}, correct runtime name should be either format like `io.containerd.runc.v2` or a full path to the binary: invalid argument")
+            text = f"failed to start shim: failed to resolve runtime path: invalid runtime name {runtime}"
+            raise invalid_argument(
+                f"{text}, correct runtime name should be either format like `io.containerd.runc.v2` "
+                "or a full path to the binary"
+            )
         if self._config.shim == "embedded" or (self._config.shim == "auto" and runtime == OUR_RUNTIME):
             return Program(None)
         name = f"containerd-shim-{parts[-2]}-{parts[-1]}"
@@ -128,9 +129,7 @@ class Shims:
             raise unknown(f"failed to start shim: failed to resolve runtime path: {text}")
         return Program(found)
 
-    async def create(
-        self, namespace: str, identifier: str, runtime: str, spec: bytes, request: Any
-    ) -> Shim:
+    async def create(self, namespace: str, identifier: str, runtime: str, spec: bytes, request: Any) -> Shim:
         """Make the bundle, start the shim and create the task. `request` lacks id and bundle.
 
         RpcError ALREADY_EXISTS, or the shim's error with `failed to create shim task: ` in front; nothing is left then.
@@ -162,7 +161,10 @@ class Shims:
         return shim
 
     def _paths(self, namespace: str, identifier: str) -> tuple[Path, Path]:
-        return (self._config.state / TASKS / namespace / identifier, self._config.root / TASKS / namespace / identifier)
+        return (
+            self._config.state / TASKS / namespace / identifier,
+            self._config.root / TASKS / namespace / identifier,
+        )
 
     def _make_bundle(self, namespace: str, identifier: str, spec: bytes, program: Program) -> Path:
         bundle, work = self._paths(namespace, identifier)
@@ -207,7 +209,7 @@ class Shims:
         path.unlink(missing_ok=True)
         address = f"unix://{path}"
         debug = self._config.level in ("debug", "trace")
-        shown = [f"/usr/bin/containerd-shim-sixhops-v1", "-namespace", namespace, "-id", identifier]
+        shown = ["/usr/bin/containerd-shim-sixhops-v1", "-namespace", namespace, "-id", identifier]
         shown += ["-address", str(self._config.address)]
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as listener:
             listener.bind(str(path))
@@ -225,37 +227,9 @@ class Shims:
                 "module": self._runtime_module,
                 "bundle": str(bundle),
             }
-            pid = await self._request(SHIM_MODULE, "run_forked", arguments, [listener.fileno()])
-        self._reap(pid, f"shim of {identifier}")
+            self._workers.start(SHIM_MODULE, "run_forked", arguments, [listener.fileno()])
         (bundle / "address").write_text(address)
         return address
-
-    async def _request(
-        self, module: str, function: str, arguments: dict[str, Any], descriptors: list[int]
-    ) -> int:
-        """Have the fork server make a worker. A fork takes under a millisecond, so the loop waits for it."""
-        async with self._fork_lock:
-            try:
-                return self._forks.fork(module, function, arguments, descriptors)
-            except ForkError as error:
-                raise unknown(f"failed to start shim: {error}") from error
-
-    def _reap(self, pid: int, name: str) -> asyncio.Future[int]:
-        """Watch a child that the fork server made for us; return its future exit status."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[int] = loop.create_future()
-        descriptor = os.pidfd_open(pid)
-
-        def ended() -> None:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-            _pid, status = os.waitpid(pid, 0)
-            log.debug("%s (pid %d) ended: %d", name, pid, os.waitstatus_to_exitcode(status))
-            if not done.cancelled():
-                done.set_result(os.waitstatus_to_exitcode(status))
-
-        loop.add_reader(descriptor, ended)
-        return done
 
     def _command(self, namespace: str, identifier: str, program: str) -> list[str]:
         own = shutil.which("containerd") or sys.argv[0]
@@ -271,17 +245,17 @@ class Shims:
             command.append("-debug")
         data = options.SerializeToString() if options.type_url else b""
         try:
-            status, output, errors = await _run([*command, "start"], bundle, self._environment(), data, START_SECONDS)
+            status, output, errors = await _run(
+                [*command, "start"], bundle, self._environment(), data, START_SECONDS
+            )
         except (OSError, TimeoutError) as error:
             raise unknown(f"failed to start shim: start failed: {error}") from error
         if status != 0:
             text = (output + errors).decode(errors="replace").strip()
             raise unknown(f"failed to start shim: start failed: {text}: exit status {status}")
-        text = output.decode().strip()
-        if text.startswith("{"):  # the newer contract answers with a document
-            address = str(json.loads(text).get("address", ""))
-        else:
-            address = text
+        address = output.decode().strip()
+        if address.startswith("{"):  # the newer contract answers with a document
+            address = str(json.loads(address).get("address", ""))
         (bundle / "address").write_text(address)
         return address
 
@@ -351,7 +325,12 @@ class Shims:
                 log.error("cleanup of shim %s: %s", identifier, error)
                 return fallback
             if status != 0:
-                log.error("cleanup of shim %s: exit status %d: %s", identifier, status, errors.decode(errors="replace"))
+                log.error(
+                    "cleanup of shim %s: exit status %d: %s",
+                    identifier,
+                    status,
+                    errors.decode(errors="replace"),
+                )
                 return fallback
         try:
             return shim_v2_pb2.DeleteResponse.FromString(output) if output else fallback
@@ -360,16 +339,9 @@ class Shims:
             return fallback
 
     async def _delete_forked(self, namespace: str, identifier: str, bundle: Path) -> bytes:
-        reader, writer = os.pipe2(os.O_CLOEXEC)
         words = ["-namespace", namespace, "-id", identifier, "-address", str(self._config.address)]
         arguments = {"words": [*words, "-bundle", str(bundle), "delete"], "directory": str(bundle)}
-        try:
-            pid = await self._request(DELETE_MODULE, "main_forked", arguments, [writer])
-            await self._reap(pid, f"cleanup of {identifier}")
-            return os.read(reader, 1 << 16)
-        finally:
-            os.close(reader)
-            os.close(writer)
+        return await self._workers.run(DELETE_MODULE, "main_forked", arguments)
 
     def _watch(self, shim: Shim) -> None:
         task = asyncio.create_task(self._wait_for_end(shim))

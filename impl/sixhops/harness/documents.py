@@ -99,7 +99,7 @@ def _convert(node: yaml.Node, shown: str) -> Node:
         raise ScenarioError(f"the tag {node.tag} means nothing here", mark)
     if isinstance(node, yaml.SequenceNode):
         return Node([_convert(item, shown) for item in node.value], mark)
-    if not isinstance(node, yaml.MappingNode):
+    if isinstance(node, yaml.ScalarNode):
         return Node(scalar(node), mark)
     fields: dict[str, Node] = {}
     for key_node, value_node in node.value:

@@ -60,51 +60,51 @@ def open_in_root(root: int, path: str, flags: int = os.O_PATH, mode: int = 0) ->
     raise AssertionError("unreachable")
 
 
-def make_directories(root: int, path: str, mode: int = 0o755) -> int:
+def make_directories(root: int, path: str, mode: int = 0o755, *, prefix: str = "") -> int:
     """Create the directory `path` and its missing parents inside `root`; return an O_PATH descriptor of it.
 
     Existing components are followed as links inside the root. Raises LinuxError whose operation is
-    `mkdir <path>`: ENOTDIR if a component is a file, ENOENT if a dangling link stands in the way.
+    `mkdir <prefix><path>`: ENOTDIR if a component is a file, ENOENT if a dangling link stands in the way.
     """
     try:
         return open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
     except LinuxError as error:
         if error.errno != 2:
-            raise LinuxError(error.errno, f"mkdir {path}") from error
+            raise LinuxError(error.errno, f"mkdir {prefix}{path}") from error
     parent, _, name = path.rstrip("/").rpartition("/")
     if not name or name in {".", ".."}:
-        raise LinuxError(2, f"mkdir {path}")
-    above = make_directories(root, parent or "/", mode)
+        raise LinuxError(2, f"mkdir {prefix}{path}")
+    above = make_directories(root, parent or "/", mode, prefix=prefix)
     try:
         try:
             os.mkdir(name, mode, dir_fd=above)
         except FileExistsError:
             pass  # another process, or a dangling link, which the next lookup refuses
         except OSError as error:
-            raise LinuxError(error.errno or 5, f"mkdir {path}") from error
+            raise LinuxError(error.errno or 5, f"mkdir {prefix}{path}") from error
         return open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
     except LinuxError as error:
-        raise LinuxError(error.errno, f"mkdir {path}") from error
+        raise LinuxError(error.errno, f"mkdir {prefix}{path}") from error
     finally:
         os.close(above)
 
 
-def make_file(root: int, path: str, mode: int = 0o755) -> int:
+def make_file(root: int, path: str, mode: int = 0o755, *, prefix: str = "") -> int:
     """Create an empty file (a mount point for files) with its parents; return an O_PATH descriptor of it."""
     try:
         return open_in_root(root, path)
     except LinuxError as error:
         if error.errno != 2:
-            raise LinuxError(error.errno, f"open {path}") from error
+            raise LinuxError(error.errno, f"open {prefix}{path}") from error
     parent, _, name = path.rpartition("/")
-    above = make_directories(root, parent or "/")
+    above = make_directories(root, parent or "/", prefix=prefix)
     try:
         try:
             os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode, dir_fd=above))
         except FileExistsError:
             pass  # as above: the lookup below decides
         except OSError as error:
-            raise LinuxError(error.errno or 5, f"open {path}") from error
+            raise LinuxError(error.errno or 5, f"open {prefix}{path}") from error
         return open_in_root(root, path)
     finally:
         os.close(above)

@@ -9,6 +9,7 @@ Rules
 3. Memory does not grow with blob sizes, with the number of repositories, or with what a client sends.
 
 How the rooms fit: `names`, `ranges`, `negotiation`, `references` and `errors` are pure; `layout` and
-`files` know paths and durability; `blobs`, `uploads` and `manifests` are the stores; `pull` and `push`
-translate HTTP to calls on them; `server` routes.
+`files` know paths and durability; `blobs`, `uploads` and `manifests` are the stores; `maintenance` collects
+and checks; `auth` and `tokens` know who may; `pull` and `push` translate HTTP to calls on them; `server`
+routes.
 """

@@ -10,12 +10,13 @@ import fcntl
 import os
 import shutil
 import uuid
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sixhops.registry.names import Digest, parse_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _LINK_LIMIT = 160
@@ -70,6 +71,18 @@ def make_directory(path: Path) -> None:
     for directory in reversed(missing):
         directory.mkdir(exist_ok=True)
         sync_directory(directory.parent)
+
+
+@contextmanager
+def content_lock(base: Path, *, exclusive: bool) -> Iterator[None]:
+    """Hold the storage's lock: shared while a manifest is put, exclusive while content is removed. Blocks."""
+    make_directory(base)
+    descriptor = os.open(base / "_lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(path: Path) -> None:

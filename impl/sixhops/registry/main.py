@@ -1,6 +1,7 @@
-"""The command line: `sixhops-registry serve CONFIG`, or `serve --storage DIR --addr HOST:PORT|unix:PATH`.
+"""The command line: `sixhops-registry serve CONFIG` (or `--storage DIR --addr ADDRESS`), `gc`, `fsck`.
 
-Exit codes: 0 stopped by SIGTERM or SIGINT, 1 cannot listen or use the storage, 4 bad usage or configuration.
+Exit codes: 0 stopped by SIGTERM or SIGINT, 1 cannot listen or use the storage, or `fsck` found faults, 4
+bad usage or configuration.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from sixhops.registry.auth import PasswordFile
 from sixhops.registry.config import Config, ConfigError, parse_config
+from sixhops.registry.layout import Layout
+from sixhops.registry.maintenance import GRACE_SECONDS, check, collect
 from sixhops.registry.server import Service
 from sixhops.registry.tokens import TokenService
 
@@ -41,9 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     serve.add_argument("config", nargs="?", type=Path, help="docker-registry's YAML, version 0.1")
     serve.add_argument("--storage", type=Path, help="directory to use; deletion and schema1 are enabled")
     serve.add_argument("--addr", help="HOST:PORT or unix:PATH (default 127.0.0.1:5000; port 0: any free one)")
+    gc = commands.add_parser("gc", help="remove content that no manifest refers to; safe beside a server")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    gc.add_argument("--grace", type=float, default=GRACE_SECONDS, help="keep what is younger, in seconds")
+    fsck = commands.add_parser("fsck", help="check every digest, link and manifest")
+    for command in (gc, fsck):
+        command.add_argument("config", nargs="?", type=Path, help="docker-registry's YAML, version 0.1")
+        command.add_argument("--storage", type=Path, help="the storage directory")
     options = parser.parse_args(arguments)
     try:
         config = _configuration(options)
+        if options.command != "serve":
+            sys.exit(_maintain(options, Layout(config.root)))
         try:
             asyncio.run(_serve(config))
         finally:
@@ -56,13 +68,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(1, f"sixhops-registry: {error}\n")
 
 
+def _maintain(options: Namespace, layout: Layout) -> int:
+    if not layout.root.is_dir():
+        raise ConfigError(f"{layout.root} is not a directory")
+    if options.command == "gc":
+        found = collect(layout, dry_run=options.dry_run, grace=options.grace)
+        for digest in found.blobs:
+            sys.stdout.write(f"{digest}\n")
+        did = "would be removed" if options.dry_run else "removed"
+        sys.stdout.write(f"{len(found.blobs)} blobs, {found.size} bytes {did}\n")
+        return 0
+    faults = 0
+    for line in check(layout):
+        faults += 1
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{faults} faults\n")
+    return 1 if faults else 0
+
+
 def _configuration(options: Namespace) -> Config:
     if options.config is None:
         if options.storage is None:
             raise ConfigError("give a CONFIG file or --storage DIR")
-        net, address = _address(options.addr or "127.0.0.1:5000")
+        net, address = _address(getattr(options, "addr", None) or "127.0.0.1:5000")
         return Config(options.storage, address, net, delete=True, schema1=True)
-    if options.storage is not None or options.addr is not None:
+    if options.storage is not None or getattr(options, "addr", None) is not None:
         raise ConfigError("CONFIG and --storage/--addr exclude each other")
     try:
         text = options.config.read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -99,6 +100,12 @@ class ManifestStore:
         if self._key is None:
             self._key = TrustKey.from_seed(os.urandom(32))
         return sign_pretty(payload, self._key, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a collection from removing content between the check of references and `put`. Blocks."""
+        with files.content_lock(self._layout.base, exclusive=False):
+            yield
 
     def put(self, repository: str, facts: Facts, data: bytes, digest: Digest, tag: str | None) -> None:
         """Store a manifest whose references were checked; the tag moves last, to what is durable."""

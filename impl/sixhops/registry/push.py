@@ -23,7 +23,7 @@ _OCTETS: Final = "application/octet-stream"
 async def start_upload(call: Call) -> web.StreamResponse:
     """Begin an upload (end-4a), take a whole blob (4b, `digest`), or mount one (end-11, `mount`, `from`)."""
     query = call.request.rel_url.query
-    if _mounted(call, query.get("mount", ""), query.get("from", "")):
+    if await asyncio.to_thread(_mounted, call, query.get("mount", ""), query.get("from", "")):
         return _created(call, digest_of(query["mount"]))
     if "digest" not in query:
         upload = call.registry.uploads.start(call.name)
@@ -214,6 +214,12 @@ async def put_manifest(call: Call) -> web.StreamResponse:
 
 
 def _store(call: Call, facts: Facts, data: bytes, digest: Digest, tag: str) -> None:
+    registry = call.registry
+    with registry.manifests.locked():
+        _store_checked(call, facts, data, digest, tag)
+
+
+def _store_checked(call: Call, facts: Facts, data: bytes, digest: Digest, tag: str) -> None:
     registry = call.registry
     missing = [item for item in facts.blobs if registry.blobs.find(call.name, item) is None]
     missing += [item for item in facts.manifests if not registry.manifests.has(call.name, item)]

@@ -77,6 +77,18 @@ def read_manifest(data: bytes, media_type: str) -> Facts:
     raise Invalid(f"Content-Type: {media_type!r} is not a manifest type of this registry")
 
 
+def facts_of_stored(data: bytes) -> Facts:
+    """Read a manifest from storage, where schema1 lies without its signatures. Raises Invalid."""
+    media_type = media_type_of(data)
+    if media_type not in SCHEMA1:
+        return read_manifest(data, media_type)
+    try:
+        layers = parse_schema1(data).layers
+    except DocumentError as error:
+        raise Invalid(str(error)) from error
+    return Facts(media_type, data, blobs=tuple(dict.fromkeys(_digest(layer) for layer in layers)))
+
+
 def _image(data: bytes, document: dict[str, Any], media_type: str) -> Facts:
     if "manifests" in document:
         # One document readable as two kinds would be shown differently by different clients.

@@ -75,7 +75,14 @@ class Service:
 
     def server(self) -> web.Server:
         """Return the protocol factory to listen with."""
-        return web.Server(self.handle, access_log=None, keepalive_timeout=75.0, read_bufsize=_READ_BUFFER)
+        return web.Server(
+            self.handle,
+            access_log=None,
+            keepalive_timeout=75.0,
+            read_bufsize=_READ_BUFFER,
+            # A digest names the bytes that travel, and nobody shall make us unpack a bomb.
+            auto_decompress=False,
+        )
 
     def close(self) -> None:
         """Finish writes and remove unfinished files that no upload needs."""

@@ -1,4 +1,4 @@
-"""The token service's endpoint, `/token`: GET with basic credentials, or POST with a form (OAuth2's password grant)."""
+"""The token service's endpoint, `/token`: GET with basic credentials, or POST with a form (password grant)."""
 
 from __future__ import annotations
 

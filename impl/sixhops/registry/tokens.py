@@ -62,7 +62,7 @@ class TokenService:
         self._secret = os.urandom(32)
 
     async def issue(self, authorization: str, scopes: Iterable[str]) -> dict[str, Any]:
-        """Return the answer to a token request: a token for what may be granted of `scopes`, maybe for nothing.
+        """Return the answer to a token request: a token for what may be granted of `scopes`, maybe nothing.
 
         `authorization`: the Basic header, or "" for nobody. Raises WrongPassword.
         """
@@ -93,7 +93,7 @@ class TokenService:
         return f"{text}.{hmac.digest(self._secret, text.encode(), hashlib.sha256).hex()}"
 
     def refusal(self, header: str, needed: Sequence[Access]) -> str | None:
-        """Return None when an Authorization header allows all that is needed, else why not, in RFC 6750's words.
+        """Return None when an Authorization header allows all that is needed, else why not (RFC 6750's words).
 
         "" means that there was no token at all.
         """

@@ -167,8 +167,8 @@ def _destroy(container: state.Container) -> None:
         try:
             run_hooks(container.hooks["poststop"], container.describe("stopped", 0))
         except HookError as error:
-            # The container is gone; the specification wants the remaining steps and a warning.
-            log.warning(str(error))
+            # The container is gone; the specification wants the failure logged and the rest done.
+            log.note(str(error))
 
 
 def pause(root: str, identifier: str) -> None:

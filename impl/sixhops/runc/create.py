@@ -31,14 +31,14 @@ from sixhops.runc.init import FirstProcess, run_first
 from sixhops.runc.plan import plan_container
 from sixhops.runc.spawn import open_joined, spawn
 from sixhops.runc.validate import validate
-from sixhops.wire.runtime.document import DeviceRule
+from sixhops.wire.runtime.document import Cpu, DeviceRule, Resources
 from sixhops.wire.runtime.parse import parse_spec
 from sixhops.wire.runtime.reader import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.wire.runtime.document import Hook, Hooks, Resources, Spec
+    from sixhops.wire.runtime.document import Hook, Hooks, Spec
 
 __all__ = ["CreateRequest", "create", "hand_listener", "hook_values", "read_bundle", "write_oom_score", "write_pid_file"]
 
@@ -239,7 +239,7 @@ def _accompany(
             tuple((e.container, e.host, e.size) for e in linux.uid_mappings),
             tuple((e.container, e.host, e.size) for e in linux.gid_mappings),
         )
-    _enter_groups(container.groups, pid, undo)
+    _enter_groups(container.groups, linux.resources, pid, undo)
     try:
         for limit in process.rlimits:
             set_limit(pid, limit.type, limit.soft, limit.hard)
@@ -281,13 +281,15 @@ def write_oom_score(pid: int, value: int) -> None:
         raise LinuxError(error.errno or 5, "failed to write oom_score_adj: write /proc/self/oom_score_adj") from error
 
 
-def _enter_groups(groups: dict[str, str], pid: int, undo: list[Callable[[], None]]) -> None:
+def _enter_groups(groups: dict[str, str], resources: Resources, pid: int, undo: list[Callable[[], None]]) -> None:
+    # A cpuset has to be right before anything enters it; the other limits wait until the container is whole.
     made: list[str] = []
     undo.insert(1, lambda: _remove_made(made))
     try:
         made += control.create(groups)
+        apply(groups, Resources(cpu=Cpu(cpus=resources.cpu.cpus, mems=resources.cpu.mems)))
         control.enter(groups, pid)
-    except LinuxError as error:
+    except (LinuxError, LimitError) as error:
         raise RuntimeFault(f"unable to start container process: unable to apply cgroup configuration: {error}") from error
 
 

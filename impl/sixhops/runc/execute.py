@@ -106,7 +106,7 @@ def _mount_new(operation: op.MountFilesystem, run: Execution) -> None:
         if operation.type in {"proc", "sysfs"} and not stat.S_ISDIR(found.st_mode):
             raise RuntimeFault(f'filesystem "{operation.type}" must be mounted on ordinary directory')
         permissions = stat.S_IMODE(found.st_mode)
-    place = make_directories(run.root, operation.target)
+    place = make_directories(run.root, operation.target, prefix=run.rootfs)
     flags = options.flags
     if operation.type == "tmpfs" or operation.target.rstrip("/") == "/dev":
         flags &= ~m.MS_RDONLY  # device nodes and mount points have to be made in it first
@@ -168,7 +168,7 @@ def _bind(operation: op.BindMount, run: Execution) -> None:
             raise RuntimeFault(reason(error, "stat")) from error
         _check_proc(operation.target, run, "bind", operation.source)
         make = make_directories if stat.S_ISDIR(found.st_mode) else make_file
-        bind_mount(operation, run.root, make(run.root, operation.target))
+        bind_mount(operation, run.root, make(run.root, operation.target, prefix=run.rootfs))
     except (LinuxError, RuntimeFault) as error:
         raise RuntimeFault(
             f'error mounting "{operation.source}" to rootfs at "{operation.target}": {error}'

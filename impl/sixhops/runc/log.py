@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-__all__ = ["configure", "error", "warning"]
+__all__ = ["configure", "debug", "error", "note", "warning"]
 
 _settings = {"path": "", "format": "text", "debug": ""}
 
@@ -25,6 +25,11 @@ def error(message: str) -> None:
     _write("error", message)
     if _settings["path"]:
         sys.stderr.write(f"{message}\n")
+
+
+def note(message: str) -> None:
+    """Log an error that does not fail the operation."""
+    _write("error", message)
 
 
 def warning(message: str) -> None:

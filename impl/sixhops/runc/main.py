@@ -80,8 +80,7 @@ def _main(words: list[str]) -> int:
     from sixhops.runc.commands import COMMANDS, run_command
 
     if command not in COMMANDS:
-        sys.stderr.write(f"No help topic for '{command}'\n")
-        return 3
+        raise RuntimeFault(f"No help topic for '{command}'", 3)
     root = os.path.abspath(options.values.get("root", _DEFAULT_ROOT))
     return run_command(command, rest, root)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import re
 import signal
 import socket
 import time
@@ -44,7 +43,7 @@ TASK = service(shim_v2_pb2.DESCRIPTOR, "Task")
 # the messages of version 3 are those of version 2, number for number
 SERVICES = frozenset({TASK.name, "containerd.task.v3.Task"})
 # the empty reply has the same bytes whatever it is called
-METHODS = {name: re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower() for name in TASK.methods}
+METHODS = {name: method.attribute for name, method in TASK.methods.items()}
 
 
 @dataclass(frozen=True, slots=True)

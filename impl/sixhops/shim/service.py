@@ -329,7 +329,7 @@ class TaskService:
         finally:
             self._loop.release_exits()
             os.close(descriptor)
-            os.unlink(name)  # noqa: PTH108 - a name, not a path object
+            os.unlink(name)
 
     async def delete(self, request: Any) -> Message:
         """Delete an ended process; with init, the container."""

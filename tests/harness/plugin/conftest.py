@@ -2,12 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import dedent
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FAKE = Path(__file__).with_name("fake_target.py").read_text()
 
@@ -27,14 +23,18 @@ class Inner:
         self.path = pytester.path
         self.log = self.path / "fake.log"
         pytester.makeconftest(FAKE)
-        pytester.makepyprojecttoml('[tool.pytest.ini_options]\naddopts = ["--strict-markers", "-p", "no:cacheprovider"]\n')
+        pytester.makepyprojecttoml(
+            '[tool.pytest.ini_options]\naddopts = ["--strict-markers", "-p", "no:cacheprovider"]\n'
+        )
         (self.path / "conformance").mkdir()
         for hop in ("engine", "registry"):
             module = f'from sixhops.harness.plugin import scenarios\n{hop} = scenarios("{hop}")\n'
             (self.path / "conformance" / f"test_{hop}.py").write_text(module)
             (self.path / "scenarios" / hop).mkdir(parents=True)
 
-    def scenario(self, name: str, title: str = "passes", expect: str = "{status: 200}", head: str = "") -> None:
+    def scenario(
+        self, name: str, title: str = "passes", expect: str = "{status: 200}", head: str = ""
+    ) -> None:
         """Write scenarios/`name`.yaml; `head` are further top-level lines."""
         text = f"title: {title}\n{dedent(head)}{dedent(STEPS)}".replace("{expect}", expect)
         self.write(f"scenarios/{name}.yaml", text)

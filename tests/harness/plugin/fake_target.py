@@ -88,7 +88,9 @@ def pytest_sixhops_run(scenario: Any, target: FakeTarget, on_step: Any) -> Any:
             return replace(performed(scenario, on_step), leftovers=["mount /left/behind"])
         case "is skipped":
             run = performed(scenario, on_step)
-            return replace(run, exchanges=[], verdict=Verdict(Status.SKIPPED), skipped="needs cgroup version 2")
+            return replace(
+                run, exchanges=[], verdict=Verdict(Status.SKIPPED), skipped="needs cgroup version 2"
+            )
     return performed(scenario, on_step)
 
 

@@ -106,7 +106,9 @@ def test_wrong_scenario_that_shows_only_in_the_run_is_4(inner: Inner, workers: l
     result = inner.run("conformance", *workers)
 
     assert result.ret == 4
-    result.stdout.fnmatch_lines(["the scenario is wrong*", "*scenarios/engine/a.yaml:3:*no variable is called*"])
+    result.stdout.fnmatch_lines(
+        ["the scenario is wrong*", "*scenarios/engine/a.yaml:3:*no variable is called*"]
+    )
 
 
 @both
@@ -151,7 +153,9 @@ def test_target_that_dies_fails_the_scenario_and_is_opened_again(inner: Inner, w
 
     assert result.ret == 1
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["the target is wrong*", "*connection reset by the engine", "dockerd died with status 2"])
+    result.stdout.fnmatch_lines(
+        ["the target is wrong*", "*connection reset by the engine", "dockerd died with status 2"]
+    )
     assert inner.calls.count("open") == inner.calls.count("close") == 2
 
 

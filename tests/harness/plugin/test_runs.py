@@ -86,7 +86,9 @@ def test_known_difference_does_not_excuse_another(inner: Inner) -> None:
     result = inner.run()
 
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["*json $.a*", "known, and not why this failed: step 'ping': answers otherwise"])
+    result.stdout.fnmatch_lines(
+        ["*json $.a*", "known, and not why this failed: step 'ping': answers otherwise"]
+    )
 
 
 def test_known_difference_that_does_not_occur_fails(inner: Inner) -> None:
@@ -132,7 +134,9 @@ def test_unknown_reference_is_4(inner: Inner) -> None:
     result = inner.run()
 
     assert result.ret == 4
-    result.stdout.fnmatch_lines(["scenarios/engine/a.yaml:2:8: refs: unknown requirement 'engine-api/Nothing'"])
+    result.stdout.fnmatch_lines(
+        ["scenarios/engine/a.yaml:2:8: refs: unknown requirement 'engine-api/Nothing'"]
+    )
 
 
 def test_skips_are_told_by_reason(inner: Inner) -> None:
@@ -165,7 +169,9 @@ def test_counts_are_enforced_on_a_full_run(inner: Inner) -> None:
     part = inner.run("conformance", "-k", "engine")
 
     assert (skipped.ret, fewer.ret, part.ret) == (1, 1, 0)
-    skipped.stdout.fnmatch_lines(["*failed: 1 skips, but 0 are recorded for upstream: needs cgroup version 2"])
+    skipped.stdout.fnmatch_lines(
+        ["*failed: 1 skips, but 0 are recorded for upstream: needs cgroup version 2"]
+    )
     fewer.stdout.fnmatch_lines(["*failed: 1 scenarios, but 2 are recorded for upstream"])
 
 
@@ -227,9 +233,7 @@ def test_summary_has_a_row_for_each_hop(inner: Inner) -> None:
     assert ["all", "1", "1", "-", "-"] in rows
 
 
-def test_progress_has_a_line_for_each_scenario_in_ci(
-    inner: Inner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_progress_has_a_line_for_each_scenario_in_ci(inner: Inner, monkeypatch: pytest.MonkeyPatch) -> None:
     inner.scenario("engine/a")
     monkeypatch.setenv("CI", "true")
 
@@ -271,8 +275,11 @@ def test_run_without_scenarios_is_left_alone(inner: Inner) -> None:
 
 
 def test_plugin_import_is_light() -> None:
-    code = "import sys, sixhops.harness.plugin.session; print([m for m in ('httpx', 'yaml', 'click', 'rich') if m in sys.modules])"
+    heavy = ("httpx", "yaml", "click", "rich")
+    code = f"import sys, sixhops.harness.plugin.session; print([m for m in {heavy} if m in sys.modules])"
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
 
     assert done.stdout == "[]\n"

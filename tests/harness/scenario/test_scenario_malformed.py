@@ -19,7 +19,7 @@ STEP = HEAD + "  - request: GET /x\n"
 # name: (text, line, column, part of the message)
 MALFORMED: dict[str, tuple[str, int, int, str]] = {
     # YAML
-    "bad YAML": ("title: 'x\n", 2, 1, "bad YAML: found unexpected end of stream"),
+    "bad YAML": ("title: 'x\n", 1, 8, "bad YAML: found unexpected end of stream"),
     "colon in plain text": ("title: a: b\n", 1, 9, "bad YAML: mapping values are not allowed"),
     "brace swallowed by a tag": (STEP + "    expect: {status: !any}\n", 4, 22, "put a space between !any and }"),
     "bracket swallowed by a tag": (STEP + "    expect: {stream: [!some]}\n", 4, 23, "put a space between !some and ]"),
@@ -34,7 +34,7 @@ MALFORMED: dict[str, tuple[str, int, int, str]] = {
     "alias": (HEAD + "  - request: GET /x\n    json: *a\n", 4, 11, "aliases (*a) are not part of the language"),
     "recursive alias": ("title: t\nvars: {a: &a [*a]}\nsteps: []\n", 2, 11, "anchors (&a)"),
     "too deep": (STEP + "    json: " + "[" * 70 + "]" * 70 + "\n", 4, 73, "nested more than 64 deep"),
-    "far too deep": ("title: " + "[" * 50_000 + "\n", 1, 72, "nested more than 64 deep"),
+    "far too deep": ("title: " + "[" * 50_000 + "\n", 1, 71, "nested more than 64 deep"),
     # keys
     "unknown key": ("titel: t\nsteps: [{request: GET /x}]\n", 1, 1, "unknown key titel in a scenario; did you mean title?"),
     "unknown key in a step": (STEP + "    expct: {status: 200}\n", 4, 5, "unknown key expct in a request step; did you mean expect?"),
@@ -103,7 +103,7 @@ MALFORMED: dict[str, tuple[str, int, int, str]] = {
     "some outside of a list": (STEP + "    expect: {json: !some }\n", 4, 20, "it only stands among the elements of a list"),
     "matcher in a matcher that takes none": (STEP + "    expect: {body: !prefix:re x }\n", 4, 20, "it can hold no matcher"),
     "matcher outside of an expectation": (STEP + "    json: {a: !any }\n", 4, 15, "!any is a matcher, and matchers only stand in expectations"),
-    "matcher deep inside": (STEP + "    expect:\n      json:\n        - a: {b: !re '[' }\n", 6, 17, "bad matcher !re"),
+    "matcher deep inside": (STEP + "    expect:\n      json:\n        - a: {b: !re '[' }\n", 6, 18, "bad matcher !re"),
     # variables
     "undefined variable": (STEP.replace("/x", "/${idd}") + "    save: {id: $.Id}\n", 3, 14, "undefined variable: idd"),
     "variable saved later": (STEP.replace("/x", "/${id}") + "  - request: GET /y\n    save: {id: $.Id}\n", 3, 14, "id is saved later, by the step at line 4"),
@@ -153,9 +153,8 @@ def test_malformed_scenario_names_its_place(kind: str) -> None:
     with pytest.raises(ScenarioErrors) as caught:
         load_text(text)
 
-    places = {(error.mark.line, error.mark.column): error.message for error in caught.value.errors if error.mark}
-    assert (line, column) in places, str(caught.value)
-    assert message in places[line, column]
+    there = [error.message for error in caught.value.errors if error.mark and (error.mark.line, error.mark.column) == (line, column)]
+    assert any(message in text for text in there), str(caught.value)
     assert str(caught.value).startswith("scenario.yaml:")
 
 

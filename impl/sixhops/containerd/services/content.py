@@ -56,11 +56,11 @@ class ContentService:
             raise missing(digest)
         return content_pb2.Info.FromString(record.value)
 
-    async def Info(self, request: Any, call: Call) -> Any:
+    async def info(self, request: Any, call: Call) -> Any:
         """Return digest, size, times and labels."""
         return content_pb2.InfoResponse(info=self._info(request.digest, call))
 
-    async def Update(self, request: Any, call: Call) -> Any:
+    async def update(self, request: Any, call: Call) -> Any:
         """Change labels; nothing else can be changed."""
         with self._database.transaction():
             info = self._info(request.info.digest, call)
@@ -83,7 +83,7 @@ class ContentService:
             self._database.put(KIND, call.namespace, info.digest, info.SerializeToString())
         return content_pb2.UpdateResponse(info=info)
 
-    async def List(self, request: Any, call: Call) -> AsyncIterator[Any]:
+    async def list(self, request: Any, call: Call) -> AsyncIterator[Any]:
         """Yield all blobs of the namespace that match."""
         wanted = parse_all(request.filters)
         response = content_pb2.ListContentResponse()
@@ -97,16 +97,18 @@ class ContentService:
         if response.info:
             yield response
 
-    async def Delete(self, request: Any, call: Call) -> Any:
+    async def delete(self, request: Any, call: Call) -> Any:
         """Take the blob out of the namespace; the file goes with the next garbage collection."""
         if problem := check_digest(request.digest):
             raise RpcError(Code.INVALID_ARGUMENT, problem)
         if not self._database.delete(KIND, call.namespace, request.digest):
             raise missing(request.digest)
-        self._bus.publish(call.namespace, "/content/delete", payloads_pb2.ContentDelete(digest=request.digest))
+        self._bus.publish(
+            call.namespace, "/content/delete", payloads_pb2.ContentDelete(digest=request.digest)
+        )
         return Empty()
 
-    async def Read(self, request: Any, call: Call) -> AsyncIterator[Any]:
+    async def read(self, request: Any, call: Call) -> AsyncIterator[Any]:
         """Yield bytes from `offset`, `size` of them (0: to the end)."""
         if problem := check_digest(request.digest):
             raise RpcError(Code.INVALID_ARGUMENT, f"{request.digest}: {problem}")
@@ -126,7 +128,7 @@ class ContentService:
         finally:
             os.close(descriptor)
 
-    async def Status(self, request: Any, call: Call) -> Any:
+    async def status(self, request: Any, call: Call) -> Any:
         """Return the state of one ingest."""
         ingest = self._store.status(f"{call.namespace}/{request.ref}")
         if ingest is None:
@@ -134,7 +136,7 @@ class ContentService:
             raise not_found(text)
         return content_pb2.StatusResponse(status=_status(ingest))
 
-    async def ListStatuses(self, request: Any, call: Call) -> Any:
+    async def list_statuses(self, request: Any, call: Call) -> Any:
         """Return the states of the namespace's ingests."""
         wanted = parse_all(request.filters)
         response = content_pb2.ListStatusesResponse()
@@ -146,13 +148,13 @@ class ContentService:
                 response.statuses.append(_status(ingest))
         return response
 
-    async def Abort(self, request: Any, call: Call) -> Any:
+    async def abort(self, request: Any, call: Call) -> Any:
         """Drop an ingest."""
         if not self._store.abort(f"{call.namespace}/{request.ref}"):
             raise not_found(f"reference {request.ref}")
         return Empty()
 
-    async def Write(self, requests: AsyncIterator[Any], call: Call) -> AsyncIterator[Any]:
+    async def write(self, requests: AsyncIterator[Any], call: Call) -> AsyncIterator[Any]:
         """Write an ingest and commit it; see `_apply` for one message of the conversation."""
         writer: Writer | None = None
         total, expected = 0, ""
@@ -209,7 +211,9 @@ class ContentService:
             try:
                 writer.write(request.data)
             except OSError as error:
-                raise RpcError(Code.UNKNOWN, f"write {writer.directory / 'data'}: {error.strerror}") from error
+                raise RpcError(
+                    Code.UNKNOWN, f"write {writer.directory / 'data'}: {error.strerror}"
+                ) from error
             response.offset = writer.offset
             if request.action == content_pb2.WriteAction.COMMIT:
                 response.digest = await self._commit(writer, request, total, expected, call)

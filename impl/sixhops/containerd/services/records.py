@@ -49,7 +49,7 @@ class ContainersService:
             raise not_found(f"container {quote(identifier)} in namespace {quote(call.namespace)}")
         return containers_pb2.Container.FromString(record.value)
 
-    async def Get(self, request: Any, call: Call) -> Any:
+    async def get(self, request: Any, call: Call) -> Any:
         """Return one record."""
         return containers_pb2.GetContainerResponse(container=self.find(request.id, call))
 
@@ -59,16 +59,16 @@ class ContainersService:
         found = (containers_pb2.Container.FromString(record.value) for record in records)
         return [item for item in found if wanted.matches(lambda path, item=item: _look_container(item, path))]  # type: ignore[misc] # bound per turn
 
-    async def List(self, request: Any, call: Call) -> Any:
+    async def list(self, request: Any, call: Call) -> Any:
         """Return the records that match."""
         return containers_pb2.ListContainersResponse(containers=self._matching(request, call))
 
-    async def ListStream(self, request: Any, call: Call) -> AsyncIterator[Any]:
+    async def list_stream(self, request: Any, call: Call) -> AsyncIterator[Any]:
         """Yield the records that match."""
         for container in self._matching(request, call):
             yield containers_pb2.ListContainerMessage(container=container)
 
-    async def Create(self, request: Any, call: Call) -> Any:
+    async def create(self, request: Any, call: Call) -> Any:
         """Make a record; times are the server's."""
         container = request.container
         try:
@@ -93,7 +93,7 @@ class ContainersService:
         )
         return containers_pb2.CreateContainerResponse(container=container)
 
-    async def Update(self, request: Any, call: Call) -> Any:
+    async def update(self, request: Any, call: Call) -> Any:
         """Replace the fields of the mask, or all that may change."""
         given = request.container
         if not given.id:
@@ -123,7 +123,7 @@ class ContainersService:
         self._bus.publish(call.namespace, "/containers/update", event)
         return containers_pb2.UpdateContainerResponse(container=kept)
 
-    async def Delete(self, request: Any, call: Call) -> Any:
+    async def delete(self, request: Any, call: Call) -> Any:
         """Remove a record."""
         if not self._database.delete(self.KIND, call.namespace, request.id):
             raise not_found(f"container {request.id}")
@@ -146,7 +146,7 @@ def _look_container(container: containers_pb2.Container, path: tuple[str, ...]) 
 def _replace(kept: containers_pb2.Container, given: containers_pb2.Container, path: str) -> None:
     table, dot, key = path.partition(".")
     if dot and table == "labels":
-        kept.labels[key] = given.labels[key] if key in given.labels else ""
+        kept.labels[key] = given.labels.get(key, "")
     elif dot and table == "extensions":
         kept.extensions[key].CopyFrom(given.extensions[key])
     elif path == "labels":
@@ -195,11 +195,11 @@ class ImagesService:
             raise not_found(f"image {quote(name)}")
         return images_pb2.Image.FromString(record.value)
 
-    async def Get(self, request: Any, call: Call) -> Any:
+    async def get(self, request: Any, call: Call) -> Any:
         """Return one image."""
         return images_pb2.GetImageResponse(image=self._find(request.name, call))
 
-    async def List(self, request: Any, call: Call) -> Any:
+    async def list(self, request: Any, call: Call) -> Any:
         """Return the images that match."""
         wanted = parse_all(request.filters)
         records = self._database.all(self.KIND, call.namespace)
@@ -207,7 +207,7 @@ class ImagesService:
         images = [item for item in found if wanted.matches(lambda path, item=item: _look_image(item, path))]  # type: ignore[misc] # bound per turn
         return images_pb2.ListImagesResponse(images=images)
 
-    async def Create(self, request: Any, call: Call) -> Any:
+    async def create(self, request: Any, call: Call) -> Any:
         """Give a name to a descriptor."""
         image = request.image
         if not image.name:
@@ -222,7 +222,7 @@ class ImagesService:
         self._bus.publish(call.namespace, "/images/create", event)
         return images_pb2.CreateImageResponse(image=image)
 
-    async def Update(self, request: Any, call: Call) -> Any:
+    async def update(self, request: Any, call: Call) -> Any:
         """Replace the fields of the mask: labels, target, annotations."""
         given = request.image
         if not given.name:
@@ -234,7 +234,7 @@ class ImagesService:
                 kept.labels.update(given.labels)
             elif path.startswith("labels."):
                 key = path.removeprefix("labels.")
-                kept.labels[key] = given.labels[key] if key in given.labels else ""
+                kept.labels[key] = given.labels.get(key, "")
             elif path == "target":
                 kept.target.CopyFrom(given.target)
             elif path.startswith("annotations"):
@@ -249,7 +249,7 @@ class ImagesService:
         self._bus.publish(call.namespace, "/images/update", event)
         return images_pb2.UpdateImageResponse(image=kept)
 
-    async def Delete(self, request: Any, call: Call) -> Any:
+    async def delete(self, request: Any, call: Call) -> Any:
         """Remove a name; with `sync` what nothing else refers to is gone when this returns."""
         image = self._find(request.name, call)
         if request.HasField("target") and request.target.digest != image.target.digest:
@@ -301,7 +301,7 @@ class LeasesService:
         if self._database.get(self.KIND, call.namespace, identifier) is None:
             raise not_found(f"lease {quote(identifier)}")
 
-    async def Create(self, request: Any, call: Call) -> Any:
+    async def create(self, request: Any, call: Call) -> Any:
         """Make a lease; one without an id gets a random one."""
         identifier = request.id
         if not identifier:
@@ -315,7 +315,7 @@ class LeasesService:
         self._database.put(self.KIND, call.namespace, identifier, lease.SerializeToString())
         return leases_pb2.CreateResponse(lease=lease)
 
-    async def Delete(self, request: Any, call: Call) -> Any:
+    async def delete(self, request: Any, call: Call) -> Any:
         """End a lease; with `sync` what it alone held is gone when this returns."""
         self._check(request.id, call)
         with self._database.transaction():
@@ -325,7 +325,7 @@ class LeasesService:
             self._collector.collect()
         return Empty()
 
-    async def List(self, request: Any, call: Call) -> Any:
+    async def list(self, request: Any, call: Call) -> Any:
         """Return the leases that match."""
         wanted = parse_all(request.filters)
         response = leases_pb2.ListResponse()
@@ -335,21 +335,21 @@ class LeasesService:
                 response.leases.append(lease)
         return response
 
-    async def AddResource(self, request: Any, call: Call) -> Any:
+    async def add_resource(self, request: Any, call: Call) -> Any:
         """Let a lease hold something."""
         self._check(request.id, call)
         _check_resource(request.resource)
         self._database.lease(call.namespace, request.id, request.resource.type, request.resource.id)
         return Empty()
 
-    async def DeleteResource(self, request: Any, call: Call) -> Any:
+    async def delete_resource(self, request: Any, call: Call) -> Any:
         """Let a lease go of something."""
         self._check(request.id, call)
         _check_resource(request.resource)
         self._database.unlease(call.namespace, request.id, request.resource.type, request.resource.id)
         return Empty()
 
-    async def ListResources(self, request: Any, call: Call) -> Any:
+    async def list_resources(self, request: Any, call: Call) -> Any:
         """Return what a lease holds."""
         self._check(request.id, call)
         held = self._database.leased(call.namespace, request.id)

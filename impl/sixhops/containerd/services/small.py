@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -22,7 +23,6 @@ from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from sixhops.containerd.bus import Bus
     from sixhops.containerd.database import Database
@@ -65,14 +65,16 @@ PLUGINS = (
         )
     ),
 )
-WITH_PLATFORM = frozenset({"io.containerd.snapshotter.v1", "io.containerd.differ.v1", "io.containerd.runtime.v2"})
+WITH_PLATFORM = frozenset(
+    {"io.containerd.snapshotter.v1", "io.containerd.differ.v1", "io.containerd.runtime.v2"}
+)
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class VersionService:
     """containerd.services.version.v1.Version."""
 
-    async def Version(self, _request: Any, _call: Call) -> Any:
+    async def version(self, _request: Any, _call: Call) -> Any:
         """Return version and revision."""
         return version_pb2.VersionResponse(version=VERSION, revision=REVISION)
 
@@ -83,7 +85,7 @@ class IntrospectionService:
     def __init__(self, root: Path) -> None:
         self._path = root / "io.containerd.grpc.v1.introspection" / "uuid"
 
-    async def Plugins(self, request: Any, _call: Call) -> Any:
+    async def plugins(self, request: Any, _call: Call) -> Any:
         """Return what this containerd consists of."""
         wanted = parse_all(request.filters)
         response = introspection_pb2.PluginsResponse()
@@ -93,23 +95,23 @@ class IntrospectionService:
                 machine = os.uname().machine
                 plugin.platforms.add(os="linux", architecture=ARCHITECTURES.get(machine, machine))
             fields = {("type",): kind, ("id",): identifier}
-            if wanted.matches(fields.get):
+            if wanted.matches(lambda path, fields=fields: fields.get(path)):  # type: ignore[misc] # bound per turn
                 response.plugins.append(plugin)
         return response
 
-    async def Server(self, _request: Any, _call: Call) -> Any:
+    async def server(self, _request: Any, _call: Call) -> Any:
         """Return this installation's identity, made at the first question and kept."""
         if not self._path.exists():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_text(str(uuid.uuid4()))
-        namespace = os.stat("/proc/self/ns/pid").st_ino
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
         return introspection_pb2.ServerResponse(uuid=self._path.read_text(), pid=os.getpid(), pidns=namespace)
 
 
 class HealthService:
     """grpc.health.v1.Health."""
 
-    async def Check(self, request: Any, _call: Call) -> Any:
+    async def check(self, request: Any, _call: Call) -> Any:
         """Answer SERVING for the server as a whole, which is all that it knows by name."""
         if request.service:
             raise RpcError(Code.NOT_FOUND, "unknown service")
@@ -122,7 +124,7 @@ class EventsService:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def Publish(self, request: Any, call: Call) -> Any:
+    async def publish(self, request: Any, call: Call) -> Any:
         """Publish an event in the caller's namespace."""
         if not call.namespace:
             raise RpcError(Code.FAILED_PRECONDITION, "namespace is required: failed precondition")
@@ -130,14 +132,14 @@ class EventsService:
         self._bus.publish_any(call.namespace, request.topic, request.event)
         return Empty()
 
-    async def Forward(self, request: Any, _call: Call) -> Any:
+    async def forward(self, request: Any, _call: Call) -> Any:
         """Hand on an event that another component published."""
         check_identifier(request.envelope.namespace, "event namespace: ")
         _check_topic(request.envelope.topic)
         self._bus.forward(request.envelope)
         return Empty()
 
-    async def Subscribe(self, request: Any, _call: Call) -> AsyncIterator[Any]:
+    async def subscribe(self, request: Any, _call: Call) -> AsyncIterator[Any]:
         """Yield events that match one of the filters."""
         async for envelope in self._bus.subscribe(request.filters):
             yield envelope
@@ -169,16 +171,16 @@ class NamespacesService:
         named = {record.key for record in self._database.all(self.KIND, "")}
         return named | (self._database.namespaces() - {""})
 
-    async def Get(self, request: Any, _call: Call) -> Any:
+    async def get(self, request: Any, _call: Call) -> Any:
         """Return a namespace; one that has nothing in it yet is answered too, as upstream does."""
         return namespaces_pb2.GetNamespaceResponse(namespace=self._read(request.name))
 
-    async def List(self, _request: Any, _call: Call) -> Any:
+    async def list(self, _request: Any, _call: Call) -> Any:
         """Return all namespaces by name."""
         names = sorted(self._names())
         return namespaces_pb2.ListNamespacesResponse(namespaces=[self._read(name) for name in names])
 
-    async def Create(self, request: Any, _call: Call) -> Any:
+    async def create(self, request: Any, _call: Call) -> Any:
         """Make a namespace with labels."""
         namespace = request.namespace
         check_identifier(namespace.name)
@@ -190,7 +192,7 @@ class NamespacesService:
         self._bus.publish(namespace.name, "/namespaces/create", event)
         return namespaces_pb2.CreateNamespaceResponse(namespace=namespace)
 
-    async def Update(self, request: Any, _call: Call) -> Any:
+    async def update(self, request: Any, _call: Call) -> Any:
         """Change labels."""
         namespace = self._read(request.namespace.name)
         for path in list(request.update_mask.paths) or ["labels"]:
@@ -212,7 +214,7 @@ class NamespacesService:
         self._bus.publish(namespace.name, "/namespaces/update", event)
         return namespaces_pb2.UpdateNamespaceResponse(namespace=namespace)
 
-    async def Delete(self, request: Any, _call: Call) -> Any:
+    async def delete(self, request: Any, _call: Call) -> Any:
         """Remove an empty namespace."""
         name = request.name
         if name not in self._names():

@@ -37,7 +37,7 @@ class TasksService:
             raise RpcError(Code.NOT_FOUND, f"task {identifier} not found")
         return shim
 
-    async def Create(self, request: Any, call: Call) -> Any:
+    async def create(self, request: Any, call: Call) -> Any:
         """Start a shim and create the task in it."""
         container = self._containers.find(request.container_id, call)
         if request.HasField("checkpoint"):
@@ -60,13 +60,13 @@ class TasksService:
         )
         return tasks_pb2.CreateTaskResponse(container_id=container.id, pid=shim.pid)
 
-    async def Start(self, request: Any, call: Call) -> Any:
+    async def start(self, request: Any, call: Call) -> Any:
         """Start the task, or a process that Exec added."""
         shim = self._shim(request.container_id, call)
         wanted = shim_v2_pb2.StartRequest(id=shim.id, exec_id=request.exec_id)
         return tasks_pb2.StartResponse(pid=(await shim.call("Start", wanted)).pid)
 
-    async def Delete(self, request: Any, call: Call) -> Any:
+    async def delete(self, request: Any, call: Call) -> Any:
         """Delete an ended task; its shim ends with it."""
         shim = self._shim(request.container_id, call)
         answer = await self._shims.delete(shim)
@@ -74,7 +74,7 @@ class TasksService:
             pid=answer.pid, exit_status=answer.exit_status, exited_at=answer.exited_at
         )
 
-    async def DeleteProcess(self, request: Any, call: Call) -> Any:
+    async def delete_process(self, request: Any, call: Call) -> Any:
         """Delete an ended process."""
         shim = self._shim(request.container_id, call)
         wanted = shim_v2_pb2.DeleteRequest(id=shim.id, exec_id=request.exec_id)
@@ -83,7 +83,7 @@ class TasksService:
             id=request.exec_id, pid=answer.pid, exit_status=answer.exit_status, exited_at=answer.exited_at
         )
 
-    async def Get(self, request: Any, call: Call) -> Any:
+    async def get(self, request: Any, call: Call) -> Any:
         """Return the state of a process."""
         shim = self._shim(request.container_id, call)
         return tasks_pb2.GetResponse(process=await self._state(shim, request.exec_id))
@@ -102,7 +102,7 @@ class TasksService:
             exited_at=state.exited_at,
         )
 
-    async def List(self, _request: Any, call: Call) -> Any:
+    async def list(self, _request: Any, call: Call) -> Any:
         """Return the states of all tasks; one that ends meanwhile is left out."""
         response = tasks_pb2.ListTasksResponse()
         for shim in self._shims.all(call.namespace):
@@ -113,7 +113,7 @@ class TasksService:
                     raise
         return response
 
-    async def Kill(self, request: Any, call: Call) -> Any:
+    async def kill(self, request: Any, call: Call) -> Any:
         """Send a signal."""
         shim = self._shim(request.container_id, call)
         wanted = shim_v2_pb2.KillRequest(
@@ -122,7 +122,7 @@ class TasksService:
         await shim.call("Kill", wanted)
         return Empty()
 
-    async def Exec(self, request: Any, call: Call) -> Any:
+    async def exec(self, request: Any, call: Call) -> Any:
         """Add a process."""
         if not request.exec_id:
             raise RpcError(Code.INVALID_ARGUMENT, "exec id cannot be empty")
@@ -139,7 +139,7 @@ class TasksService:
         await shim.call("Exec", wanted)
         return Empty()
 
-    async def ResizePty(self, request: Any, call: Call) -> Any:
+    async def resize_pty(self, request: Any, call: Call) -> Any:
         """Set a terminal's size."""
         shim = self._shim(request.container_id, call)
         wanted = shim_v2_pb2.ResizePtyRequest(
@@ -148,32 +148,32 @@ class TasksService:
         await shim.call("ResizePty", wanted)
         return Empty()
 
-    async def CloseIO(self, request: Any, call: Call) -> Any:
+    async def close_io(self, request: Any, call: Call) -> Any:
         """Let a process's stdin end."""
         shim = self._shim(request.container_id, call)
         wanted = shim_v2_pb2.CloseIORequest(id=shim.id, exec_id=request.exec_id, stdin=request.stdin)
         await shim.call("CloseIO", wanted)
         return Empty()
 
-    async def Pause(self, request: Any, call: Call) -> Any:
+    async def pause(self, request: Any, call: Call) -> Any:
         """Freeze a task."""
         shim = self._shim(request.container_id, call)
         await shim.call("Pause", shim_v2_pb2.PauseRequest(id=shim.id))
         return Empty()
 
-    async def Resume(self, request: Any, call: Call) -> Any:
+    async def resume(self, request: Any, call: Call) -> Any:
         """Let a task go on."""
         shim = self._shim(request.container_id, call)
         await shim.call("Resume", shim_v2_pb2.ResumeRequest(id=shim.id))
         return Empty()
 
-    async def ListPids(self, request: Any, call: Call) -> Any:
+    async def list_pids(self, request: Any, call: Call) -> Any:
         """Return a task's processes."""
         shim = self._shim(request.container_id, call)
         answer = await shim.call("Pids", shim_v2_pb2.PidsRequest(id=shim.id))
         return tasks_pb2.ListPidsResponse(processes=answer.processes)
 
-    async def Checkpoint(self, request: Any, call: Call) -> Any:
+    async def checkpoint(self, request: Any, call: Call) -> Any:
         """Checkpoint a task; the shim says whether it can. Its image is not stored as content here."""
         shim = self._shim(request.container_id, call)
         options = runc_options_pb2.CheckpointOptions()
@@ -184,7 +184,7 @@ class TasksService:
         await shim.call("Checkpoint", wanted)
         return tasks_pb2.CheckpointTaskResponse()
 
-    async def Update(self, request: Any, call: Call) -> Any:
+    async def update(self, request: Any, call: Call) -> Any:
         """Change a task's limits."""
         shim = self._shim(request.container_id, call)
         wanted = shim_v2_pb2.UpdateTaskRequest(
@@ -193,7 +193,7 @@ class TasksService:
         await shim.call("Update", wanted)
         return Empty()
 
-    async def Metrics(self, request: Any, call: Call) -> Any:
+    async def metrics(self, request: Any, call: Call) -> Any:
         """Return the figures of the tasks that the filters name by `id==`; of all without filters."""
         response = tasks_pb2.MetricsResponse()
         names = {text.removeprefix("id==") for text in request.filters if text.startswith("id==")}
@@ -210,7 +210,7 @@ class TasksService:
             set_now(metric.timestamp)
         return response
 
-    async def Wait(self, request: Any, call: Call) -> Any:
+    async def wait(self, request: Any, call: Call) -> Any:
         """Return when a process has ended."""
         shim = self._shim(request.container_id, call)
         answer = await shim.call("Wait", shim_v2_pb2.WaitRequest(id=shim.id, exec_id=request.exec_id))

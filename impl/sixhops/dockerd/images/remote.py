@@ -42,6 +42,15 @@ _MANIFEST_TYPES = (
     "application/json",
     media.OCI_MANIFEST,
 )
+# distribution-spec, "Error Codes", as distribution words them
+_OWN_MESSAGES = {
+    "UNAUTHORIZED": "authentication required",
+    "DENIED": "requested access to the resource is denied",
+    "MANIFEST_UNKNOWN": "manifest unknown",
+    "NAME_UNKNOWN": "repository name not known to registry",
+    "BLOB_UNKNOWN": "blob unknown to registry",
+    "TOOMANYREQUESTS": "too many requests",
+}
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -295,8 +304,9 @@ async def _refusal(response: aiohttp.ClientResponse) -> RemoteError:
             f"received unexpected HTTP status: {response.status} {response.reason}", response.status
         )
     text = code.lower().replace("_", " ")
-    # a message that only repeats the code is not said twice
-    return RemoteError(text if message.lower() in {"", text} else f"{text}: {message}", response.status, code)
+    # Go's registry client leaves out a message that is the code's own and comes without detail
+    said = message and (message != _OWN_MESSAGES.get(code) or first.get("detail") is not None)
+    return RemoteError(f"{text}: {message}" if said else text, response.status, code)
 
 
 def as_engine_error(error: RemoteError, reference: Reference) -> EngineError:
@@ -304,5 +314,10 @@ def as_engine_error(error: RemoteError, reference: Reference) -> EngineError:
     if error.code in {"MANIFEST_UNKNOWN", "NAME_UNKNOWN"}:
         return EngineError(
             404, f"manifest for {reference.familiar} not found: manifest unknown: manifest unknown"
+        )
+    if error.code == "DENIED":
+        return EngineError(
+            404,
+            f"pull access denied for {reference.familiar_name}, repository does not exist or may require 'docker login': {error}",
         )
     return system(str(error))

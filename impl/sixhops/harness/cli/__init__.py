@@ -27,7 +27,9 @@ __all__ = ["cli", "main"]
 class _Commands(click.Group):
     """A group whose errors leave with our exit codes and without tracebacks, except for mistakes of ours."""
 
-    def main(self, args: Sequence[str] | None = None, **extra: Any) -> NoReturn:
+    def main(  # type: ignore[override] # the base has overloads for both modes; here there is one
+        self, args: Sequence[str] | None = None, **extra: Any
+    ) -> NoReturn:
         """Run the command line `args` (default: the process's) and leave by SystemExit."""
         extra["standalone_mode"] = False
         sys.exit(_code_of(super().main, args, extra))
@@ -55,7 +57,7 @@ def _code_of(command: Any, args: Sequence[str] | None, extra: dict[str, Any]) ->
     except BrokenPipeError:
         # The reader (a pager, head) has gone; Python would complain once more while it closes standard
         # output.
-        sys.stdout = None  # type: ignore[assignment] # the documented way to keep the interpreter from flushing it
+        sys.stdout = None  # the documented way to keep the interpreter from flushing it
         return Exit.OK
     except Exception:  # noqa: BLE001 - whatever it is, it is a mistake of ours, and must be reported as one
         import traceback

@@ -7,6 +7,8 @@ the handler meets the value later.
 from __future__ import annotations
 
 import re
+import warnings
+from functools import lru_cache
 from typing import Any, Final
 
 from sixhops.harness.match.times import parse_time
@@ -25,6 +27,7 @@ __all__ = [
     "check_text",
     "check_time",
     "check_type",
+    "pattern_problem",
 ]
 
 TYPE_WORDS: Final = ("string", "integer", "number", "boolean", "null", "list", "mapping")
@@ -44,10 +47,18 @@ def check_pattern(argument: Any) -> str | None:
         return None
     if not isinstance(argument, str):
         return "it takes a regular expression, as text"
+    return pattern_problem(argument)
+
+
+@lru_cache(maxsize=4096)
+def pattern_problem(pattern: str) -> str | None:
+    """Return what is wrong with a regular expression; what Python warns about (`[[` and the like) is wrong too."""
     try:
-        re.compile(argument)
-    except re.error as error:
-        return f"{argument!r} is not a regular expression: {error}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            re.compile(pattern)
+    except (re.error, Warning, OverflowError, RecursionError) as error:
+        return f"{pattern!r} is not a regular expression: {error}"
     return None
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sixhops.harness.errors import InternalError
+from sixhops.harness.errors import InternalError, ScenarioError
 from sixhops.harness.exchange import HopMessage
 from sixhops.harness.match.matchers import MATCHERS
 from sixhops.harness.match.sequences import compare_messages, compare_sequence
@@ -32,7 +32,8 @@ def match(expected: Any, seen: Any, path: str = "$") -> list[Mismatch]:
     """Return all that does not hold of `seen`; an empty list means that it is as expected.
 
     `expected` is a Value without templates; `seen` a Facet, a HopMessage, Messages or MISSING; `path` is what
-    the value is called in the mismatches. Raises InternalError for an unresolved template.
+    the value is called in the mismatches. Raises ScenarioError for a matcher whose argument a
+    variable has made senseless, InternalError for an unresolved template.
     """
     return _compare(expected, seen, path)
 
@@ -57,6 +58,10 @@ def _compare(expected: Any, seen: Any, path: str, *, exact: bool = False) -> lis
         kind = MATCHERS.get(expected.name)
         if kind is None:
             raise InternalError(f"there is no matcher !{expected.name}")
+        # Checked when the scenario was read, but for what variables have brought since.
+        problem = kind.check(expected.argument) if kind.check else None
+        if problem is not None:
+            raise ScenarioError(f"bad matcher !{expected.name}: {problem}", expected.mark)
         return kind.handler(expected.argument, seen, path, Context(_compare, exact, expected))
     if isinstance(expected, Template):
         raise InternalError(f"{expected.text!r} at {expected.mark} was not resolved")

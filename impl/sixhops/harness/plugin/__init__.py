@@ -22,7 +22,7 @@ import pytest
 from sixhops.harness.plugin import hookspecs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 __all__ = ["DEFAULT_TARGET", "HOPS", "ScenarioFolder", "scenarios"]
 
@@ -132,7 +132,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sixhops_open_target(name: str, directory: Path, options: Mapping[str, Any]) -> Any:
+def pytest_sixhops_open_target(name: str, directory: Path, options: Any) -> Any:
     """Open the real target."""
     from sixhops.harness.stack import open_target
 

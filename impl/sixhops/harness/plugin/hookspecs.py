@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
 
 @pytest.hookspec(firstresult=True)
-def pytest_sixhops_open_target(name: str, directory: Path, options: Mapping[str, Any]) -> Any:
+def pytest_sixhops_open_target(name: str, directory: Path, options: Any) -> Any:
     """Return a running `Target` for what --target names; keep its state below `directory`.
 
     Raises UsageError for a name that makes no sense and TargetError when it can't be started or reached.

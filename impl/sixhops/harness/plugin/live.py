@@ -21,9 +21,10 @@ from sixhops.harness.plugin.images import build_images
 from sixhops.harness.plugin.outcome import Outcome
 from sixhops.harness.plugin.results import write_transcript
 from sixhops.harness.plugin.verdicts import LogWatch, assess
+from sixhops.harness.stack.options import StackOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from sixhops.harness.plugin.library import Library
     from sixhops.harness.scenario.model import Scenario
@@ -35,7 +36,7 @@ __all__ = ["RealSeams", "Room", "Seams"]
 class Seams(Protocol):
     """What a room needs of the rest of the harness; pytest's hooks have the same names (`hookspecs`)."""
 
-    def pytest_sixhops_open_target(self, *, name: str, directory: Path, options: Mapping[str, Any]) -> Any:
+    def pytest_sixhops_open_target(self, *, name: str, directory: Path, options: StackOptions) -> Any:
         """Return a running target."""
         ...
 
@@ -53,7 +54,7 @@ class Seams(Protocol):
 class RealSeams:
     """The seams outside pytest."""
 
-    def pytest_sixhops_open_target(self, *, name: str, directory: Path, options: Mapping[str, Any]) -> Any:
+    def pytest_sixhops_open_target(self, *, name: str, directory: Path, options: StackOptions) -> Any:
         """Open the target by its name."""
         from sixhops.harness.stack import open_target
 
@@ -151,7 +152,7 @@ class Room:
         if self._target is None:
             directory = self.results / "logs" / self._worker
             self._target = self._seams.pytest_sixhops_open_target(
-                name=self.name, directory=directory, options={"keep_state": self._keep_state}
+                name=self.name, directory=directory, options=StackOptions(keep_state=self._keep_state)
             )
             self._engine = self._target.facts.engine_version
         return self._target

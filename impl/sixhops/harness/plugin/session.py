@@ -156,7 +156,7 @@ class SessionReport:
         report = yield
         if isinstance(item, ScenarioItem) and call.when == "call" and item.outcome is not None:
             outcome = item.outcome
-            report.sixhops = outcome.to_data()
+            report.sixhops = outcome.to_data()  # type: ignore[attr-defined] # reports carry what plugins put there
             report.user_properties.extend(
                 (("scenario", outcome.path), ("verdict", outcome.verdict), ("target", outcome.target))
             )

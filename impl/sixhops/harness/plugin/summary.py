@@ -86,17 +86,17 @@ def write_summary(reporter: pytest.TerminalReporter, session: SessionReport) -> 
 
 def _write_hops(reporter: pytest.TerminalReporter, outcomes: Sequence[Outcome]) -> None:
     folders = [*HOPS, *sorted({outcome.id.split("/", 1)[0] for outcome in outcomes} - HOPS.keys())]
-    rows = []
+    counts: dict[str, list[int]] = {}
     for folder in folders:
         verdicts = [outcome.verdict for outcome in outcomes if outcome.id.split("/", 1)[0] == folder]
         if verdicts:
-            rows.append((folder, *(verdicts.count(verdict) for verdict in _VERDICTS)))
-    rows.append(("all", *(sum(column) for column in zip(*(row[1:] for row in rows), strict=True))))
-    width = max(len(row[0]) for row in rows)
+            counts[folder] = [verdicts.count(verdict) for verdict in _VERDICTS]
+    counts["all"] = [sum(column) for column in zip(*counts.values(), strict=True)]
+    width = max(map(len, counts))
     reporter.line(f"{'':{width}}" + "".join(f"{verdict:>9}" for verdict in _VERDICTS))
-    for row in rows:
-        cells = "".join(f"{count or '-':>9}" for count in row[1:])
-        reporter.line(f"{row[0]:{width}}{cells}", red=bool(row[2]))
+    for name, row in counts.items():
+        cells = "".join(f"{count or '-':>9}" for count in row)
+        reporter.line(f"{name:{width}}{cells}", red=bool(row[1]))
 
 
 def _write_slowest(reporter: pytest.TerminalReporter, outcomes: Sequence[Outcome]) -> None:

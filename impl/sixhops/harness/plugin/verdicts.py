@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["LogWatch", "assess"]
 
 _LAST_MESSAGES = 8
-_LOG_LINES = 20
+_LOG_LINES = 12
+_LONGEST_LINE = 200
 
 
 class LogWatch:
@@ -152,7 +153,9 @@ def _text(scenario: Scenario, run: ScenarioRun, target: Target, sorted_: _Sorted
         blocks.extend(_messages(run.exchanges, sorted_.news[0].step))
         for program, lines in logs.lines.items():
             if lines.strip():
-                blocks.append(f"{program} logged since that step began:\n{_indented(lines.splitlines())}")
+                blocks.append(
+                    f"{program} logged since that step began:\n{_indented(map(_shortened, lines.splitlines()))}"
+                )
     blocks.extend(
         f"known, and not why this failed: step '{item.step}': {item.reason}" for item in sorted_.known
     )
@@ -173,6 +176,10 @@ def _messages(exchanges: Iterable[Exchange], step: int) -> list[str]:
         last = [message.summary for message in messages if message.hop == hop][-_LAST_MESSAGES:]
         blocks.append(f"last messages on the {hop} hop during that step:\n{_indented(last)}")
     return blocks
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} ... ({len(line)} characters)"
 
 
 def _indented(lines: Iterable[str]) -> str:

@@ -60,7 +60,7 @@ class WebSocketCall(HttpCall):
                 else:
                     protocol.receive_eof()
                 events = protocol.events_received()
-                self._flush(connection, protocol)
+                self._answer(connection, protocol)
             for event in events:
                 if isinstance(event, Frame) and event.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
                     message += event.data
@@ -72,6 +72,15 @@ class WebSocketCall(HttpCall):
                 raise TargetError(f"{self.name}: not a websocket stream: {protocol.parser_exc}")
             if not data:
                 return
+
+    def _answer(self, connection: Connection, protocol: Protocol) -> None:
+        """Send the pong or close frame that the peer's frames ask for."""
+        try:
+            self._flush(connection, protocol)
+        except TargetError:
+            # Docker closes the socket right behind its close frame and does not wait for ours.
+            if protocol.close_rcvd is None and not protocol.eof_sent:
+                raise
 
     def _open(self) -> Protocol:
         # stdin is written before the stream is first read, so whoever comes first makes it.

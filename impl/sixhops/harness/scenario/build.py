@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.harness.errors import Mark, ScenarioError
+from sixhops.harness.match.arguments import pattern_problem
 from sixhops.harness.scenario.model import (
     ApiRange,
     AwaitStep,
@@ -292,10 +293,8 @@ class Builder:
                 if "from" not in source or "re" not in source:
                     continue
                 pattern, where = source["re"], source["from"]
-                try:
-                    re.compile(pattern)
-                except re.error as error:
-                    self.error(f"{pattern!r} is not a regular expression: {error}", source.marks["re"])
+                if (problem := pattern_problem(pattern)) is not None:
+                    self.error(problem, source.marks["re"])
             else:
                 where = source
             try:

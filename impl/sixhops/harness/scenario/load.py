@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from yaml.nodes import SequenceNode
+
 from sixhops.harness.errors import Mark, ScenarioError, ScenarioErrors
 from sixhops.harness.scenario.build import DEFAULT_API, Builder
 from sixhops.harness.scenario.check import check_backgrounds, check_row, check_variables, templates_in
@@ -164,8 +166,7 @@ def _load(path: Path, root: Path, text: str, recipes: tuple[str, ...] | None) ->
     faults = fields.get("registry_faults", [])
     early = list(templates_in(faults))
     # A part of `images` that is wrong would make each use of it an error as well.
-    whole = "images" in fields or "images" not in fields.marks
-    known_images = set(images) if whole and len(images) == len(fields.get("images", [])) else _AnyName()
+    known_images = set(images) if len(images) == _length(node, "images") else _AnyName()
     errors.extend(check_variables(steps, given, early, known_images, rows))
     errors.extend(check_backgrounds(steps))
     row_names = _row_names(rows, _marks_of(node, "for", name, len(rows)), errors)
@@ -235,10 +236,14 @@ def _marks_of(node: yaml.Node, key: str, name: str, count: int) -> list[Mark]:
     dropped.
     """
     for key_node, item in node.value:
-        if key_node.value == key:
+        if key_node.value == key and isinstance(item, SequenceNode):
             marks = [mark_of(element, name) for element in item.value]
             return marks if len(marks) == count else [mark_of(item, name)] * count
     return [Mark(name, 1, 1)] * count
+
+
+def _length(node: yaml.Node, key: str) -> int:
+    return sum(len(item.value) for key_node, item in node.value if key_node.value == key)
 
 
 def _row_names(rows: list[dict[str, Any]], marks: list[Mark], errors: list[ScenarioError]) -> list[str]:

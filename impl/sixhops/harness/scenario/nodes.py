@@ -34,6 +34,8 @@ _WORDS: Final = {
 _ODD_TAG: Final = re.compile(r"![A-Za-z_:]*(?=[}\],])")
 # What could be an anchor or alias; text in quotes and blocks as well, so a hit is looked into.
 _ANCHOR: Final = re.compile(r"(?:^|[\s\[{,:])[&*][^\s&*]")
+# What the parser counts as the end of a line.
+_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _TWO_TAGS: Final = re.compile(r"!([a-z_:]+)[ \t]+!([a-z_:]+)")
 _STR: Final = "tag:yaml.org,2002:str"
 _DEFAULTS: Final = {
@@ -158,9 +160,13 @@ def _refuse_anchors(text: str, name: str) -> None:
 
 def _explain(error: yaml.MarkedYAMLError, text: str, name: str) -> ScenarioError:
     place = error.problem_mark or error.context_mark
+    if "end of stream" in str(error.problem) and error.context_mark:
+        # Where an open quote begins says more than where the file ends.
+        place = error.context_mark
     mark = Mark(name, place.line + 1, place.column + 1) if place else Mark(name, 1, 1)
     problem = str(error.problem or error.context)
-    line = text.splitlines()[place.line] if place and place.line < text.count("\n") + 1 and text else ""
+    lines = _BREAK.split(text)
+    line = lines[place.line] if place and place.line < len(lines) else ""
     if "single document" in str(error.context) or ("document" in problem and "another" in problem):
         return ScenarioError("there is more than one document in the file", mark)
     if place and "tag" in f"{error.context} {problem}":

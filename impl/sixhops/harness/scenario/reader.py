@@ -213,6 +213,8 @@ class Reader:
                 fields[key] = value
         if kind.one and len(node.value) != 1:
             return self.error(f"{what} must have one key, not {len(node.value)}", node)
+        if kind.one and not fields:
+            return BAD
         return fields
 
     def _read_scalar(self, kind: Text | Flag | Whole | Choice | Nothing, node: Node, what: str) -> Any:

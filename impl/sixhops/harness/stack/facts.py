@@ -5,6 +5,7 @@ with.
 from __future__ import annotations
 
 import dataclasses
+import socket
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -29,13 +30,33 @@ def engine_client(address: Address, timeout: float) -> httpx.Client:
     """
     if address.unix is not None:
         transport = httpx.HTTPTransport(uds=str(address.unix))
-        return httpx.Client(transport=transport, base_url="http://engine", timeout=timeout, trust_env=False)
+        return httpx.Client(
+            transport=transport,
+            base_url="http://engine",
+            timeout=timeout,
+            trust_env=False,
+            event_hooks={"request": [_Probe(str(address.unix))]},
+        )
     scheme = "https" if address.tls is not None else "http"
     host = f"[{address.host}]" if address.host and ":" in address.host else address.host
     transport = httpx.HTTPTransport(verify=address.tls) if address.tls is not None else httpx.HTTPTransport()
     return httpx.Client(
         transport=transport, base_url=f"{scheme}://{host}:{address.port}", timeout=timeout, trust_env=False
     )
+
+
+class _Probe:
+    """Connects before a request does: httpcore 1.0 leaves its unix socket open when it can't be connected."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __call__(self, request: httpx.Request) -> None:
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(self._path)
+            except OSError as error:
+                raise httpx.ConnectError(error.strerror or str(error), request=request) from error
 
 
 def read_facts(

@@ -30,7 +30,7 @@ from sixhops.harness.stack.remains import (
     remove_directory,
     thaw,
 )
-from sixhops.harness.stack.state import Record, StackDirectory, mark_kept
+from sixhops.harness.stack.state import Record, StackDirectory, mark_kept, read_record
 from sixhops.harness.stack.supervisor import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Sandbox:
         self._gone = False
         self._left: list[str] | None = None
         self._keep = False
+        self._detached = False
 
     @classmethod
     def start(cls, home: StackDirectory, *, name: str, detached: bool = False, keep: bool = False) -> Sandbox:
@@ -115,6 +116,7 @@ class Sandbox:
         if ours is None:
             ours = _connect(home.path)
         sandbox = cls(home, ours, reaper)
+        sandbox._detached = detached
         if keep:
             sandbox._keep = True
             mark_kept(home.path)
@@ -128,10 +130,14 @@ class Sandbox:
         return sandbox
 
     @classmethod
-    def attach(cls, home: StackDirectory, record: Record) -> Sandbox:
-        """Return a handle to a detached machine that runs; raises TargetError when it doesn't answer."""
-        sandbox = cls(home, _connect(home.path), None)
+    def attach(cls, directory: Path) -> Sandbox:
+        """Return a handle to the detached machine of `directory`; raises TargetError when it doesn't answer."""
+        record = read_record(directory)
+        if record is None:
+            raise TargetError(f"there is no stack in {directory}")
+        sandbox = cls(StackDirectory(record.id, directory, lock=-1), _connect(directory), None)
         sandbox.init = record.init
+        sandbox._detached = True
         sandbox._await_ready()
         answer, _ = sandbox._ask("programs")
         for name, program in answer["programs"].items():
@@ -233,10 +239,11 @@ class Sandbox:
         self._home.release()
 
     def _end(self) -> list[str]:
-        if self._reaper is None:
+        if self._detached:
             with contextlib.suppress(TargetError):
                 self._ask("stop")
         self._control.close()
+        self._gone = True
         left = []
         if self._reaper is not None:
             try:

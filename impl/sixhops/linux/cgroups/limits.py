@@ -8,6 +8,7 @@ Conversions from version 1 values to version 2 (shares to weight and so on) are 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from sixhops.linux.cgroups.control import read, write
@@ -38,6 +39,8 @@ def apply(groups: dict[str, str], resources: Resources) -> None:
         directory = groups.get(controller)
         if directory is None:
             raise LimitError(f"cannot set {controller} limit: container could not join or create cgroup")
+        if name in {"blkio.weight", "blkio.weight_device"} and not os.path.exists(f"{directory}/{name}"):
+            name = name.replace("blkio.", "blkio.bfq.")  # kernels since 5.0 have the BFQ scheduler's only
         if name in {"memory.limit_in_bytes", "memory.memsw.limit_in_bytes"}:
             _write_memory(directory, name, value, resources.memory)
         else:

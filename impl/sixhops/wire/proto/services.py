@@ -6,6 +6,7 @@ per transport. `pack` and `unpack` write and read an Any as containerd does.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,11 @@ class Method:
     response: type[Message]
     client_streaming: bool
     server_streaming: bool
+
+    @property
+    def attribute(self) -> str:
+        """The method's name as Python spells it: `close_io` for CloseIO."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", self.name).lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,10 @@ def _process(m: Members) -> d.Process:
         if user
         else d.User(),
         capabilities=d.Capabilities(
-            *(capabilities.texts(key) for key in ("bounding", "effective", "permitted", "inheritable", "ambient"))
+            *(
+                capabilities.texts(key)
+                for key in ("bounding", "effective", "permitted", "inheritable", "ambient")
+            )
         )
         if capabilities
         else None,
@@ -144,11 +147,19 @@ def _linux(m: Members) -> d.Linux:
 
 
 def _resources(m: Members) -> d.Resources:
-    memory, cpu, pids = (m.child(key, f"Linux{name}") for key, name in (("memory", "Memory"), ("cpu", "CPU"), ("pids", "Pids")))
+    memory, cpu, pids = (
+        m.child(key, f"Linux{name}") for key, name in (("memory", "Memory"), ("cpu", "CPU"), ("pids", "Pids"))
+    )
     block, network = m.child("blockIO", "LinuxBlockIO"), m.child("network", "LinuxNetwork")
     return d.Resources(
         devices=tuple(
-            d.DeviceRule(r.flag("allow"), r.text("type"), r.number("major", "int64"), r.number("minor", "int64"), r.text("access"))
+            d.DeviceRule(
+                r.flag("allow"),
+                r.text("type"),
+                r.number("major", "int64"),
+                r.number("minor", "int64"),
+                r.text("access"),
+            )
             for r in m.children("devices", "LinuxDeviceCgroup")
         ),
         memory=d.Memory(
@@ -168,7 +179,10 @@ def _resources(m: Members) -> d.Resources:
         ),
         network=d.Network(
             network.number("classID", "uint32"),
-            tuple((p.text("name"), p.count("priority", "uint32")) for p in network.children("priorities", "LinuxInterfacePriority")),
+            tuple(
+                (p.text("name"), p.count("priority", "uint32"))
+                for p in network.children("priorities", "LinuxInterfacePriority")
+            ),
         )
         if network
         else d.Network(),
@@ -206,7 +220,10 @@ def _block_io(m: Members) -> d.BlockIo:
         leaf_weight=m.number("leafWeight", "uint16"),
         weight_devices=tuple(
             d.WeightDevice(
-                w.count("major", "int64"), w.count("minor", "int64"), w.number("weight", "uint16"), w.number("leafWeight", "uint16")
+                w.count("major", "int64"),
+                w.count("minor", "int64"),
+                w.number("weight", "uint16"),
+                w.number("leafWeight", "uint16"),
             )
             for w in m.children("weightDevice", "LinuxWeightDevice")
         ),
@@ -231,7 +248,12 @@ def _seccomp(m: Members) -> d.Seccomp:
                 action=r.text("action"),
                 errno=r.number("errnoRet", "uint"),
                 arguments=tuple(
-                    d.SeccompArgument(a.count("index", "uint"), a.count("value", "uint64"), a.count("valueTwo", "uint64"), a.text("op"))
+                    d.SeccompArgument(
+                        a.count("index", "uint"),
+                        a.count("value", "uint64"),
+                        a.count("valueTwo", "uint64"),
+                        a.text("op"),
+                    )
                     for a in r.children("args", "LinuxSeccompArg")
                 ),
             )

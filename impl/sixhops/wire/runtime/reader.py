@@ -172,7 +172,8 @@ class Members:
     def numbers(self, key: str, wanted: str) -> tuple[int, ...]:
         """Return a list of integers."""
         return tuple(
-            self._checked(key, value, wanted, f"[{position}]") for position, value in enumerate(self._list(key, wanted))
+            self._checked(key, value, wanted, f"[{position}]")
+            for position, value in enumerate(self._list(key, wanted))
         )
 
     def child(self, key: str, structure: str) -> Members | None:
@@ -190,7 +191,9 @@ class Members:
         for position, value in enumerate(self._list(key, f"specs.{structure}")):
             if not isinstance(value, dict):
                 raise self._fail(key, value, f"specs.{structure}", f"[{position}]")
-            found.append(Members(value, structure, f"{self._place}{key}[{position}].", f"{self._plain}{key}."))
+            found.append(
+                Members(value, structure, f"{self._place}{key}[{position}].", f"{self._plain}{key}.")
+            )
         return tuple(found)
 
     def table(self, key: str) -> dict[str, str]:

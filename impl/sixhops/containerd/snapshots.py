@@ -1,0 +1,196 @@
+"""Layers on disk. A snapshot is a record (kind, parent, labels) and a numbered directory; mounts say how to see it.
+
+overlayfs keeps each snapshot's own files in `fs` and mounts it over its parents; native copies the parent's whole tree. A
+directory without a record (a crash between the two) is removed at the next garbage collection, never shown.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from typing import TYPE_CHECKING
+
+from sixhops.containerd.errors import (
+    already_exists,
+    failed_precondition,
+    invalid_argument,
+    not_found,
+    unknown,
+)
+from sixhops.containerd.stamps import set_now
+from sixhops.containerd.validate import quote
+from sixhops.linux.mountlist import Mount
+from sixhops.wire.proto import snapshots_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sixhops.containerd.database import Database, Record
+
+__all__ = ["NATIVE", "OVERLAYFS", "Snapshotter"]
+
+OVERLAYFS = "overlayfs"
+NATIVE = "native"
+VIEW = snapshots_pb2.Kind.VIEW
+ACTIVE = snapshots_pb2.Kind.ACTIVE
+COMMITTED = snapshots_pb2.Kind.COMMITTED
+
+
+class Snapshotter:
+    """One snapshotter by name. Keys are unique in a namespace."""
+
+    def __init__(self, name: str, root: Path, database: Database) -> None:
+        self.name = name
+        self.kind = f"snapshots:{name}"
+        self._root = root / f"io.containerd.snapshotter.v1.{name}" / "snapshots"
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._database = database
+
+    def _directory(self, number: int) -> Path:
+        return self._root / str(number)
+
+    def _content(self, number: int) -> Path:
+        directory = self._directory(number)
+        return directory / "fs" if self.name == OVERLAYFS else directory
+
+    def record(self, namespace: str, key: str) -> tuple[Record, snapshots_pb2.Info]:
+        """Return a snapshot's row and message; NOT_FOUND without one."""
+        record = self._database.get(self.kind, namespace, key)
+        if record is None:
+            raise not_found(f"snapshot {key} does not exist")
+        return record, snapshots_pb2.Info.FromString(record.value)
+
+    def make(
+        self, namespace: str, key: str, parent: str, kind: int, labels: Mapping[str, str]
+    ) -> list[Mount]:
+        """Prepare (ACTIVE) or view (VIEW) on top of a committed parent (empty: none); return the mounts."""
+        if self._database.get(self.kind, namespace, key) is not None:
+            raise already_exists(f"snapshot {quote(key)}")
+        above = None
+        if parent:
+            record = self._database.get(self.kind, namespace, parent)
+            if record is None:
+                raise not_found(f"parent snapshot {parent} does not exist")
+            if snapshots_pb2.Info.FromString(record.value).kind != COMMITTED:
+                raise invalid_argument(f"parent {quote(parent)} is not committed snapshot")
+            above = record
+        number = self._database.next_number(self.kind)
+        directory = self._directory(number)
+        try:
+            self._fill(number, kind, above)
+        except OSError as error:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise unknown(f"failed to create snapshot directory: {error}") from error
+        info = snapshots_pb2.Info(name=key, parent=parent, labels=labels)
+        info.kind = kind  # type: ignore[assignment] # the enumeration's number
+        set_now(info.created_at)
+        info.updated_at.CopyFrom(info.created_at)
+        self._database.put(self.kind, namespace, key, info.SerializeToString(), parent=parent, number=number)
+        return self.mounts(namespace, key)
+
+    def _fill(self, number: int, kind: int, above: Record | None) -> None:
+        directory = self._directory(number)
+        directory.mkdir(mode=0o700)
+        if self.name == NATIVE:
+            directory.chmod(0o755)
+            if above is not None:
+                _copy_tree(self._content(above.number), directory)
+            return
+        content = directory / "fs"
+        content.mkdir(mode=0o755)
+        if kind == ACTIVE:
+            (directory / "work").mkdir(mode=0o711)
+        if above is not None:
+            facts = self._content(above.number).stat()
+            os.chown(content, facts.st_uid, facts.st_gid)
+
+    def mounts(self, namespace: str, key: str) -> list[Mount]:
+        """Return the mounts of an active snapshot or a view."""
+        record, info = self.record(namespace, key)
+        if info.kind == COMMITTED:
+            raise failed_precondition(f"requested snapshot {key} not active or view")
+        mode = "ro" if info.kind == VIEW else "rw"
+        if self.name == NATIVE:
+            return [Mount("bind", str(self._content(record.number)), ("rbind", mode))]
+        parents = self._parents(namespace, info.parent)
+        if not parents:
+            return [Mount("bind", str(self._content(record.number)), (mode, "rbind"))]
+        if info.kind == VIEW and len(parents) == 1:
+            return [Mount("bind", parents[0], ("ro", "rbind"))]
+        options = ["index=off"] if os.access("/sys/module/overlay/parameters/index", os.F_OK) else []
+        if info.kind == ACTIVE:
+            options.append(f"workdir={self._directory(record.number) / 'work'}")
+            options.append(f"upperdir={self._content(record.number)}")
+        options.append("lowerdir=" + ":".join(parents))
+        return [Mount("overlay", "overlay", tuple(options))]
+
+    def _parents(self, namespace: str, key: str) -> list[str]:
+        """Return the directories of a chain of parents, nearest first."""
+        found = []
+        while key:
+            record, info = self.record(namespace, key)
+            found.append(str(self._content(record.number)))
+            key = info.parent
+        return found
+
+    def commit(self, namespace: str, name: str, key: str, labels: Mapping[str, str]) -> None:
+        """Make an active snapshot a committed one, under another name."""
+        if self._database.get(self.kind, namespace, name) is not None:
+            raise already_exists(f"snapshot {quote(name)}")
+        record, info = self.record(namespace, key)
+        if info.kind != ACTIVE:
+            raise failed_precondition(f"snapshot {quote(key)} is not active")
+        info.name = name
+        info.kind = COMMITTED
+        info.labels.clear()
+        info.labels.update(labels)
+        set_now(info.created_at)
+        info.updated_at.CopyFrom(info.created_at)
+        with self._database.transaction():
+            self._database.delete(self.kind, namespace, key)
+            self._database.put(
+                self.kind, namespace, name, info.SerializeToString(), parent=info.parent, number=record.number
+            )
+
+    def remove(self, namespace: str, key: str) -> None:
+        """Remove a snapshot that is nobody's parent."""
+        record, _info = self.record(namespace, key)
+        if self._database.children(self.kind, namespace, key):
+            raise failed_precondition("cannot remove snapshot with child")
+        self._database.delete(self.kind, namespace, key)
+        shutil.rmtree(self._directory(record.number), ignore_errors=True)
+
+    def usage(self, namespace: str, key: str) -> tuple[int, int]:
+        """Return bytes and inodes of a snapshot's own files; a hard link counts once."""
+        record, _info = self.record(namespace, key)
+        seen: set[int] = set()
+        size = 0
+        pending = [self._content(record.number)]
+        while pending:
+            path = pending.pop()
+            facts = path.lstat()
+            if facts.st_ino not in seen:
+                seen.add(facts.st_ino)
+                size += facts.st_blocks * 512
+            if stat.S_ISDIR(facts.st_mode):
+                pending.extend(path.iterdir())
+        return size, len(seen)
+
+    def clean(self) -> None:
+        """Remove directories without a record."""
+        kept = {str(record.number) for record in self._database.all(self.kind)}
+        for directory in self._root.iterdir():
+            if directory.name not in kept:
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    """Copy with owners, modes, times, links, devices and extended attributes; `cp` knows them all."""
+    done = subprocess.run(
+        ["/bin/cp", "-a", "--", f"{source}/.", str(target)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise OSError(done.stderr.strip())

@@ -1,0 +1,87 @@
+"""Asking the fork server for workers, from asyncio: their pids are watched by pidfd and reaped here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from sixhops.containerd.errors import unknown
+from sixhops.linux.forkserver import ForkError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sixhops.linux.forkserver import ForkServer
+
+__all__ = ["Workers"]
+
+log = logging.getLogger(__name__)
+CHUNK = 1 << 16
+
+
+class Workers:
+    """The fork server as containerd's services see it."""
+
+    def __init__(self, forks: ForkServer) -> None:
+        self._forks = forks
+
+    def start(
+        self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int]
+    ) -> asyncio.Future[int]:
+        """Fork a worker and return its future exit status.
+
+        A fork takes less than a millisecond, so the loop waits for the fork server's answer. RpcError UNKNOWN when
+        there is no fork server any more.
+        """
+        try:
+            pid = self._forks.fork(module, function, arguments, descriptors)
+        except ForkError as error:
+            raise unknown(str(error)) from error
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[int] = loop.create_future()
+        descriptor = os.pidfd_open(pid)
+
+        def ended() -> None:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            log.debug("worker %d (%s.%s) ended with %d", pid, module, function, status)
+            if not done.cancelled():
+                done.set_result(status)
+
+        loop.add_reader(descriptor, ended)
+        return done
+
+    async def run(
+        self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int] = ()
+    ) -> bytes:
+        """Run a worker to its end and return what it wrote to its last descriptor, which is added here."""
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            done = self.start(module, function, arguments, [*descriptors, writer])
+        finally:
+            os.close(writer)
+        parts: list[bytes] = []
+        loop = asyncio.get_running_loop()
+        os.set_blocking(reader, False)
+
+        def readable() -> None:
+            try:
+                data = os.read(reader, CHUNK)
+            except BlockingIOError:
+                return
+            if data:
+                parts.append(data)
+            else:
+                loop.remove_reader(reader)
+
+        loop.add_reader(reader, readable)
+        try:
+            await done
+            readable()
+        finally:
+            loop.remove_reader(reader)
+            os.close(reader)
+        return b"".join(parts)

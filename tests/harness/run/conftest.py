@@ -1,0 +1,28 @@
+"""Fixtures of the runner's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from socket_engine import FakeTarget, SocketEngine, engine_at, facts, one
+
+from sixhops.harness.run import ScenarioRun, run_scenario
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[SocketEngine]:
+    with engine_at(tmp_path) as engine:
+        yield engine
+
+
+@pytest.fixture
+def target(engine: SocketEngine, tmp_path: Path) -> FakeTarget:
+    return FakeTarget(engine.address, tmp_path, facts())
+
+
+@pytest.fixture
+def run(target: FakeTarget) -> Callable[[str], ScenarioRun]:
+    """Run the scenario in a text on the fake target."""
+    return lambda text: run_scenario(one(text), target, {})

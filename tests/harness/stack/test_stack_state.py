@@ -1,0 +1,93 @@
+"""Directories of stacks: their locks, and the sweep of what nobody keeps."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sixhops.harness.errors import UsageError
+from sixhops.harness.stack.state import Record, base_directory, create, mark_kept, read_record, sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_stack_that_somebody_holds_is_not_swept(tmp_path: Path) -> None:
+    home = create(tmp_path)
+
+    assert sweep(tmp_path) == []
+    assert home.path.is_dir()
+    home.release()
+
+
+def test_a_stack_that_nobody_holds_is_swept(tmp_path: Path) -> None:
+    home = create(tmp_path)
+    (home.path / "deep" / "er").mkdir(parents=True)
+    home.release()
+
+    assert sweep(tmp_path) == [home.id]
+    assert os.listdir(tmp_path) == [".lock"]
+
+
+def test_a_kept_directory_is_not_swept(tmp_path: Path) -> None:
+    home = create(tmp_path)
+    mark_kept(home.path)
+    home.release()
+
+    assert sweep(tmp_path) == []
+    assert home.path.is_dir()
+
+
+def test_a_half_removed_directory_is_swept(tmp_path: Path) -> None:
+    (tmp_path / ".gone-0123abcd" / "x").mkdir(parents=True)
+
+    sweep(tmp_path)
+
+    assert os.listdir(tmp_path) == [".lock"]
+
+
+def test_what_is_not_a_stack_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "something").mkdir()
+    (tmp_path / "file").touch()
+
+    assert sweep(tmp_path) == []
+    assert sorted(os.listdir(tmp_path)) == [".lock", "file", "something"]
+
+
+def test_sweeping_where_nothing_ever_was(tmp_path: Path) -> None:
+    assert sweep(tmp_path / "none") == []
+
+
+def test_the_record_is_read_back(tmp_path: Path) -> None:
+    home = create(tmp_path)
+    record = Record(home.id, "upstream", 1, 2, 3, "sixhops-x")
+    home.write_record(record)
+
+    assert read_record(home.path) == record
+    home.release()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"id": "x"}'])
+def test_a_record_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "record.json").write_text(text)
+
+    assert read_record(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("base", "message"), [("/" + "x" * 90, "too long"), ("/run/x", "/run of its own"), ("/proc/x", "/proc")]
+)
+def test_a_base_that_cannot_work_is_refused(base: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIXHOPS_STATE", base)
+
+    with pytest.raises(UsageError, match=message):
+        base_directory()
+
+
+def test_a_base_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UsageError, match="SIXHOPS_STATE names another"):
+        create(tmp_path / "file" / "x")
