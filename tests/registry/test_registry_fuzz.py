@@ -76,7 +76,7 @@ async def send(port: int, data: bytes) -> bytes:
     try:
         writer.write(data)
         # A request that lost its end is never answered: that is no failure, so the wait is short.
-        async with asyncio.timeout(0.3):
+        async with asyncio.timeout(1.0):
             return await reader.read()
     except (TimeoutError, ConnectionError):
         return b""
@@ -111,7 +111,7 @@ def test_almost_right_requests(tmp_path: Path) -> None:
         ]
         worst = [(sent, answer) for sent, answer in answers if re.match(rb"HTTP/1\.[01] 5", answer)]
         assert worst == []
-        assert len(statuses) > ROUNDS * 0.6
+        assert len(statuses) > ROUNDS * 0.5
         assert len(set(statuses)) >= 8
         assert server.ask("GET", "/v2/").status == 200
         assert server.ask("GET", f"/v2/a/blobs/{digest(BLOB)}").body == BLOB

@@ -92,6 +92,14 @@ def test_what_is_no_frame_is_refused_with_its_place(data: bytes, message: str) -
         Decoder().feed(data)
 
 
+def test_frames_before_a_bad_one_are_not_lost() -> None:
+    with pytest.raises(RawStreamError) as caught:
+        Decoder().feed(HELLO + b"$ ls and more")
+
+    assert caught.value.frames == [Frame(Stream.STDOUT, b"out\n")]
+    assert caught.value.offset == len(HELLO)
+
+
 def test_the_limit_itself_is_allowed_and_one_more_is_not() -> None:
     assert Decoder(limit=4).feed(HELLO) == [Frame(Stream.STDOUT, b"out\n")]
     with pytest.raises(RawStreamError, match="above the limit of 3"):

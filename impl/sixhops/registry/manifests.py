@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ class ManifestStore:
         # Bytes never change under a digest, so only the links are looked up again for each request.
         self._cache: OrderedDict[Digest, Stored] = OrderedDict()
         self._cached = 0
+        # Lists and deletions read manifests in worker threads.
+        self._lock = threading.Lock()
         self._key: TrustKey | None = None
 
     def resolve(self, repository: str, tag: str) -> Digest | None:
@@ -65,10 +68,11 @@ class ManifestStore:
         return self._load(repository, digest, target)
 
     def _load(self, repository: str, digest: Digest, target: Digest) -> Stored | None:
-        found = self._cache.get(digest)
-        if found is not None:
-            self._cache.move_to_end(digest)
-            return found
+        with self._lock:
+            found = self._cache.get(digest)
+            if found is not None:
+                self._cache.move_to_end(digest)
+                return found
         data = self._blobs.content(target, SIZE_LIMIT)
         if data is None:
             return None
@@ -82,11 +86,13 @@ class ManifestStore:
         return self._remember(Stored(digest, media_type, data))
 
     def _remember(self, stored: Stored) -> Stored:
-        self._cache[stored.digest] = stored
-        self._cached += len(stored.data)
-        while self._cached > _CACHE_BYTES:
-            _, dropped = self._cache.popitem(last=False)
-            self._cached -= len(dropped.data)
+        with self._lock:
+            if stored.digest not in self._cache:
+                self._cache[stored.digest] = stored
+                self._cached += len(stored.data)
+            while self._cached > _CACHE_BYTES:
+                _, dropped = self._cache.popitem(last=False)
+                self._cached -= len(dropped.data)
         return stored
 
     def _signed(self, repository: str, digest: Digest, payload: bytes) -> bytes:

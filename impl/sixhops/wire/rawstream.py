@@ -48,11 +48,15 @@ class Frame:
 
 
 class RawStreamError(ValueError):
-    """The bytes are not a multiplexed stream; `offset` is where in the whole stream the bad frame begins."""
+    """The bytes are not a multiplexed stream; `offset` is where in the whole stream the bad frame begins.
+
+    `frames` are those that the same call of `feed` had completed before it came to the bad one.
+    """
 
     def __init__(self, message: str, offset: int) -> None:
         super().__init__(f"{message} (at byte {offset} of the stream)")
         self.offset = offset
+        self.frames: list[Frame] = []
 
 
 def encode(stream: Stream, data: bytes) -> bytes:
@@ -99,6 +103,9 @@ class Decoder:
                     break
                 frames.append(Frame(Stream(number), bytes(self._buffer[position + _HEADER.size : end])))
                 position = end
+        except RawStreamError as error:
+            error.frames = frames
+            raise
         finally:
             # One deletion for all frames of a read: deleting frame by frame moves the rest each time.
             del self._buffer[:position]

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table of texts reads best with one row a line
 """The judge's rules beyond comparing: errors, skips, saves, repetition, statuses."""
 
 from __future__ import annotations
@@ -8,7 +9,15 @@ import pytest
 
 from sixhops.harness.errors import ScenarioError
 from sixhops.harness.exchange import Exchange, HopMessage
-from sixhops.harness.judge import Failure, Status, StepVerdict, fails_for_good, format_mismatch, judge, judge_step
+from sixhops.harness.judge import (
+    Failure,
+    Status,
+    StepVerdict,
+    fails_for_good,
+    format_mismatch,
+    judge,
+    judge_step,
+)
 from sixhops.harness.scenario.load import load_text
 from sixhops.harness.scenario.variables import Scope, UndefinedVariable, make_scope
 
@@ -35,7 +44,9 @@ def test_an_error_fails_a_step_without_expectations() -> None:
 
 
 def test_an_error_does_not_hide_what_else_is_wrong() -> None:
-    verdict = one_step("request: GET /\n    expect: {status: 200, stdout: x}", seen(error="cut", status=200, stdout="y"))
+    verdict = one_step(
+        "request: GET /\n    expect: {status: 200, stdout: x}", seen(error="cut", status=200, stdout="y")
+    )
 
     assert [failure.facet for failure in verdict.mismatches] == ["", "stdout"]
 
@@ -89,9 +100,11 @@ def test_header_names_are_compared_in_lower_case() -> None:
 )
 def test_saves_take_parts_of_what_was_seen(source: str, value: Any) -> None:
     message = HopMessage("registry", 0, 0.0, 0.0, "GET /v2/ -> 200", {"path": "/v2/"})
-    exchange = seen(json={"Id": "i", "L": [1, 2]}, stdout="id=77\n", headers={"location": "/v2/x"}, messages=[message])
+    exchange = seen(
+        json={"Id": "i", "L": [1, 2]}, stdout="id=77\n", headers={"location": "/v2/x"}, messages=[message]
+    )
 
-    verdict = one_step(f"request: GET /\n    save: {{v: {source}}}", exchange)
+    verdict = one_step(f"request: GET /\n    save:\n      v: {source}", exchange)
 
     assert verdict.saved == {"v": value}
     assert verdict.scope.values["v"] == value
@@ -108,7 +121,7 @@ def test_saves_take_parts_of_what_was_seen(source: str, value: Any) -> None:
     ],
 )
 def test_a_save_of_what_is_not_there_says_what_is(source: str, problem: str) -> None:
-    verdict = one_step(f"request: GET /\n    save: {{v: {source}}}", seen(json={"Id": "i"}))
+    verdict = one_step(f"request: GET /\n    save:\n      v: {source}", seen(json={"Id": "i"}))
 
     assert verdict.status is Status.FAILED
     assert problem in verdict.mismatches[0].problem
@@ -137,14 +150,18 @@ def test_a_repeated_step_says_how_long_it_was_repeated() -> None:
 
 
 def test_a_variable_that_nothing_saved_is_the_scenario_s_error() -> None:
-    scenario = load_text("title: t\nvars: {a: 1}\nsteps:\n  - request: GET /\n    expect: {body: '${a}'}\n")[0]
+    scenario = load_text("title: t\nvars: {a: 1}\nsteps:\n  - request: GET /\n    expect: {body: '${a}'}\n")[
+        0
+    ]
 
-    with pytest.raises(UndefinedVariable, match="scenario.yaml:5:20"):
+    with pytest.raises(UndefinedVariable, match=r"scenario\.yaml:5:20"):
         judge_step(scenario, scenario.steps[0], seen(body=""), Scope({}))
 
 
 def test_a_matcher_that_a_variable_made_senseless_is_the_scenario_s_error() -> None:
-    scenario = load_text("title: t\nvars: {a: '('}\nsteps:\n  - request: GET /\n    expect: {body: !re '${a}' }\n")[0]
+    scenario = load_text(
+        "title: t\nvars: {a: '('}\nsteps:\n  - request: GET /\n    expect: {body: !re '${a}' }\n"
+    )[0]
 
     with pytest.raises(ScenarioError, match=r"scenario.yaml:5:20: bad matcher !re"):
         judge_step(scenario, scenario.steps[0], seen(body=""), make_scope(scenario))
@@ -165,7 +182,9 @@ def test_what_follows_a_failure_is_no_second_failure() -> None:
 def test_what_was_performed_after_a_failure_is_judged_too() -> None:
     scenario = load_text(TWO)[0]
 
-    verdict = judge(scenario, [seen(0, status=500, json={"Id": "i"}), seen(2, status=500)], make_scope(scenario))
+    verdict = judge(
+        scenario, [seen(0, status=500, json={"Id": "i"}), seen(2, status=500)], make_scope(scenario)
+    )
 
     assert [failure.step for failure in verdict.mismatches] == [0, 2]
 
@@ -173,7 +192,9 @@ def test_what_was_performed_after_a_failure_is_judged_too() -> None:
 def test_a_cleanup_that_was_not_performed_is_a_failure() -> None:
     scenario = load_text(TWO)[0]
 
-    verdict = judge(scenario, [seen(0, status=200, json={"Id": "i"}), seen(1, body="i")], make_scope(scenario))
+    verdict = judge(
+        scenario, [seen(0, status=200, json={"Id": "i"}), seen(1, body="i")], make_scope(scenario)
+    )
 
     assert verdict.status is Status.FAILED
     assert verdict.mismatches[0].problem == "the step was not performed"
@@ -215,7 +236,9 @@ def failure_of(expected: str, seen_value: Any, facet: str = "stdout") -> Failure
 
 
 def test_long_values_are_shortened_around_the_difference() -> None:
-    text = format_mismatch(failure_of('"' + "a" * 2000 + "X" + "b" * 2000 + '"', "a" * 2000 + "Y" + "b" * 2000))
+    text = format_mismatch(
+        failure_of('"' + "a" * 2000 + "X" + "b" * 2000 + '"', "a" * 2000 + "Y" + "b" * 2000)
+    )
 
     assert "aX" in text
     assert "aY" in text
@@ -233,11 +256,14 @@ def test_texts_of_several_lines_are_compared_line_by_line() -> None:
 def test_line_ends_that_differ_are_shown() -> None:
     text = format_mismatch(failure_of(r'"one\ntwo\n"', "one\r\ntwo\r\n"))
 
-    assert "\\r" in text
+    assert r"expected  'one\n'" in text
+    assert r"seen      'one\r\n'" in text
 
 
 def test_types_stand_beside_values_when_they_differ() -> None:
-    assert 'expected  200  (integer)\n    seen      "200"  (string)' in format_mismatch(failure_of("200", "200", "status"))
+    assert 'expected  200  (integer)\n    seen      "200"  (string)' in format_mismatch(
+        failure_of("200", "200", "status")
+    )
 
 
 def test_what_is_missing_is_called_nothing() -> None:

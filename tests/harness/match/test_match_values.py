@@ -21,12 +21,26 @@ def no(argument: Any) -> Matcher:
 
 
 def messages(*summaries: str, **fields: Any) -> Messages:
-    return Messages(tuple(HopMessage("registry", i, 0.0, 0.0, text, fields) for i, text in enumerate(summaries)))
+    return Messages(
+        tuple(HopMessage("registry", i, 0.0, 0.0, text, fields) for i, text in enumerate(summaries))
+    )
 
 
 @pytest.mark.parametrize(
     ("expected", "seen"),
-    [(1, True), (True, 1), (0, False), (1, 1.0), (1.0, 1), (1, "1"), (None, ""), (None, MISSING), ("", None), ([], {}), ({}, [])],
+    [
+        (1, True),
+        (True, 1),
+        (0, False),
+        (1, 1.0),
+        (1.0, 1),
+        (1, "1"),
+        (None, ""),
+        (None, MISSING),
+        ("", None),
+        ([], {}),
+        ({}, []),
+    ],
 )
 def test_types_count(expected: Any, seen: Any) -> None:
     assert len(match(expected, seen)) == 1
@@ -87,7 +101,13 @@ def test_some_takes_up_any_number_of_elements(expected: Any, seen: Any) -> None:
 
 @pytest.mark.parametrize(
     ("expected", "seen"),
-    [([SOME, 2], []), ([SOME, 2], [2, 1]), ([SOME, 1, SOME, 1], [1]), ([LETTERS, 1], ["a", "B", 1]), ([1, SOME], [2, 1])],
+    [
+        ([SOME, 2], []),
+        ([SOME, 2], [2, 1]),
+        ([SOME, 1, SOME, 1], [1]),
+        ([LETTERS, 1], ["a", "B", 1]),
+        ([1, SOME], [2, 1]),
+    ],
 )
 def test_some_does_not_stand_for_what_must_be_there(expected: Any, seen: Any) -> None:
     assert match(expected, seen)
@@ -125,7 +145,10 @@ def test_unordered_never_gives_an_element_to_two_expectations() -> None:
     greedy_would_fail = Matcher("unordered", [Matcher("any", None, MARK), "a"], MARK)
 
     assert match(greedy_would_fail, ["a", "b"]) == []
-    assert [w.expected for w in match(Matcher("unordered", ["a", "a", "b"], MARK), ["a", "b", "c"])] == ["a", MISSING]
+    assert [w.expected for w in match(Matcher("unordered", ["a", "a", "b"], MARK), ["a", "b", "c"])] == [
+        "a",
+        MISSING,
+    ]
 
 
 def test_messages_are_looked_for_in_order() -> None:
@@ -158,9 +181,18 @@ def test_not_in_a_list_of_messages_forbids_between_its_neighbours() -> None:
 
 
 def test_a_message_is_compared_by_its_fields() -> None:
-    seen = messages("GET / -> 200", method="GET", status=200, request_headers={"range": "bytes=5-"}, response_body=b'{"a": 1}')
+    seen = messages(
+        "GET / -> 200",
+        method="GET",
+        status=200,
+        request_headers={"range": "bytes=5-"},
+        response_body=b'{"a": 1}',
+    )
 
-    assert match([{"method": "GET", "request_headers": {"Range": "bytes=5-"}, "response_json": {"a": 1}}], seen) == []
+    assert (
+        match([{"method": "GET", "request_headers": {"Range": "bytes=5-"}, "response_json": {"a": 1}}], seen)
+        == []
+    )
     wrong = match([{"method": "GET", "status": 206}], seen, "registry")[0]
     assert wrong.notes[0] == "the closest is [0] GET / -> 200"
     assert "expected 206, seen 200" in wrong.notes[1]

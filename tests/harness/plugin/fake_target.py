@@ -58,9 +58,9 @@ class FakeTarget:
         return ["mount /somewhere"] if self.facts.name == "dirty" else []
 
 
-def pytest_sixhops_open_target(name: str, directory: Path) -> FakeTarget:
+def pytest_sixhops_open_target(name: str, directory: Path, options: Any) -> FakeTarget:
     with Path(os.environ["FAKE_LOG"]).open("a") as log:
-        log.write("open\n")
+        log.write("open and-keep\n" if options.keep_state else "open\n")
     opened = Path(os.environ["FAKE_LOG"]).read_text().count("open")
     if name == "absent" or (name == "mortal" and opened > 1):
         raise TargetError("unix:///nowhere: connection refused")

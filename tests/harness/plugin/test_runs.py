@@ -261,6 +261,13 @@ def test_transcript_of_each_scenario_and_repetition(inner: Inner) -> None:
     ]
 
 
+def test_state_is_kept_on_request(inner: Inner) -> None:
+    inner.scenario("engine/a")
+
+    assert inner.run("conformance", "--keep-state").ret == 0
+    assert inner.calls == ["open", "and-keep", "close"]
+
+
 def test_run_without_scenarios_is_left_alone(inner: Inner) -> None:
     inner.write("tests/test_x.py", "def test_x():\n    pass\n")
     inner.write("tests/data.yaml", "title: [\n")

@@ -34,10 +34,12 @@ class Seen:
     head: bytes
     body: bytes
     connection: socket.socket
+    kept_alive: list[bool] = field(default_factory=list)
 
     def reply(self, value: Any, status: str = "200 OK") -> None:
         body = b"" if value is None else json.dumps(value).encode() + b"\n"
         head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.kept_alive.append(True)
         self.connection.sendall(head.encode() + body)
 
     def read_to_end(self) -> bytes:
@@ -59,7 +61,10 @@ Route = Callable[[Seen], None]
 
 
 class SocketEngine:
-    """Answers each connection's first request by the first route whose pattern fits `METHOD target`, version left out."""
+    """Answers by the first route whose pattern fits `METHOD target`, the API version left out.
+
+    Connections stay open after `Seen.reply`, and end with the route otherwise.
+    """
 
     def __init__(self, path: Path) -> None:
         self.address = Address(f"unix://{path}", unix=path)
@@ -115,19 +120,19 @@ class SocketEngine:
     def _serve(self, connection: socket.socket) -> None:
         connection.settimeout(WAIT)
         with connection:
-            seen = _receive(connection)
-            if seen is None:
-                return
-            self.seen.append(seen)
-            for pattern, route in self.routes:
-                if re.fullmatch(pattern, seen.line):
-                    try:
-                        route(seen)
-                    except BaseException as error:
-                        self.errors.append(error)
-                        raise
+            while (seen := _receive(connection)) is not None:
+                self.seen.append(seen)
+                try:
+                    self._route(seen.line)(seen)
+                except BaseException as error:
+                    self.errors.append(error)
+                    raise
+                if not seen.kept_alive:
                     return
-            seen.reply({"message": "page not found"}, "404 Not Found")
+
+    def _route(self, line: str) -> Route:
+        found = (route for pattern, route in self.routes if re.fullmatch(pattern, line))
+        return next(found, lambda seen: seen.reply({"message": "page not found"}, "404 Not Found"))
 
 
 def _receive(connection: socket.socket) -> Seen | None:
@@ -141,7 +146,7 @@ def _receive(connection: socket.socket) -> Seen | None:
             elif piece.kind is Kind.DATA:
                 body += piece.raw
             elif piece.kind is Kind.END and head is not None:
-                line = f"{head.method} {re.sub(r'^/v[0-9.]+(?=/)', '', head.target)}"
+                line = f"{head.method} {re.sub(r'^/v1[.][0-9]+(?=/)', '', head.target)}"
                 return Seen(line, head.headers, raw, body, connection)
     return None
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table of texts reads best with one row a line
 """Whatever is cut out of or put into a scenario file, the loader gives scenarios or ScenarioErrors, never anything else."""
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def test_damaged_scenarios_are_errors_of_the_scenario(seed: int) -> None:
         text = TEXT
         for _ in range(chance.randint(1, 3)):
             start = chance.randrange(len(text))
-            text = text[:start] + chance.choice([*PIECES, ""]) + text[start + chance.choice([0, 0, 1, 5, 40]) :]
+            text = (
+                text[:start] + chance.choice([*PIECES, ""]) + text[start + chance.choice([0, 0, 1, 5, 40]) :]
+            )
         with suppress(ScenarioErrors):
             assert load_text(text)
 

@@ -37,8 +37,19 @@ def test_a_request_has_its_defaults() -> None:
     made = step("request: GET /containers/json")
 
     assert isinstance(made, RequestStep)
-    assert (made.method, made.path, made.api, made.name) == ("GET", "/containers/json", "1.40", "GET /containers/json")
-    assert (made.timeout, made.half_close, made.has_json, made.index, made.is_cleanup) == (30.0, True, False, 0, False)
+    assert (made.method, made.path, made.api, made.name) == (
+        "GET",
+        "/containers/json",
+        "1.40",
+        "GET /containers/json",
+    )
+    assert (made.timeout, made.half_close, made.has_json, made.index, made.is_cleanup) == (
+        30.0,
+        True,
+        False,
+        0,
+        False,
+    )
     assert made.mark == Mark("scenario.yaml", 3, 5)
 
 
@@ -52,7 +63,12 @@ def test_json_null_is_a_body() -> None:
 
 @pytest.mark.parametrize(
     ("scenario", "own", "version"),
-    [("", "", "1.40"), ("api: none\n", "", None), ('api: "1.25"\n', "", "1.25"), ("api: none\n", 'api: "1.41"', "1.41")],
+    [
+        ("", "", "1.40"),
+        ("api: none\n", "", None),
+        ('api: "1.25"\n', "", "1.25"),
+        ("api: none\n", 'api: "1.41"', "1.41"),
+    ],
 )
 def test_the_api_version_of_a_step(scenario: str, own: str, version: str | None) -> None:
     made = load_text(f"title: t\n{scenario}steps:\n  - request: GET /x\n    {own}\n")[0].steps[0]
@@ -121,7 +137,9 @@ cleanup:
 
 
 def test_images_are_served_unless_said_otherwise() -> None:
-    uses = load_text("title: t\nimages: [a, {b: present}, {c: absent}, {d: {served: false}}]\nsteps: [{request: GET /}]\n")[0].images
+    uses = load_text(
+        "title: t\nimages: [a, {b: present}, {c: absent}, {d: {served: false}}]\nsteps: [{request: GET /}]\n"
+    )[0].images
 
     assert {name: (use.present, use.served) for name, use in uses.items()} == {
         "a": (False, True),
@@ -141,7 +159,10 @@ def test_images_are_served_unless_said_otherwise() -> None:
     ],
 )
 def test_requires_an_api(text: str, versions: ApiRange) -> None:
-    assert load_text(f'title: t\nrequires: {{api: "{text}"}}\nsteps: [{{request: GET /}}]\n')[0].requires.api == versions
+    assert (
+        load_text(f'title: t\nrequires: {{api: "{text}"}}\nsteps: [{{request: GET /}}]\n')[0].requires.api
+        == versions
+    )
 
 
 def test_requires_hops_and_programs_in_either_form() -> None:
@@ -156,7 +177,9 @@ def test_requires_hops_and_programs_in_either_form() -> None:
 
 
 def test_each_row_is_a_scenario() -> None:
-    scenarios = load_text("title: t\nfor: [{a: 1, b: x y}, {id: named, a: 2, b: z}]\nsteps: [{request: 'GET /${row.a}'}]\n")
+    scenarios = load_text(
+        "title: t\nfor: [{a: 1, b: x y}, {id: named, a: 2, b: z}]\nsteps: [{request: 'GET /${row.a}'}]\n"
+    )
 
     assert [scenario.id for scenario in scenarios] == ["scenario[1-x_y]", "scenario[named]"]
     assert scenarios[0].row == {"a": 1, "b": "x y"}
@@ -170,7 +193,9 @@ def test_a_row_can_hold_the_whole_request_line_and_a_status() -> None:
     )
     first, second = load_text(text.replace("'POST /${scenario.unique}'", "POST /y"))
 
-    assert [(s.steps[0].method, s.steps[0].path) for s in (first, second) if isinstance(s.steps[0], RequestStep)] == [
+    assert [
+        (s.steps[0].method, s.steps[0].path) for s in (first, second) if isinstance(s.steps[0], RequestStep)
+    ] == [
         ("GET", "/x"),
         ("POST", "/y"),
     ]
@@ -184,7 +209,24 @@ def test_scalars_are_those_of_yaml_1_2() -> None:
     )
 
     assert isinstance(made, RequestStep)
-    assert made.json == ["yes", "on", "010", "1:30", "2001-01-01", "0x10", None, None, True, -5, 1.5, 1000.0, "1", 0.5, "1_000", 1]
+    assert made.json == [
+        "yes",
+        "on",
+        "010",
+        "1:30",
+        "2001-01-01",
+        "0x10",
+        None,
+        None,
+        True,
+        -5,
+        1.5,
+        1000.0,
+        "1",
+        0.5,
+        "1_000",
+        1,
+    ]
 
 
 def test_escaped_variables_are_plain_text() -> None:
@@ -227,7 +269,10 @@ def test_a_tree_is_loaded_past_its_errors(tmp_path: Path) -> None:
     report = load_tree(tmp_path)
 
     assert [scenario.id for scenario in report.scenarios] == ["engine/a", "engine/b"]
-    assert [error.mark.path.rsplit("/", 1)[1] for error in report.errors if error.mark] == ["bad.yaml", "odd.yml"]
+    assert [error.mark.path.rsplit("/", 1)[1] for error in report.errors if error.mark] == [
+        "bad.yaml",
+        "odd.yml",
+    ]
     assert [s.id for s in load_tree(tmp_path, lambda path: path.stem == "b").scenarios] == ["engine/b"]
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table of texts reads best with one row a line
 """The schema and the reference are up to date and agree with the loader; `explain` leaves nothing out."""
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def test_the_checked_in_schema_is_up_to_date() -> None:
 def test_the_checked_in_reference_is_up_to_date() -> None:
     checked_in = (REPOSITORY / "docs" / "scenario-language.md").read_text()
 
-    assert checked_in == language_reference(), "run: python -m sixhops.harness.scenario.reference docs/scenario-language.md"
+    assert checked_in == language_reference(), (
+        "run: python -m sixhops.harness.scenario.reference docs/scenario-language.md"
+    )
 
 
 def test_the_reference_names_every_key_action_and_matcher() -> None:
@@ -126,7 +129,9 @@ def test_the_schema_accepts_the_project_s_own_scenarios() -> None:
     root = REPOSITORY / "scenarios"
     for path in root.rglob("*.yaml"):
         if path.relative_to(root).parts[0] not in OTHER_FOLDERS:
-            found = [error.message for error in VALIDATOR.iter_errors(plain(compose(path.read_text(), str(path))))]
+            found = [
+                error.message for error in VALIDATOR.iter_errors(plain(compose(path.read_text(), str(path))))
+            ]
             assert found == [], str(path)
 
 

@@ -13,7 +13,16 @@ from sixhops.harness.scenario.paths import PathMissingError, format_path, look_u
 from sixhops.harness.scenario.variables import Scope, UndefinedVariable, make_scope, parse_template, resolve
 
 MARK = Mark("x.yaml", 2, 3)
-SCOPE = Scope({"n": 5, "t": "x", "yes": True, "nothing": None, "list": [1, {"a b": 2}], "images": {"hello-world": {"id": "i"}}})
+SCOPE = Scope(
+    {
+        "n": 5,
+        "t": "x",
+        "yes": True,
+        "nothing": None,
+        "list": [1, {"a b": 2}],
+        "images": {"hello-world": {"id": "i"}},
+    }
+)
 
 
 @pytest.mark.parametrize(

@@ -122,18 +122,14 @@ def _shorten(text: str, start: int) -> str:
 
 def _line_by_line(wanted: str, there: str) -> list[str]:
     """Return both texts as a difference: `-` expected and not seen, `+` seen and not expected."""
+    left, right = wanted.splitlines(keepends=True), there.splitlines(keepends=True)
+    if [line.rstrip() for line in left] == [line.rstrip() for line in right]:
+        pair = next((pair for pair in zip(left, right, strict=True) if pair[0] != pair[1]), ("", ""))
+        return ["only spaces or line ends differ:", f"expected  {pair[0]!r}", f"seen      {pair[1]!r}"]
     lines = [
-        _shorten(line.rstrip("\n"), 0)
-        for line in difflib.ndiff(wanted.splitlines(keepends=True), there.splitlines(keepends=True))
-        if not line.startswith("?")
+        _shorten(line.rstrip("\n"), 0) for line in difflib.ndiff(left, right) if not line.startswith("?")
     ]
     changed = [index for index, line in enumerate(lines) if line[0] in "+-"]
-    if not changed:
-        return [
-            "the lines are the same; line ends or the end of the text differ",
-            f"expected  {wanted[-40:]!r}",
-            f"seen      {there[-40:]!r}",
-        ]
     first, last = max(0, changed[0] - 2), min(len(lines), changed[-1] + 3)
     shown = lines[first:last]
     if len(shown) > _MOST_LINES:

@@ -167,7 +167,7 @@ class SessionReport:
             if outcome.verdict == "known":
                 report.wasxfail = outcome.brief
             if outcome.verdict == "unreachable":
-                item.session.shouldstop = outcome.brief
+                item.session.shouldstop = "there is no target"
                 self.unreachable = outcome.brief
         return report
 

@@ -130,6 +130,7 @@ class Incoming:
             try:
                 self._frames += self._decoder.feed(data)
             except RawStreamError as error:
+                self._frames += error.frames
                 self._frame_error, self._decoder = str(error), None
 
     def finish(self) -> None:

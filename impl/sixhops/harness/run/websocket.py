@@ -49,11 +49,7 @@ class WebSocketCall(HttpCall):
         protocol = self._open()
         message = b""
         while protocol.state is not State.CLOSED:
-            data = (
-                connection.receive("the next websocket message")
-                if not (rest := connection.take_rest())
-                else rest
-            )
+            data = connection.take_rest() or self._receive(connection, protocol)
             with self._writing:
                 if data:
                     protocol.receive_data(data)
@@ -72,6 +68,15 @@ class WebSocketCall(HttpCall):
                 raise TargetError(f"{self.name}: not a websocket stream: {protocol.parser_exc}")
             if not data:
                 return
+
+    def _receive(self, connection: Connection, protocol: Protocol) -> bytes:
+        try:
+            return connection.receive("the next websocket message")
+        except TargetError:
+            # as in _answer: our close frame found the socket closed, and the kernel says so with a reset
+            if protocol.close_rcvd is None:
+                raise
+            return b""
 
     def _answer(self, connection: Connection, protocol: Protocol) -> None:
         """Send the pong or close frame that the peer's frames ask for."""

@@ -183,8 +183,7 @@ def _explain(error: yaml.MarkedYAMLError, text: str, name: str) -> ScenarioError
             return ScenarioError(hint, Mark(name, place.line + 1, two.start() + 1))
     if place and place.column < len(line) and line[place.column : place.column + 1] == "\t":
         return ScenarioError("bad YAML: a tab can't indent; use spaces", mark)
-    if place and "${" in line and "flow" in str(error.context):
-        return ScenarioError(
-            f'bad YAML: {problem}; inside {{...}} and [...], write "${{name}}" in quotes', mark
-        )
+    if place and "$" in line and "flow" in str(error.context):
+        hint = 'inside {...} and [...], what has brackets stands in quotes, such as "${name}"'
+        return ScenarioError(f"bad YAML: {problem}; {hint}", mark)
     return ScenarioError(f"bad YAML: {problem}{f', {error.context}' if error.context else ''}", mark)
