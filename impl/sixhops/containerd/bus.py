@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from sixhops.containerd.filters import Filter, parse_all
 from sixhops.containerd.stamps import set_now
-from sixhops.wire.proto import payloads_pb2, types_pb2
+from sixhops.wire.proto import image_payloads_pb2, payloads_pb2, types_pb2
 from sixhops.wire.proto.services import pack, type_name
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ __all__ = ["Bus"]
 
 log = logging.getLogger(__name__)
 MESSAGES: dict[str, type[Message]] = {
-    descriptor.full_name: getattr(payloads_pb2, name)
-    for name, descriptor in payloads_pb2.DESCRIPTOR.message_types_by_name.items()
+    descriptor.full_name: getattr(module, name)
+    for module in (payloads_pb2, image_payloads_pb2)
+    for name, descriptor in module.DESCRIPTOR.message_types_by_name.items()
 }
 
 

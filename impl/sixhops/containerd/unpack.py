@@ -153,6 +153,8 @@ def run(arguments: dict[str, Any], descriptors: list[int]) -> int:
 
 def _in_child(target: Path, blob: int) -> dict[str, Any]:
     """Unpack in a child whose root is `target`, so that this process can still unmount it."""
+    source = os.fdopen(blob, "rb")
+    layer = open_layer(source)  # before the change of root: a decoder may have to be imported
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -162,13 +164,11 @@ def _in_child(target: Path, blob: int) -> dict[str, Any]:
             try:
                 os.chroot(target)
                 os.chdir("/")
-                with os.fdopen(blob, "rb") as source:
-                    layer = open_layer(source)
-                    extract(layer, Path("/"))
-                    while layer.read(CHUNK):
-                        pass  # what follows the archive's end counts for the digest too
+                extract(layer, Path("/"))
+                while layer.read(CHUNK):
+                    pass  # what follows the archive's end counts for the digest too
                 answer = {"digest": layer.digest, "size": layer.size}
-            except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
+            except Exception as error:  # noqa: BLE001 - whatever the archive provoked, the caller is told
                 answer = {"error": f"{error}"}
             os.write(writer, json.dumps(answer).encode())
             status = 0

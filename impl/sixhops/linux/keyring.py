@@ -19,5 +19,9 @@ def join_session(name: str, *, own: bool = True) -> None:
     key = syscall("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, name.encode(), operation="join session keyring")
     if own:
         syscall(
-            "keyctl", _KEYCTL_SETPERM, key, _POSSESSOR_ALL_USER_VIEW_SEARCH, operation="set session keyring permissions"
+            "keyctl",
+            _KEYCTL_SETPERM,
+            key,
+            _POSSESSOR_ALL_USER_VIEW_SEARCH,
+            operation="set session keyring permissions",
         )

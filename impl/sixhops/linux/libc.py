@@ -37,10 +37,11 @@ _syscall.restype = ctypes.c_long
 
 
 class LinuxError(OSError):
-    """A failed system call; `operation` says what was attempted, in the words that a user will read."""
+    """A failed system call; `number` is the errno, `operation` what was attempted, in a user's words."""
 
     def __init__(self, number: int, operation: str) -> None:
         super().__init__(number, describe(number))
+        self.number = number
         self.operation = operation
 
     def __str__(self) -> str:

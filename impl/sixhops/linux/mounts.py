@@ -9,7 +9,17 @@ import os
 
 from sixhops.linux.libc import LinuxError, call, syscall
 
-__all__ = ["MountError", "clone_tree", "filesystem_type", "mount", "mount_flags", "move_to", "pivot_root", "set_attributes", "unmount"]
+__all__ = [
+    "MountError",
+    "clone_tree",
+    "filesystem_type",
+    "mount",
+    "mount_flags",
+    "move_to",
+    "pivot_root",
+    "set_attributes",
+    "unmount",
+]
 
 MS_RDONLY = 1
 MS_NOSUID = 2
@@ -100,7 +110,7 @@ def mount(
             os.fsencode(data) if data else None,
         )
     except LinuxError as error:
-        raise MountError(error.errno, source, shown or target, target, flags, data) from error
+        raise MountError(error.number, source, shown or target, target, flags, data) from error
 
 
 def unmount(target: str, flags: int = 0) -> None:
@@ -127,7 +137,12 @@ def filesystem_type(descriptor: int) -> int:
 
 
 def set_attributes(
-    descriptor: int, set_bits: int = 0, clear_bits: int = 0, *, recursive: bool = False, user_namespace: int = 0
+    descriptor: int,
+    set_bits: int = 0,
+    clear_bits: int = 0,
+    *,
+    recursive: bool = False,
+    user_namespace: int = 0,
 ) -> None:
     """Change attributes of the mount behind `descriptor` (mount_setattr), of all below it when recursive."""
     attributes = _MountAttributes(set_bits, clear_bits, 0, user_namespace)
@@ -151,5 +166,11 @@ def clone_tree(path: str, *, recursive: bool = False) -> int:
 def move_to(tree: int, target: str) -> None:
     """Attach a detached tree at `target` (move_mount)."""
     syscall(
-        "move_mount", tree, b"", -100, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH, operation=f"move_mount {target}"
+        "move_mount",
+        tree,
+        b"",
+        -100,
+        os.fsencode(target),
+        _MOVE_MOUNT_F_EMPTY_PATH,
+        operation=f"move_mount {target}",
     )

@@ -9,7 +9,7 @@ import os
 
 from sixhops.linux.libc import call, syscall
 
-__all__ = ["FLAGS", "FILES", "clone", "open_namespace", "set_namespace", "unshare"]
+__all__ = ["FILES", "FLAGS", "clone", "open_namespace", "set_namespace", "unshare"]
 
 CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000

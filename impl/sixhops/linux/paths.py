@@ -70,7 +70,7 @@ def make_directories(root: int, path: str, mode: int = 0o755, *, prefix: str = "
         return open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
     except LinuxError as error:
         if error.errno != 2:
-            raise LinuxError(error.errno, f"mkdir {prefix}{path}") from error
+            raise LinuxError(error.number, f"mkdir {prefix}{path}") from error
     parent, _, name = path.rstrip("/").rpartition("/")
     if not name or name in {".", ".."}:
         raise LinuxError(2, f"mkdir {prefix}{path}")
@@ -84,7 +84,7 @@ def make_directories(root: int, path: str, mode: int = 0o755, *, prefix: str = "
             raise LinuxError(error.errno or 5, f"mkdir {prefix}{path}") from error
         return open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
     except LinuxError as error:
-        raise LinuxError(error.errno, f"mkdir {prefix}{path}") from error
+        raise LinuxError(error.number, f"mkdir {prefix}{path}") from error
     finally:
         os.close(above)
 
@@ -95,7 +95,7 @@ def make_file(root: int, path: str, mode: int = 0o755, *, prefix: str = "") -> i
         return open_in_root(root, path)
     except LinuxError as error:
         if error.errno != 2:
-            raise LinuxError(error.errno, f"open {prefix}{path}") from error
+            raise LinuxError(error.number, f"open {prefix}{path}") from error
     parent, _, name = path.rpartition("/")
     above = make_directories(root, parent or "/", prefix=prefix)
     try:

@@ -18,7 +18,16 @@ from sixhops.linux.libc import LinuxError, call, syscall
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ACTIONS", "ARCHITECTURES", "FLAGS", "OPERATORS", "LibraryMissing", "compile_filter", "install", "library_version"]
+__all__ = [
+    "ACTIONS",
+    "ARCHITECTURES",
+    "FLAGS",
+    "OPERATORS",
+    "LibraryMissing",
+    "compile_filter",
+    "install",
+    "library_version",
+]
 
 # seccomp(2) and seccomp.h of libseccomp. KILL is the old name of KILL_THREAD.
 ACTIONS = {
@@ -164,12 +173,14 @@ def compile_filter(default: int, architectures: tuple[str, ...], rules: Iterable
     return program
 
 
-def _add(library: ctypes.PyDLL, context: int, action: int, number: int, conditions: tuple[Condition, ...]) -> None:
+def _add(
+    library: ctypes.PyDLL, context: int, action: int, number: int, conditions: tuple[Condition, ...]
+) -> None:
     indices = [condition[0] for condition in conditions]
     # libseccomp takes one condition per argument; several on one argument are alternatives.
     groups = [conditions] if len(set(indices)) == len(indices) else [(one,) for one in conditions]
     for group in groups:
-        array = (_Comparison * len(group))(*group) if group else None
+        array = (_Comparison * len(group))(*(_Comparison(*one) for one in group)) if group else None
         result = library.seccomp_rule_add_array(context, action, number, len(group), array)
         _check(result, "seccomp_rule_add", _EEXIST, _EDOM)
 
@@ -196,7 +207,9 @@ def _unknown_calls_prefix(newest: dict[int, int]) -> bytes:
     for token, number in plain.items():
         body = [_INSTRUCTION.pack(_LOAD_WORD, 0, 0, 0)]
         if token == _EM_X86_64:
-            body.append(_INSTRUCTION.pack(0x35, 2, 0, _X32_BIT))  # jump if greater or equal: over the next two
+            body.append(
+                _INSTRUCTION.pack(0x35, 2, 0, _X32_BIT)
+            )  # jump if greater or equal: over the next two
         body += [
             _INSTRUCTION.pack(_JUMP_GREATER, 0, 1, number),
             _INSTRUCTION.pack(_RETURN, 0, 0, ACTIONS["SCMP_ACT_ERRNO"] | _ENOSYS),

@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
+import _socket
 import array
 import fcntl
 import os
 import struct
-
-import _socket
 
 from sixhops.linux.libc import LinuxError, describe
 

@@ -1,6 +1,6 @@
 """Bind mounts and what is built from them: attributes that need a second step, idmaps, the view on control groups."""
 
-# ruff: noqa: PTH  descriptors, not path objects
+# ruff: noqa: PTH, PLC0415  descriptors, not path objects
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ __all__ = ["bind_mount", "mount_groups", "propagate", "with_label"]
 
 _DEFAULT_FLAGS = m.MS_NOEXEC | m.MS_NOSUID | m.MS_NODEV
 # Flags that a user namespace may not take off again, once the mount came from outside with them.
-_LOCKED = m.MS_RDONLY | m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC | m.MS_NOATIME | m.MS_NODIRATIME | m.MS_RELATIME
+_LOCKED = (
+    m.MS_RDONLY | m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC | m.MS_NOATIME | m.MS_NODIRATIME | m.MS_RELATIME
+)
 
 
 def with_label(data: str, label: str) -> str:
@@ -98,7 +100,9 @@ def _bind_mapped(operation: BindMount, place: int) -> None:
     try:
         tree = m.clone_tree(operation.source, recursive=recursive)
         try:
-            m.set_attributes(tree, m.MOUNT_ATTR_IDMAP, recursive=operation.options.idmap == "ridmap", user_namespace=user)
+            m.set_attributes(
+                tree, m.MOUNT_ATTR_IDMAP, recursive=operation.options.idmap == "ridmap", user_namespace=user
+            )
             m.move_to(tree, via(place))
         finally:
             os.close(tree)

@@ -1,6 +1,6 @@
 """The commands: options into calls, results into text. What a command does is in the modules that it imports."""
 
-# ruff: noqa: PTH  the runtime's small import
+# ruff: noqa: PTH, PLC0415  the runtime's small import
 
 from __future__ import annotations
 
@@ -154,7 +154,9 @@ def _exec(parsed: Parsed, root: str) -> int:
 def _list(parsed: Parsed, root: str) -> int:
     from sixhops.runc.listing import list_containers
 
-    sys.stdout.write(list_containers(root, parsed.values.get("format", "table"), quiet="quiet" in parsed.flags))
+    sys.stdout.write(
+        list_containers(root, parsed.values.get("format", "table"), quiet="quiet" in parsed.flags)
+    )
     return 0
 
 
@@ -176,7 +178,9 @@ def _update(parsed: Parsed, root: str) -> int:
 def _events(parsed: Parsed, root: str) -> int:
     from sixhops.runc.events import events
 
-    return events(root, parsed.arguments[0], parsed.values.get("interval", "5s"), once="stats" in parsed.flags)
+    return events(
+        root, parsed.arguments[0], parsed.values.get("interval", "5s"), once="stats" in parsed.flags
+    )
 
 
 def _spec(parsed: Parsed, root: str) -> int:  # noqa: ARG001  every command has the same form

@@ -1,6 +1,6 @@
 """What happens to a container after `create`: start, kill, delete, pause, resume, state. Small imports only."""
 
-# ruff: noqa: PTH  the runtime's small import
+# ruff: noqa: PTH, PLC0415  the runtime's small import
 
 from __future__ import annotations
 

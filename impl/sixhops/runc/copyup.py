@@ -31,7 +31,10 @@ def _copy(source: int, target: int, name: str) -> None:
         os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
     elif stat.S_ISDIR(mode):
         os.mkdir(name, 0o700, dir_fd=target)
-        below = [os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=d) for d in (source, target)]
+        below = [
+            os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=d)
+            for d in (source, target)
+        ]
         try:
             copy_tree(*below)
         finally:
@@ -52,7 +55,7 @@ def _copy_file(source: int, target: int, name: str) -> None:
     try:
         writer = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
         try:
-            while os.sendfile(writer, reader, None, _BLOCK):  # type: ignore[arg-type]  # None: at the file's position
+            while os.sendfile(writer, reader, None, _BLOCK):
                 continue
         finally:
             os.close(writer)

@@ -3,7 +3,7 @@
 Nothing survives a failure: what was made (state directory, groups, process) is unmade in the reverse order.
 """
 
-# ruff: noqa: PTH  the runtime's small import
+# ruff: noqa: PTH, PLC0415  the runtime's small import
 
 from __future__ import annotations
 
@@ -40,7 +40,15 @@ if TYPE_CHECKING:
 
     from sixhops.wire.runtime.document import Hook, Hooks, Spec
 
-__all__ = ["CreateRequest", "create", "hand_listener", "hook_values", "read_bundle", "write_oom_score", "write_pid_file"]
+__all__ = [
+    "CreateRequest",
+    "create",
+    "hand_listener",
+    "hook_values",
+    "read_bundle",
+    "write_oom_score",
+    "write_pid_file",
+]
 
 # Access that every container has, config-linux.md#default-devices, with the pseudo-terminals and tun.
 _ALWAYS_ALLOWED = tuple(
@@ -183,7 +191,13 @@ def _make(
     first = FirstProcess(
         process=spec.process,
         plan=plan_container(
-            spec, request.identifier, container.rootfs, layout, groups, pivot=request.pivot, keyring=request.keyring
+            spec,
+            request.identifier,
+            container.rootfs,
+            layout,
+            groups,
+            pivot=request.pivot,
+            keyring=request.keyring,
         ),
         rootfs=container.rootfs,
         channel=theirs,
@@ -213,7 +227,9 @@ def _make(
     try:
         _accompany(spec, container, pid, ours, first, undo)
     except HookError as error:
-        raise RuntimeFault(f"unable to start container process: error during container init: {error}") from error
+        raise RuntimeFault(
+            f"unable to start container process: error during container init: {error}"
+        ) from error
     except (LinuxError, LimitError) as error:
         raise RuntimeFault(f"unable to start container process: {error}") from error
     finally:
@@ -226,7 +242,12 @@ def _make(
 
 
 def _accompany(
-    spec: Spec, container: state.Container, pid: int, ours: ch.Channel, first: FirstProcess, undo: list[Callable[[], None]]
+    spec: Spec,
+    container: state.Container,
+    pid: int,
+    ours: ch.Channel,
+    first: FirstProcess,
+    undo: list[Callable[[], None]],
 ) -> None:
     """Do the parent's part until the child is READY."""
     process, linux = spec.process, spec.linux
@@ -273,15 +294,21 @@ def _accompany(
 
 
 def write_oom_score(pid: int, value: int) -> None:
-    """Set a process's oom_score_adj. Raises LinuxError."""
+    """Set a process's oom_score_adj. Raises RuntimeFault."""
     try:
         with open(f"/proc/{pid}/oom_score_adj", "w") as file:
             file.write(str(value))
     except OSError as error:
-        raise LinuxError(error.errno or 5, "failed to write oom_score_adj: write /proc/self/oom_score_adj") from error
+        # runc 1.1 says no more than this to its caller (the helper that writes the value dies); the log has the reason.
+        log.note(f"write /proc/{pid}/oom_score_adj: {reason(error).rpartition(': ')[2]}")
+        raise RuntimeFault(
+            "unable to start container process: can't get final child's PID from pipe: EOF"
+        ) from error
 
 
-def _enter_groups(groups: dict[str, str], resources: Resources, pid: int, undo: list[Callable[[], None]]) -> None:
+def _enter_groups(
+    groups: dict[str, str], resources: Resources, pid: int, undo: list[Callable[[], None]]
+) -> None:
     # A cpuset has to be right before anything enters it; the other limits wait until the container is whole.
     made: list[str] = []
     undo.insert(1, lambda: _remove_made(made))
@@ -290,7 +317,9 @@ def _enter_groups(groups: dict[str, str], resources: Resources, pid: int, undo: 
         apply(groups, Resources(cpu=Cpu(cpus=resources.cpu.cpus, mems=resources.cpu.mems)))
         control.enter(groups, pid)
     except (LinuxError, LimitError) as error:
-        raise RuntimeFault(f"unable to start container process: unable to apply cgroup configuration: {error}") from error
+        raise RuntimeFault(
+            f"unable to start container process: unable to apply cgroup configuration: {error}"
+        ) from error
 
 
 def _remove_made(made: list[str]) -> None:
@@ -353,7 +382,9 @@ def write_pid_file(path: str, pid: int) -> None:
     directory, name = os.path.split(path)
     temporary = os.path.join(directory, f".{name}")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_SYNC | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_SYNC | os.O_CLOEXEC, 0o666
+        )
         os.write(descriptor, str(pid).encode())
         os.close(descriptor)
         os.rename(temporary, path)

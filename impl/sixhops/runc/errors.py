@@ -1,5 +1,7 @@
 """What this runtime raises on purpose; texts are runc's, because shims and engines hand them on to users."""
 
+# ruff: noqa: PLC0415  imported when needed: the program starts often
+
 from __future__ import annotations
 
 __all__ = ["HookError", "NoSuchContainer", "RuntimeFault", "UsageFault", "reason"]
@@ -27,7 +29,9 @@ class HookError(RuntimeFault):
 class UsageFault(RuntimeFault):
     """The command line is wrong; `command` says whose usage to show, None for the program's."""
 
-    def __init__(self, message: str, command: str | None = None, *, headline: str = "Incorrect Usage.") -> None:
+    def __init__(
+        self, message: str, command: str | None = None, *, headline: str = "Incorrect Usage."
+    ) -> None:
         super().__init__(message, 1)
         self.command = command
         self.headline = headline

@@ -1,5 +1,7 @@
 """`events`: a container's figures, once or at an interval, one JSON object a line."""
 
+# ruff: noqa: PLC0415  imported when needed: the program starts often
+
 from __future__ import annotations
 
 import json

@@ -1,6 +1,6 @@
 """`exec`: another process in a running container: its namespaces, its groups, its filter, an identity of its own."""
 
-# ruff: noqa: PTH  the runtime's small import
+# ruff: noqa: PTH, PLC0415  the runtime's small import
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sixhops.runc.create import write_oom_score, write_pid_file
 from sixhops.runc.errors import RuntimeFault
 from sixhops.runc.execute import take_terminal
 from sixhops.runc.filters import check_filter, compile_document
-from sixhops.runc.identity import masks
+from sixhops.runc.identity import environment, masks
 from sixhops.runc.init import FirstProcess, finish, open_label, report, write_label
 from sixhops.runc.spawn import in_order, spawn
 from sixhops.runc.validate import validate_process
@@ -109,7 +109,9 @@ def _with_defaults(process: Process, spec: Spec) -> Process:
         apparmor_profile=process.apparmor_profile or own.apparmor_profile,
         selinux_label=process.selinux_label or own.selinux_label,
         oom_score_adj=own.oom_score_adj,
-        user=dataclasses.replace(process.user, umask=process.user.umask if process.user.umask is not None else own.user.umask),
+        user=dataclasses.replace(
+            process.user, umask=process.user.umask if process.user.umask is not None else own.user.umask
+        ),
     )
 
 
@@ -182,7 +184,7 @@ def _run(first: FirstProcess, identifier: str) -> None:
         if first.personality:
             call("personality", 8 if first.personality == "LINUX32" else 0, operation="personality")
         os.umask(0o022 if first.process.user.umask is None else first.process.user.umask)
-        finish(first)
+        finish(first, environment(first.process.env))
     except BaseException as error:  # noqa: BLE001  whatever it is, the parent must hear of it and this process must end
         report(first.channel, error, "")
 

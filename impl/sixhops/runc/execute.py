@@ -5,7 +5,7 @@ descriptor. Until `ChangeRoot` the process still has the host's /proc, which is 
 reached through; the container's own is looked at only after it was found to be procfs.
 """
 
-# ruff: noqa: PTH  descriptors, not path objects
+# ruff: noqa: PTH, PLC0415  descriptors, not path objects
 
 from __future__ import annotations
 
@@ -28,9 +28,19 @@ __all__ = ["Execution", "execute"]
 
 _INSIDE_PROC_ALLOWED = frozenset(
     f"/proc/{name}"
-    for name in (
-        "cpuinfo diskstats meminfo stat swaps uptime loadavg slabinfo net/dev sys/kernel/ns_last_pid sys/crypto/fips_enabled"
-    ).split()
+    for name in [
+        "cpuinfo",
+        "diskstats",
+        "meminfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "loadavg",
+        "slabinfo",
+        "net/dev",
+        "sys/kernel/ns_last_pid",
+        "sys/crypto/fips_enabled",
+    ]
 )
 _PLAIN_KINDS = frozenset({"proc", "sysfs", "mqueue", "tmpfs"})
 
@@ -39,7 +49,11 @@ class Execution:
     """What the operations share: the root's descriptor and path, and who is asked at the meeting points."""
 
     def __init__(
-        self, rootfs: str, parent_step: Callable[[], None], container_hooks: Callable[[], None], console_socket: int = -1
+        self,
+        rootfs: str,
+        parent_step: Callable[[], None],
+        container_hooks: Callable[[], None],
+        console_socket: int = -1,
     ) -> None:
         self.rootfs = rootfs
         self.root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -75,7 +89,10 @@ def _parent_private(rootfs: str) -> None:
             fields = line.split(" ")
             point = fields[4].replace("\\040", " ")
             if (rootfs == point or rootfs.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
-                best, shared = point, any(field.startswith("shared:") for field in fields[6 : fields.index("-")])
+                best, shared = (
+                    point,
+                    any(field.startswith("shared:") for field in fields[6 : fields.index("-")]),
+                )
     if shared:
         m.mount("", best, flags=m.MS_PRIVATE)
 
@@ -110,7 +127,9 @@ def _mount_new(operation: op.MountFilesystem, run: Execution) -> None:
     flags = options.flags
     if operation.type == "tmpfs" or operation.target.rstrip("/") == "/dev":
         flags &= ~m.MS_RDONLY  # device nodes and mount points have to be made in it first
-    data = with_label(options.data, operation.label if operation.type not in {"proc", "sysfs", "mqueue"} else "")
+    data = with_label(
+        options.data, operation.label if operation.type not in {"proc", "sysfs", "mqueue"} else ""
+    )
     lower = _copy_source(run, operation) if options.copy_up else None
     try:
         m.mount(operation.source, via(place), operation.type, flags, data, shown=operation.target)
@@ -218,7 +237,9 @@ def _make_device(operation: op.MakeDevice, run: Execution) -> None:
         finally:
             os.close(node)
     except OSError as error:
-        raise RuntimeFault(f"error creating device nodes: mknod {operation.target}: {reason(error)}") from error
+        raise RuntimeFault(
+            f"error creating device nodes: mknod {operation.target}: {reason(error)}"
+        ) from error
     finally:
         os.close(above)
 
@@ -273,12 +294,21 @@ def _mask_path(operation: op.MaskPath, run: Execution) -> None:
         return
     try:
         if stat.S_ISDIR(os.fstat(place).st_mode):
-            m.mount("tmpfs", via(place), "tmpfs", m.MS_RDONLY, with_label("", operation.label), shown=operation.target)
+            m.mount(
+                "tmpfs",
+                via(place),
+                "tmpfs",
+                m.MS_RDONLY,
+                with_label("", operation.label),
+                shown=operation.target,
+            )
             return
         null = open_in_root(run.root, "/dev/null")
         try:
             if not stat.S_ISCHR(os.fstat(null).st_mode) or os.fstat(null).st_rdev != os.makedev(1, 3):
-                raise RuntimeFault(f"mask path {operation.target}: the container's /dev/null is not the null device")
+                raise RuntimeFault(
+                    f"mask path {operation.target}: the container's /dev/null is not the null device"
+                )
             m.mount(via(null), via(place), flags=m.MS_BIND, shown=operation.target)
         finally:
             os.close(null)
@@ -291,7 +321,7 @@ def _write_sysctl(operation: op.WriteSysctl, run: Execution) -> None:
     try:
         file = open_in_root(run.root, path, os.O_WRONLY)
     except LinuxError as error:
-        raise LinuxError(error.errno, f"open {path}") from error
+        raise LinuxError(error.number, f"open {path}") from error
     try:
         if m.filesystem_type(file) != m.PROC_SUPER_MAGIC:
             raise RuntimeFault(f"open {path}: not on procfs")

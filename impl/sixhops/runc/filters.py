@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ def check_filter(document: Seccomp) -> Filter:
     flags = 0
     for name in document.flags:
         if name not in s.FLAGS:
-            raise RuntimeFault(f"seccomp flag {name!r} not known to runc" .replace("'", '"'))
+            raise RuntimeFault(f"seccomp flag {name!r} not known to runc".replace("'", '"'))
         flags |= s.FLAGS[name]
     notifies = document.default_action == "SCMP_ACT_NOTIFY"
     for rule in document.rules:
@@ -58,8 +59,9 @@ def check_filter(document: Seccomp) -> Filter:
     return Filter(flags, document.listener_path, document.listener_metadata)
 
 
+@functools.lru_cache(maxsize=16)
 def compile_document(document: Seccomp) -> bytes:
-    """Return the program. Raises LinuxError, and RuntimeFault if libseccomp is missing."""
+    """Return the program; a loaded parent that has asked once gives its forks the answer for nothing. Raises LinuxError, and RuntimeFault if libseccomp is missing."""
     rules = (
         (
             rule.names,
@@ -69,9 +71,13 @@ def compile_document(document: Seccomp) -> bytes:
         for rule in document.rules
     )
     try:
-        return s.compile_filter(_action(document.default_action, document.default_errno), document.architectures, rules)
+        return s.compile_filter(
+            _action(document.default_action, document.default_errno), document.architectures, rules
+        )
     except s.LibraryMissing as error:
-        raise RuntimeFault("config provided but seccomp not supported: libseccomp.so.2 is not installed") from error
+        raise RuntimeFault(
+            "config provided but seccomp not supported: libseccomp.so.2 is not installed"
+        ) from error
 
 
 def _action(name: str, errno: int | None) -> int:

@@ -1,6 +1,6 @@
 """`run` and `exec` as commands: options into requests, and, unless detached, waiting with the user's terminal."""
 
-# ruff: noqa: PTH  the runtime's small import
+# ruff: noqa: PTH, PLC0415  the runtime's small import
 
 from __future__ import annotations
 
@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["run_container", "run_exec"]
 
 _PR_SET_CHILD_SUBREAPER = 36
-_NOT_FORWARDED = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGURG, signal.SIGWINCH, signal.SIGPIPE}
+_NOT_FORWARDED = {
+    signal.SIGKILL,
+    signal.SIGSTOP,
+    signal.SIGCHLD,
+    signal.SIGURG,
+    signal.SIGWINCH,
+    signal.SIGPIPE,
+}
 
 
 def run_container(parsed: Parsed, root: str, listen_fds: int) -> int:
@@ -133,7 +140,10 @@ def _exec_process(parsed: Parsed, container: state.Container, arguments: tuple[s
         process = dataclasses.replace(
             process,
             capabilities=dataclasses.replace(
-                old, bounding=old.bounding + added, effective=old.effective + added, permitted=old.permitted + added
+                old,
+                bounding=old.bounding + added,
+                effective=old.effective + added,
+                permitted=old.permitted + added,
             ),
         )
     return process

@@ -3,7 +3,7 @@
 https://github.com/opencontainers/runtime-spec/blob/main/config.md#posix-platform-hooks
 """
 
-# ruff: noqa: PTH  descriptors, not path objects; subprocess would cost the runtime 10 ms of import
+# ruff: noqa: PTH, PLC0415  descriptors, not path objects; subprocess would cost the runtime 10 ms of import
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import os
 import select
 import time
 
+from sixhops.linux.fds import close_on_exec_from
 from sixhops.linux.libc import describe
 from sixhops.linux.pidfd import open_process
+from sixhops.linux.signals import reset_signals
 from sixhops.runc.errors import HookError
 
 __all__ = ["run_hooks"]
@@ -38,7 +40,12 @@ def _run(hook: Hook, state: bytes) -> None:
     path = str(hook["path"])
     timeout = hook.get("timeout")
     pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(4)]
-    (input_read, input_write), (output_read, output_write), (error_read, error_write), (failed_read, failed_write) = pipes
+    (
+        (input_read, input_write),
+        (output_read, output_write),
+        (error_read, error_write),
+        (failed_read, failed_write),
+    ) = pipes
     pid = os.fork()
     if pid == 0:
         _become(hook, (input_read, output_write, error_write), failed_write)
@@ -73,8 +80,6 @@ def _become(hook: Hook, streams: tuple[int, int, int], failed: int) -> None:
     try:
         for target, source in enumerate(streams):
             os.dup2(source, target)
-        from sixhops.linux.fds import close_on_exec_from
-        from sixhops.runc.signals import reset_signals
 
         close_on_exec_from(3)
         reset_signals()

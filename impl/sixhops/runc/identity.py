@@ -15,7 +15,15 @@ from sixhops.runc.errors import RuntimeFault, reason
 if TYPE_CHECKING:
     from sixhops.wire.runtime.document import Process
 
-__all__ = ["CapabilityMasks", "become_user", "enter_directory", "environment", "find_program", "masks", "own_streams"]
+__all__ = [
+    "CapabilityMasks",
+    "become_user",
+    "enter_directory",
+    "environment",
+    "find_program",
+    "masks",
+    "own_streams",
+]
 
 # effective, permitted, inheritable, ambient, bounding
 CapabilityMasks = tuple[int, int, int, int, int]
@@ -44,7 +52,7 @@ def environment(entries: tuple[str, ...]) -> dict[str, str]:
             raise RuntimeFault(f'invalid environment variable: "{entry}"')
         if "\0" in entry:
             shown = entry.replace("\0", "\\x00")
-            raise RuntimeFault(f"environment variable value can't contain null(\\x00): \"{shown}\"")
+            raise RuntimeFault(f'environment variable value can\'t contain null(\\x00): "{shown}"')
         result[name] = value
     return result
 
@@ -112,7 +120,10 @@ def become_user(process: Process, wanted: CapabilityMasks, last: int, *, groups_
     effective, permitted, inheritable, ambient, bounding = wanted
     user = process.user
     if process.capabilities is not None:
-        caps.drop_bounding(bounding, last)
+        try:
+            caps.drop_bounding(bounding, last)
+        except LinuxError as error:
+            raise RuntimeFault(f"unable to apply bounding set: {error.strerror}") from error
     caps.keep_on_setuid(True)
     own_streams(user.uid)
     try:
@@ -126,7 +137,10 @@ def become_user(process: Process, wanted: CapabilityMasks, last: int, *, groups_
         raise RuntimeFault(f"setup user: {reason(error)}") from error
     caps.keep_on_setuid(False)
     if process.capabilities is not None:
-        caps.apply_sets(effective, permitted, inheritable, ambient)
+        try:
+            caps.apply_sets(effective, permitted, inheritable, ambient)
+        except LinuxError as error:
+            raise RuntimeFault(f"unable to apply caps: {error.strerror}") from error
 
 
 def find_program(name: str, path: str) -> str:

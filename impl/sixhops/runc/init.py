@@ -10,11 +10,10 @@ before) and then becomes the program. Errors go to the parent until it is READY,
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import _signal
 
 from sixhops.linux import namespaces as ns
 from sixhops.linux import seccomp
@@ -22,6 +21,7 @@ from sixhops.linux.fds import close_on_exec_from
 from sixhops.linux.libc import LinuxError, call, describe
 from sixhops.linux.mounts import PROC_SUPER_MAGIC, filesystem_type
 from sixhops.linux.paths import open_in_root
+from sixhops.linux.signals import reset_signals
 from sixhops.runc import channel as ch
 from sixhops.runc.errors import HookError, RuntimeFault, reason
 from sixhops.runc.execute import Execution, execute
@@ -35,7 +35,6 @@ from sixhops.runc.identity import (
     find_program,
     home_of,
 )
-from sixhops.runc.signals import reset_signals
 
 if TYPE_CHECKING:
     from sixhops.runc.channel import Channel
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from sixhops.runc.operations import Operation
     from sixhops.wire.runtime.document import Process
 
-__all__ = ["ExecFault", "FirstProcess", "finish", "report", "run_first"]
+__all__ = ["FirstProcess", "finish", "report", "run_first"]
 
 _PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
 _COMM = b"runc:[2:INIT]"
@@ -81,10 +80,14 @@ class FirstProcess:
 
 def run_first(first: FirstProcess) -> None:
     """Become the container's program; never returns."""
+    prefix = "error during container init: "
     try:
         _prepare(first)
+        pairs = environment(first.process.env)
+        prefix = ""
+        finish(first, pairs)
     except BaseException as error:  # noqa: BLE001  whatever it is, the parent must hear of it and this process must end
-        report(first.channel, error, "" if isinstance(error, ExecFault) else "error during container init: ")
+        report(first.channel, error, prefix)
 
 
 def report(channel: Channel, error: BaseException, prefix: str) -> None:
@@ -93,10 +96,6 @@ def report(channel: Channel, error: BaseException, prefix: str) -> None:
         channel.send(ch.FAILED, (prefix + reason(error)).encode(errors="replace"))
     finally:
         os._exit(1)
-
-
-class ExecFault(RuntimeFault):
-    """The program can't be run; reported without the words about container init."""
 
 
 def _prepare(first: FirstProcess) -> None:
@@ -122,7 +121,6 @@ def _prepare(first: FirstProcess) -> None:
         write_label(label, first.process)
     if first.personality:
         call("personality", _PERSONALITIES[first.personality], operation="personality")
-    finish(first)
 
 
 def _parent_step(first: FirstProcess) -> None:
@@ -192,10 +190,12 @@ def _is_device(descriptor: int, number: int) -> bool:
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == number
 
 
-def finish(first: FirstProcess) -> None:
-    """Take on identity and restrictions, say READY, wait at the gate, become the program."""
+def finish(first: FirstProcess, pairs: dict[str, str]) -> None:
+    """Take on identity and restrictions, say READY, wait at the gate, become the program. Never returns.
+
+    `pairs` is the program's environment. Raises RuntimeFault and OSError until READY was said.
+    """
     process = first.process
-    pairs = environment(process.env)
     if process.no_new_privileges:
         seccomp.set_no_new_privileges()
     else:
@@ -210,14 +210,11 @@ def finish(first: FirstProcess) -> None:
         pairs["HOME"] = home_of(process.user.uid)
     if first.listen_fds:
         pairs |= {"LISTEN_FDS": str(first.listen_fds), "LISTEN_PID": "1"}
-    try:
-        program = find_program(process.args[0], pairs.get("PATH", ""))
-    except RuntimeFault as error:
-        raise ExecFault(str(error)) from error
+    program = find_program(process.args[0], pairs.get("PATH", ""))
     if process.no_new_privileges:
         _load_filter(first)
     for number in _STOPPING:
-        _signal.signal(number, lambda *_: os._exit(2))
+        signal.signal(number, lambda *_: os._exit(2))
     first.channel.send(ch.READY)
     first.channel.close()
     _wait_at_gate(first)

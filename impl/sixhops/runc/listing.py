@@ -1,6 +1,6 @@
 """`list` and `ps`."""
 
-# ruff: noqa: PTH  the runtime's small import
+# ruff: noqa: PTH, PLC0415  the runtime's small import
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def list_containers(root: str, form: str, *, quiet: bool) -> str:
     if form == "json":
         return json.dumps(records or None, separators=(",", ":"), ensure_ascii=False) + "\n"
     rows = [
-        tuple(str(record[key]) for key in ("id", "pid", "status", "bundle", "created", "owner")) for record in records
+        tuple(str(record[key]) for key in ("id", "pid", "status", "bundle", "created", "owner"))
+        for record in records
     ]
     return _table((_COLUMNS, *rows))
 
@@ -42,7 +43,8 @@ def list_containers(root: str, form: str, *, quiet: bool) -> str:
 def _table(rows: tuple[tuple[str, ...], ...]) -> str:
     widths = [max(max(len(row[i]) for row in rows) + _GAP, _LEAST_WIDTH) for i in range(len(_COLUMNS) - 1)]
     return "".join(
-        "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + row[-1] + "\n" for row in rows
+        "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + row[-1] + "\n"
+        for row in rows
     )
 
 

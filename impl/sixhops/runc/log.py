@@ -1,6 +1,6 @@
 """The log that shims read errors from: `--log FILE --log-format text|json`, in the form of runc's."""
 
-# ruff: noqa: PTH  the runtime's small import
+# ruff: noqa: PTH, PLC0415  the runtime's small import
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def _write(level: str, message: str) -> None:
     if _settings["format"] == "json":
         import json
 
-        line = json.dumps({"level": level, "msg": message, "time": stamp}, separators=(",", ":"), ensure_ascii=False)
+        line = json.dumps(
+            {"level": level, "msg": message, "time": stamp}, separators=(",", ":"), ensure_ascii=False
+        )
     else:
         quoted = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         line = f'time="{stamp}" level={level} msg="{quoted}"'

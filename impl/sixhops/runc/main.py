@@ -3,7 +3,7 @@
 Each command's code is imported when it is asked for, because the program starts several times in a container's life.
 """
 
-# ruff: noqa: PTH  the runtime's small import
+# ruff: noqa: PTH, PLC0415  the runtime's small import
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ def _main(words: list[str]) -> int:
     if options.values.get("rootless", "auto") not in {"auto", "false"}:
         raise RuntimeFault("rootless containers are not supported")
     if "systemd-cgroup" in options.flags and command in {"create", "run"}:
-        raise RuntimeFault("systemd cgroup flag passed, but systemd support for managing cgroups is not available")
+        raise RuntimeFault(
+            "systemd cgroup flag passed, but systemd support for managing cgroups is not available"
+        )
     from sixhops.runc.commands import COMMANDS, run_command
 
     if command not in COMMANDS:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sixhops.linux import mounts as m
 
-__all__ = ["FLAGS", "MountOptions", "PROPAGATION", "RECURSIVE", "parse"]
+__all__ = ["FLAGS", "PROPAGATION", "RECURSIVE", "MountOptions", "parse"]
 
 # word -> (clears, flags)
 FLAGS = {
@@ -111,7 +111,9 @@ def parse(words: tuple[str, ...]) -> MountOptions:
             propagation.append(PROPAGATION[word])
         elif word in RECURSIVE:
             clears, bits = RECURSIVE[word]
-            if word in _ATIME_WORDS:  # one field of three values: the kernel wants it cleared whole before it is set
+            if (
+                word in _ATIME_WORDS
+            ):  # one field of three values: the kernel wants it cleared whole before it is set
                 clear_bits |= m.MOUNT_ATTR__ATIME
                 set_bits = set_bits & ~m.MOUNT_ATTR__ATIME | (0 if clears else bits)
             elif clears:

@@ -35,7 +35,9 @@ class Parsed:
             raise UsageFault(f'invalid value "{text}" for flag -{name}: parse error') from None
 
 
-def parse(words: list[str], options: dict[str, str], short: dict[str, str], command: str | None = None) -> Parsed:
+def parse(
+    words: list[str], options: dict[str, str], short: dict[str, str], command: str | None = None
+) -> Parsed:
     """Return the options in front of the first argument, and the arguments. Raises UsageFault."""
     parsed = Parsed()
     position = 0

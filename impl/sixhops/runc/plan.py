@@ -40,7 +40,14 @@ _KINDS = {"c": "c", "u": "c", "b": "b", "p": "p"}
 
 
 def plan_container(
-    spec: Spec, identifier: str, rootfs: str, layout: Layout, groups: dict[str, str], *, pivot: bool = True, keyring: bool = True
+    spec: Spec,
+    identifier: str,
+    rootfs: str,
+    layout: Layout,
+    groups: dict[str, str],
+    *,
+    pivot: bool = True,
+    keyring: bool = True,
 ) -> list[op.Operation]:
     """Return the operations for a validated document; `groups` are the container's control group directories."""
     linux = spec.linux
@@ -132,7 +139,9 @@ def _devices(spec: Spec, own_user: bool) -> list[op.Operation]:
         mode = 0o666 if device.file_mode is None else device.file_mode & 0o7777
         kind = _KINDS[device.type]
         plan.append(
-            op.MakeDevice(device.path, kind, device.major, device.minor, mode, device.uid, device.gid, own_user)
+            op.MakeDevice(
+                device.path, kind, device.major, device.minor, mode, device.uid, device.gid, own_user
+            )
         )
     plan.append(op.MakeLink("/dev/ptmx", "pts/ptmx", replace=True))
     plan += [op.MakeLink(target, points_to) for target, points_to in _DEFAULT_LINKS]
@@ -148,7 +157,11 @@ def _closing(spec: Spec) -> list[op.Operation]:
         return plan
     for entry in spec.mounts:
         options = parse(entry.options)
-        if (entry.type == "tmpfs" or entry.destination == "/dev") and options.flags & m.MS_RDONLY and not _is_bind(entry):
+        if (
+            (entry.type == "tmpfs" or entry.destination == "/dev")
+            and options.flags & m.MS_RDONLY
+            and not _is_bind(entry)
+        ):
             plan.append(op.RemountReadOnly(entry.destination, options.flags))
     plan += [op.ReadOnlyPath(path) for path in linux.readonly_paths]
     plan += [op.MaskPath(path, linux.mount_label) for path in linux.masked_paths]

@@ -7,7 +7,7 @@ writable again, for it is in no mount namespace. Where the kernel refuses this (
 memory does the same for more memory.
 """
 
-# ruff: noqa: PTH  before everything else; the imports count
+# ruff: noqa: PTH, PLC0415  before everything else; the imports count
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _sealed_copy() -> int:
 
     memory = os.memfd_create("interpreter", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with open(_SELF, "rb") as source:
-        while os.sendfile(memory, source.fileno(), None, 1 << 24):  # type: ignore[arg-type]  # None: at the file's position
+        while os.sendfile(memory, source.fileno(), None, 1 << 24):
             continue
     fcntl.fcntl(memory, _F_ADD_SEALS, _ALL_SEALS)
     return memory

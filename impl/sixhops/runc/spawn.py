@@ -51,7 +51,9 @@ def in_order(joined: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return sorted(joined, key=lambda pair: order.index(pair[0]))
 
 
-def spawn(linux: Linux, joined: list[tuple[int, int]], kept: frozenset[int], child: Callable[[], None]) -> int:
+def spawn(
+    linux: Linux, joined: list[tuple[int, int]], kept: frozenset[int], child: Callable[[], None]
+) -> int:
     """Start `child` in the document's namespaces with the descriptors `kept`; return its pid here.
 
     The child must end by itself (os._exit). The cgroup namespace is not made here: the process has to be in its groups

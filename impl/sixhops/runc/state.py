@@ -5,7 +5,7 @@ changes a container's life holds a lock on the directory. What a container *is* 
 stored, because the process can die behind any record's back: it is derived from the kernel at each look.
 """
 
-# ruff: noqa: PTH  `state`, `start`, `kill` and `delete` live from a small import; pathlib costs 7 ms
+# ruff: noqa: PTH, PLC0415  `state`, `start`, `kill` and `delete` live from a small import; pathlib costs 7 ms
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Container:
         "own_pids",
         "owner",
         "pid",
-        "rootfs",
         "root",
+        "rootfs",
         "start_time",
         "version",
     )
@@ -138,7 +138,9 @@ def lock(container: Container) -> int:
 
 def save(container: Container) -> None:
     """Write the record, whole or not at all."""
-    record = {name: getattr(container, name) for name in Container.__slots__ if name not in {"root", "identifier"}}
+    record = {
+        name: getattr(container, name) for name in Container.__slots__ if name not in {"root", "identifier"}
+    }
     path = f"{container.directory}/{_STATE}"
     with open(f"{path}.new", "w") as file:
         json.dump(record, file)

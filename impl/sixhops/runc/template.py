@@ -45,9 +45,11 @@ def template(*, rootless: bool = False, uid: int = 0, gid: int = 0) -> dict[str,
     }
     if rootless:
         mounts = [mount for mount in mounts if mount["destination"] not in {"/sys", "/sys/fs/cgroup"}]
-        mounts[2] = _mount("/dev/pts", "devpts", "devpts", "nosuid noexec newinstance ptmxmode=0666 mode=0620")
+        mounts[2] = _mount(
+            "/dev/pts", "devpts", "devpts", "nosuid noexec newinstance ptmxmode=0666 mode=0620"
+        )
         mounts.append(_mount("/sys", "none", "/sys", "rbind nosuid noexec nodev ro"))
-        namespaces = [name for name in ("pid", "ipc", "uts", "mount", "user")]
+        namespaces = ("pid", "ipc", "uts", "mount", "user")
         linux = {
             "uidMappings": [{"containerID": 0, "hostID": uid, "size": 1}],
             "gidMappings": [{"containerID": 0, "hostID": gid, "size": 1}],
@@ -63,7 +65,7 @@ def template(*, rootless: bool = False, uid: int = 0, gid: int = 0) -> dict[str,
             "args": ["sh"],
             "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
             "cwd": "/",
-            "capabilities": {name: _CAPABILITIES for name in ("bounding", "effective", "permitted", "ambient")},
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted", "ambient"), _CAPABILITIES),
             "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
             "noNewPrivileges": True,
         },

@@ -66,7 +66,9 @@ def resources_from_options(values: dict[str, str]) -> Resources:
         try:
             return int(text)
         except ValueError:
-            raise RuntimeFault(f'invalid value for {name}: strconv.ParseInt: parsing "{text}": invalid syntax') from None
+            raise RuntimeFault(
+                f'invalid value for {name}: strconv.ParseInt: parsing "{text}": invalid syntax'
+            ) from None
 
     def size(name: str) -> int | None:
         text = values.get(name)
@@ -106,4 +108,8 @@ def parse_size(text: str) -> int:
     match = _SIZE.match(text)
     if match is None:
         raise ValueError(f"invalid size: '{text}'")
-    return int(float(match[1]) * _UNITS[(match[2] or "").lower()]) if "." in match[1] else int(match[1]) * _UNITS[(match[2] or "").lower()]
+    return (
+        int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+        if "." in match[1]
+        else int(match[1]) * _UNITS[(match[2] or "").lower()]
+    )

@@ -16,7 +16,10 @@ _ABOUT = {
         "kill sends the specified signal (default: SIGTERM) to the container's init process",
         "<container-id> [signal]",
     ),
-    "delete": ("delete any resources held by the container often used with detached container", "<container-id>"),
+    "delete": (
+        "delete any resources held by the container often used with detached container",
+        "<container-id>",
+    ),
     "pause": ("pause suspends all processes inside the container", "<container-id>"),
     "resume": ("resumes all processes that have been previously paused", "<container-id>"),
     "exec": (

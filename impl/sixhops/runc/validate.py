@@ -90,7 +90,9 @@ def _check_root(rootfs: str) -> None:
     except OSError as error:
         raise RuntimeFault(f"invalid rootfs: {reason(error, 'stat')}") from error
     if not found.st_mode & 0o170000 == 0o040000:
-        raise RuntimeFault("unable to start container process: unable to start init: fork/exec /proc/self/exe: not a directory")
+        raise RuntimeFault(
+            "unable to start container process: unable to start init: fork/exec /proc/self/exe: not a directory"
+        )
     if os.path.realpath(rootfs) == "/":
         raise RuntimeFault("invalid rootfs: the host's root can't be a container's")
 

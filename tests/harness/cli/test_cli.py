@@ -165,7 +165,7 @@ def test_coverage_shows_scenarios_engines_and_totals(project: Path) -> None:
         "    seen to hold on 20.10.24",
         "- engine-api/SystemPing/500 (should): GET /_ping answers 500 (Internal Server Error)",
         "",
-        "engine: 1 of 2 requirements covered, 1 seen to hold on a real engine",
+        "engine: 1 of 2 requirements covered, 1 seen to hold on an engine",
     ]
 
 

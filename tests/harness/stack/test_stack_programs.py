@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -107,6 +106,11 @@ def test_reference_programs_get_upstreams_names(tmp_path: Path) -> None:
 
     make_bin(tmp_path / "bin", origins, {"shim": script, "runc": tmp_path / "runc"})
 
-    assert sorted(os.listdir(tmp_path / "bin")) == ["containerd-shim-runc-v2", "containerd-shim-sixhops-v1"]
-    shown = subprocess.run([tmp_path / "bin" / "containerd-shim-runc-v2"], capture_output=True, timeout=10)
+    assert sorted(path.name for path in (tmp_path / "bin").iterdir()) == [
+        "containerd-shim-runc-v2",
+        "containerd-shim-sixhops-v1",
+    ]
+    shown = subprocess.run(
+        [tmp_path / "bin" / "containerd-shim-runc-v2"], capture_output=True, timeout=10, check=True
+    )
     assert shown.stdout == b"shim\n"

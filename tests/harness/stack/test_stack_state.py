@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +11,10 @@ from sixhops.harness.stack.state import Record, base_directory, create, mark_kep
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
 
 
 def test_a_stack_that_somebody_holds_is_not_swept(tmp_path: Path) -> None:
@@ -28,7 +31,7 @@ def test_a_stack_that_nobody_holds_is_swept(tmp_path: Path) -> None:
     home.release()
 
     assert sweep(tmp_path) == [home.id]
-    assert os.listdir(tmp_path) == [".lock"]
+    assert names(tmp_path) == [".lock"]
 
 
 def test_a_kept_directory_is_not_swept(tmp_path: Path) -> None:
@@ -45,7 +48,7 @@ def test_a_half_removed_directory_is_swept(tmp_path: Path) -> None:
 
     sweep(tmp_path)
 
-    assert os.listdir(tmp_path) == [".lock"]
+    assert names(tmp_path) == [".lock"]
 
 
 def test_what_is_not_a_stack_is_left_alone(tmp_path: Path) -> None:
@@ -53,7 +56,7 @@ def test_what_is_not_a_stack_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     assert sweep(tmp_path) == []
-    assert sorted(os.listdir(tmp_path)) == [".lock", "file", "something"]
+    assert names(tmp_path) == [".lock", "file", "something"]
 
 
 def test_sweeping_where_nothing_ever_was(tmp_path: Path) -> None:

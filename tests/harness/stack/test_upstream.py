@@ -97,6 +97,7 @@ def test_files_links_and_rules_are_the_stacks_own(upstream: PrivateStack) -> Non
     assert any("DOCKER" in rule for rule in upstream.host.rules())
     assert upstream.host.file("/etc/resolv.conf").content == b"nameserver 192.0.2.53\n"
     assert upstream.host.file("/proc/self").type == "link"
+    assert upstream.host.file("/proc/mounts").target == "self/mounts"
     assert not upstream.host.file("/no/such").exists
 
 
@@ -138,7 +139,7 @@ def test_a_client_under_test_is_recorded(upstream: PrivateStack) -> None:
     )
 
     assert (done.returncode, done.stdout) == (0, b"")
-    assert [m.summary for m in upstream.recorder.since(mark, settle=5)][0] == "HEAD /_ping -> 200"
+    assert upstream.recorder.since(mark, settle=5)[0].summary == "HEAD /_ping -> 200"
 
 
 def test_the_logs_since_a_mark(upstream: PrivateStack) -> None:

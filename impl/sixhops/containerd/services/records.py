@@ -13,7 +13,7 @@ from sixhops.containerd.errors import already_exists, invalid_argument, not_foun
 from sixhops.containerd.filters import parse_all
 from sixhops.containerd.stamps import set_now
 from sixhops.containerd.validate import check_digest, check_identifier, check_labels, quote
-from sixhops.wire.proto import containers_pb2, images_pb2, leases_pb2, payloads_pb2
+from sixhops.wire.proto import containers_pb2, image_payloads_pb2, images_pb2, leases_pb2, payloads_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class ImagesService:
         set_now(image.created_at)
         image.updated_at.CopyFrom(image.created_at)
         self._database.put(self.KIND, call.namespace, image.name, image.SerializeToString())
-        event = payloads_pb2.ImageCreate(name=image.name, labels=image.labels)
+        event = image_payloads_pb2.ImageCreate(name=image.name, labels=image.labels)
         self._bus.publish(call.namespace, "/images/create", event)
         return images_pb2.CreateImageResponse(image=image)
 
@@ -245,7 +245,7 @@ class ImagesService:
         _check_image(kept)
         set_now(kept.updated_at)
         self._database.put(self.KIND, call.namespace, kept.name, kept.SerializeToString())
-        event = payloads_pb2.ImageUpdate(name=kept.name, labels=kept.labels)
+        event = image_payloads_pb2.ImageUpdate(name=kept.name, labels=kept.labels)
         self._bus.publish(call.namespace, "/images/update", event)
         return images_pb2.UpdateImageResponse(image=kept)
 
@@ -256,7 +256,7 @@ class ImagesService:
             text = f"image {quote(image.name)} has target {image.target.digest}, not {request.target.digest}"
             raise not_found(text)
         self._database.delete(self.KIND, call.namespace, request.name)
-        self._bus.publish(call.namespace, "/images/delete", payloads_pb2.ImageDelete(name=request.name))
+        self._bus.publish(call.namespace, "/images/delete", image_payloads_pb2.ImageDelete(name=request.name))
         if request.sync:
             self._collector.collect()
         return Empty()

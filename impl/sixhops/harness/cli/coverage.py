@@ -87,5 +87,5 @@ def _print(shown: Sequence[Covered], rows: Sequence[Covered]) -> None:
     for hop, total in _totals(rows).items():
         click.echo(
             f"{hop}: {total['covered']} of {total['requirements']} requirements covered, "
-            f"{total['seen']} seen to hold on a real engine"
+            f"{total['seen']} seen to hold on an engine"
         )

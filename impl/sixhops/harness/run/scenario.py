@@ -129,8 +129,8 @@ class _Run:
         self._set_faults(resolved=True)
         try:
             self._steps(self._scenario.steps)
-            self._end_backgrounds(report=not self._failed)
             self._steps(self._scenario.cleanup)
+            self._end_backgrounds(report=not self._failed)
         finally:
             self._end_backgrounds(report=False)
             self._set_faults(resolved=False)
@@ -151,6 +151,9 @@ class _Run:
 
     def _steps(self, steps: Sequence[Step]) -> None:
         for step in steps:
+            if self._failed and getattr(step, "target", None) not in {None, *self._context.backgrounds}:
+                # A clean-up step for a background step that was never reached.
+                continue
             try:
                 performed = perform(step, self._context)
             except UndefinedVariable:

@@ -84,7 +84,7 @@ class WebSocketCall(HttpCall):
             self._flush(connection, protocol)
         except TargetError:
             # Docker closes the socket right behind its close frame and does not wait for ours.
-            if protocol.close_rcvd is None and not protocol.eof_sent:
+            if protocol.close_rcvd is None and protocol.parser_exc is None:
                 raise
 
     def _open(self) -> Protocol:

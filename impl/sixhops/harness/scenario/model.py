@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from sixhops.harness.errors import Mark
+if TYPE_CHECKING:
+    from sixhops.harness.errors import Mark
 
 __all__ = [
     "ApiRange",
@@ -73,7 +74,7 @@ class Matcher:
     mark: Mark
 
 
-Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | Template | Matcher"
+Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | Template | Matcher | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +259,9 @@ class FaultRule:
     """How the registry must misbehave for this scenario (done by the tap in front of it, so by any registry).
 
     A rule applies to requests whose line matches `method` and `path` (glob; `*` crosses slashes), for the first
-    `times` of them after skipping `after` (`times` None: always). Exactly one action: `status` (answer this instead, with optional
-    `headers` and `body`), `cut` (close the connection after this many body bytes), `corrupt` (flip the byte of the body
-    at this offset), `delay` (seconds before the answer), `length` (declare this Content-Length).
+    `times` of them after skipping `after` (`times` None: always). Exactly one action: `status` (answer this instead,
+    with optional `headers` and `body`), `cut` (close the connection after this many body bytes), `corrupt` (flip
+    the byte of the body at this offset), `delay` (seconds before the answer), `length` (declare this Content-Length).
     """
 
     method: str

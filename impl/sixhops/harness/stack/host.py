@@ -4,6 +4,7 @@ machine.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -154,10 +155,15 @@ def _facts(above: int, name: str, limit: int) -> FileFacts:
         kind = type_name(status.st_mode)
         content, target = b"", ""
         if kind == "link":
-            target = os.readlink("", dir_fd=node)
+            # /proc/self and its like lead nowhere for a process of another pid namespace.
+            with contextlib.suppress(FileNotFoundError):
+                target = os.readlink("", dir_fd=node)
         elif kind == "file":
-            with Path(via(node)).open("rb") as stream:
-                content = stream.read(limit)
+            try:
+                with Path(via(node)).open("rb") as stream:
+                    content = stream.read(limit)
+            except OSError as error:
+                raise TargetError(f"can't read {name}: {error.strerror}") from error
         return FileFacts(
             exists=True,
             type=kind,

@@ -1,5 +1,7 @@
 """The device controller: rules into devices.allow/deny of version 1, or into a BPF program for version 2."""
 
+# ruff: noqa: PLC0415  imported when needed: the program starts often
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -63,5 +65,7 @@ def plan_version1(rules: tuple[DeviceRule, ...]) -> list[tuple[str, str]]:
     plan = [(here, "a")]
     for (kind, major, minor), access in sorted(exceptions.items()):
         if access:
-            plan.append((other, f"{kind} {'*' if major < 0 else major}:{'*' if minor < 0 else minor} {access}"))
+            plan.append(
+                (other, f"{kind} {'*' if major < 0 else major}:{'*' if minor < 0 else minor} {access}")
+            )
     return plan

@@ -109,7 +109,16 @@ def attach(directory: str, program: bytes) -> None:
     code = ctypes.create_string_buffer(program)
     licence = ctypes.create_string_buffer(b"Apache-2.0")
     load = struct.pack(
-        "<IIQQIIQII", _TYPE_CGROUP_DEVICE, len(program) // 8, ctypes.addressof(code), ctypes.addressof(licence), 0, 0, 0, 0, 0
+        "<IIQQIIQII",
+        _TYPE_CGROUP_DEVICE,
+        len(program) // 8,
+        ctypes.addressof(code),
+        ctypes.addressof(licence),
+        0,
+        0,
+        0,
+        0,
+        0,
     )
     loaded, _ = _bpf(_BPF_PROG_LOAD, load, "bpf(BPF_PROG_LOAD)")
     group = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -138,7 +147,9 @@ def attach(directory: str, program: bytes) -> None:
 
 def _attached(group: int) -> tuple[int, ...]:
     ids = (ctypes.c_uint32 * _MAX_PROGRAMS)()
-    query = struct.pack("<IIIIQII", group, _ATTACH_CGROUP_DEVICE, 0, 0, ctypes.addressof(ids), _MAX_PROGRAMS, 0)
+    query = struct.pack(
+        "<IIIIQII", group, _ATTACH_CGROUP_DEVICE, 0, 0, ctypes.addressof(ids), _MAX_PROGRAMS, 0
+    )
     _, answer = _bpf(_BPF_PROG_QUERY, query, "bpf(BPF_PROG_QUERY)")
     (count,) = struct.unpack_from("<I", answer, 24)
     return tuple(ids[:count])

@@ -33,7 +33,9 @@ class Hierarchy:
         """Return the directory of `path`: absolute from the mount, relative from the caller's own group."""
         if path.startswith("/"):
             return os.path.normpath(self.mountpoint + "/" + path)
-        inside = os.path.relpath(self.own, self.root) if self.own.startswith(self.root) else self.own.lstrip("/")
+        inside = (
+            os.path.relpath(self.own, self.root) if self.own.startswith(self.root) else self.own.lstrip("/")
+        )
         return os.path.normpath(f"{self.mountpoint}/{inside}/{path}")
 
 
@@ -73,10 +75,10 @@ def parse_layout(mountinfo: str, membership: str) -> Layout:
         if kind == "cgroup2" and unified is None:
             unified = Hierarchy((), fields[4], fields[3], own.get("", "/"))
         elif kind == "cgroup":
-            names = tuple(option for option in options.split(",") if option in own and option)
-            if names and names not in seen:
-                seen.add(names)
-                version1.append(Hierarchy(names, fields[4], fields[3], own[names[0]]))
+            controllers = tuple(option for option in options.split(",") if option in own and option)
+            if controllers and controllers not in seen:
+                seen.add(controllers)
+                version1.append(Hierarchy(controllers, fields[4], fields[3], own[controllers[0]]))
     return Layout(tuple(version1), unified)
 
 

@@ -57,10 +57,14 @@ def plan_version1(resources: Resources) -> list[Write]:
     if resources.pids_limit:
         plan.append(("pids", "pids.max", str(resources.pids_limit) if resources.pids_limit > 0 else "max"))
     plan += _block1(resources.block_io)
-    plan += [("hugetlb", f"hugetlb.{h.page_size}.limit_in_bytes", str(h.limit)) for h in resources.hugepage_limits]
+    plan += [
+        ("hugetlb", f"hugetlb.{h.page_size}.limit_in_bytes", str(h.limit)) for h in resources.hugepage_limits
+    ]
     if resources.network.class_id:
         plan.append(("net_cls", "net_cls.classid", str(resources.network.class_id)))
-    plan += [("net_prio", "net_prio.ifpriomap", f"{name} {value}") for name, value in resources.network.priorities]
+    plan += [
+        ("net_prio", "net_prio.ifpriomap", f"{name} {value}") for name, value in resources.network.priorities
+    ]
     plan += [("rdma", "rdma.max", _rdma(name, *limits)) for name, limits in resources.rdma.items()]
     return plan
 
@@ -128,14 +132,18 @@ def _block1(block: BlockIo) -> list[Write]:
         if device.weight:
             plan.append(("blkio", "blkio.weight_device", f"{device.major}:{device.minor} {device.weight}"))
         if device.leaf_weight:
-            plan.append(("blkio", "blkio.leaf_weight_device", f"{device.major}:{device.minor} {device.leaf_weight}"))
+            plan.append(
+                ("blkio", "blkio.leaf_weight_device", f"{device.major}:{device.minor} {device.leaf_weight}")
+            )
     for name, throttles in (
         ("read_bps", block.read_bps),
         ("write_bps", block.write_bps),
         ("read_iops", block.read_iops),
         ("write_iops", block.write_iops),
     ):
-        plan += [("blkio", f"blkio.throttle.{name}_device", f"{t.major}:{t.minor} {t.rate}") for t in throttles]
+        plan += [
+            ("blkio", f"blkio.throttle.{name}_device", f"{t.major}:{t.minor} {t.rate}") for t in throttles
+        ]
     return plan
 
 

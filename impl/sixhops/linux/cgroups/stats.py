@@ -66,7 +66,11 @@ def _cpu(groups: dict[str, str]) -> dict[str, object]:
 
 
 def _throttling(table: dict[str, int]) -> dict[str, int]:
-    names = (("periods", "nr_periods"), ("throttledPeriods", "nr_throttled"), ("throttledTime", "throttled_time"))
+    names = (
+        ("periods", "nr_periods"),
+        ("throttledPeriods", "nr_throttled"),
+        ("throttledTime", "throttled_time"),
+    )
     return {name: table[key] for name, key in names if table.get(key)}
 
 
@@ -76,10 +80,16 @@ def _cpuset(directory: str) -> dict[str, object]:
         text = _text(f"{directory}/cpuset.{file}")
         if text is not None:
             result[name] = int(text) if name == "cpu_exclusive" else _range(text)
-    for name in (
-        "mem_hardwall mem_exclusive memory_migrate memory_spread_page memory_spread_slab memory_pressure "
-        "sched_load_balance sched_relax_domain_level"
-    ).split():
+    for name in [
+        "mem_hardwall",
+        "mem_exclusive",
+        "memory_migrate",
+        "memory_spread_page",
+        "memory_spread_slab",
+        "memory_pressure",
+        "sched_load_balance",
+        "sched_relax_domain_level",
+    ]:
         value = _number(f"{directory}/cpuset.{name}")
         if value is not None:
             result[name] = value
@@ -132,7 +142,9 @@ def _block(directory: str) -> dict[str, object]:
             fields = line.split()
             if len(fields) == 3:
                 major, _, minor = fields[0].partition(":")
-                entries.append({"major": int(major), "minor": int(minor), "op": fields[1], "value": int(fields[2])})
+                entries.append(
+                    {"major": int(major), "minor": int(minor), "op": fields[1], "value": int(fields[2])}
+                )
         if entries:
             result[name] = entries
     return result
@@ -142,7 +154,10 @@ def _unified(directory: str) -> dict[str, object]:
     cpu = _table(f"{directory}/cpu.stat")
     memory: dict[str, object] = {}
     for name, prefix in (("usage", "memory."), ("swap", "memory.swap.")):
-        entry = {key: _number(f"{directory}/{prefix}{file}") for key, file in (("limit", "max"), ("usage", "current"))}
+        entry = {
+            key: _number(f"{directory}/{prefix}{file}")
+            for key, file in (("limit", "max"), ("usage", "current"))
+        }
         memory[name] = {**{key: value for key, value in entry.items() if value is not None}, "failcnt": 0}
     memory["raw"] = dict(sorted(_table(f"{directory}/memory.stat").items()))
     return {
@@ -164,7 +179,8 @@ def _unified(directory: str) -> dict[str, object]:
 
 
 def _io(directory: str) -> dict[str, object]:
-    transferred, requests = [], []
+    transferred: list[dict[str, object]] = []
+    requests: list[dict[str, object]] = []
     for line in (_text(f"{directory}/io.stat") or "").splitlines():
         device, *fields = line.split()
         major, _, minor = device.partition(":")
@@ -173,4 +189,6 @@ def _io(directory: str) -> dict[str, object]:
             kind = {"r": "Read", "w": "Write", "d": "Discard"}.get(key[:1], "")
             target = transferred if key.endswith("bytes") else requests
             target.append({"major": int(major), "minor": int(minor), "op": kind, "value": int(value)})
-    return {k: v for k, v in (("ioServiceBytesRecursive", transferred), ("ioServicedRecursive", requests)) if v}
+    return {
+        k: v for k, v in (("ioServiceBytesRecursive", transferred), ("ioServicedRecursive", requests)) if v
+    }

@@ -162,14 +162,7 @@ def _resources(m: Members) -> d.Resources:
             )
             for r in m.children("devices", "LinuxDeviceCgroup")
         ),
-        memory=d.Memory(
-            *(memory.number(key, "int64") for key in ("limit", "reservation", "swap", "kernel", "kernelTCP")),
-            memory.number("swappiness", "uint64"),
-            memory.flag("disableOOMKiller"),
-            memory.flag("checkBeforeUpdate"),
-        )
-        if memory
-        else d.Memory(),
+        memory=_memory(memory) if memory else d.Memory(),
         cpu=_cpu(cpu) if cpu else d.Cpu(),
         pids_limit=pids.number("limit", "int64") if pids else None,
         block_io=_block_io(block) if block else d.BlockIo(),
@@ -191,6 +184,19 @@ def _resources(m: Members) -> d.Resources:
             for name, r in m.tables("rdma", "LinuxRdma").items()
         },
         unified=m.table("unified"),
+    )
+
+
+def _memory(m: Members) -> d.Memory:
+    return d.Memory(
+        limit=m.number("limit", "int64"),
+        reservation=m.number("reservation", "int64"),
+        swap=m.number("swap", "int64"),
+        kernel=m.number("kernel", "int64"),
+        kernel_tcp=m.number("kernelTCP", "int64"),
+        swappiness=m.number("swappiness", "uint64"),
+        disable_oom_killer=m.flag("disableOOMKiller"),
+        check_before_update=m.flag("checkBeforeUpdate"),
     )
 
 

@@ -1,0 +1,59 @@
+"""Capabilities of a container: Docker's default set, and what CapAdd, CapDrop and Privileged make of it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from sixhops.dockerd.errors import invalid
+from sixhops.linux.capabilities import NAMES, last_capability
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["DEFAULT", "choose", "known", "normalize"]
+
+#: In the order in which dockerd writes them.
+DEFAULT = tuple(
+    f"CAP_{name}"
+    for name in (
+        "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL "
+        "AUDIT_WRITE"
+    ).split()
+)
+_ALL = "ALL"
+
+
+@cache
+def known() -> tuple[str, ...]:
+    """Return every capability of this kernel, by number."""
+    return NAMES[: last_capability() + 1]
+
+
+def normalize(names: Sequence[str]) -> list[str]:
+    """Return names in their long form (`net_admin` -> `CAP_NET_ADMIN`; `ALL` stays). Raises EngineError 400."""
+    found = []
+    for name in names:
+        upper = name.upper()
+        if upper != _ALL and not upper.startswith("CAP_"):
+            upper = f"CAP_{upper}"
+        if upper not in (_ALL, *known()):
+            raise invalid(f'invalid capability: "{name}"')
+        found.append(upper)
+    return found
+
+
+def choose(add: Sequence[str], drop: Sequence[str], *, privileged: bool) -> list[str]:
+    """Return the set of a container; ALL in `add` wins over the default set, ALL in `drop` leaves `add` alone.
+
+    Raises EngineError 400 for a name that is none.
+    """
+    added, dropped = normalize(add), normalize(drop)
+    if privileged:
+        return list(known())
+    if _ALL in added:
+        return [name for name in known() if name not in dropped]
+    if _ALL in dropped:
+        return added
+    kept = [name for name in DEFAULT if name not in dropped]
+    return kept + [name for name in added if name not in kept]

@@ -1,0 +1,121 @@
+"""A container's own files under DATA_ROOT/containers/<id>: hostname, hosts, resolv.conf, and where its log is.
+
+Texts are those of dockerd 20.10. They are made at the start, since only then addresses are known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ContainerFiles", "hosts_text", "resolv_conf_text"]
+
+_LOCAL = (
+    "127.0.0.1\tlocalhost\n"
+    "::1\tlocalhost ip6-localhost ip6-loopback\n"
+    "fe00::0\tip6-localnet\n"
+    "ff00::0\tip6-mcastprefix\n"
+    "ff02::1\tip6-allnodes\n"
+    "ff02::2\tip6-allrouters\n"
+)
+_FALLBACK_SERVERS = ("8.8.8.8", "8.8.4.4")
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFiles:
+    """Paths below one container's directory."""
+
+    directory: Path
+
+    @property
+    def hostname(self) -> Path:
+        """The file over /etc/hostname."""
+        return self.directory / "hostname"
+
+    @property
+    def hosts(self) -> Path:
+        """The file over /etc/hosts."""
+        return self.directory / "hosts"
+
+    @property
+    def resolv_conf(self) -> Path:
+        """The file over /etc/resolv.conf."""
+        return self.directory / "resolv.conf"
+
+    @property
+    def log(self) -> Path:
+        """The file of the json-file log driver."""
+        return self.directory / f"{self.directory.name}-json.log"
+
+    @property
+    def shm(self) -> Path:
+        """Where /dev/shm of a container with shareable IPC is mounted on the host."""
+        return self.directory / "mounts" / "shm"
+
+    def make(self) -> None:
+        """Make the directory, as at a create."""
+        self.directory.mkdir(mode=0o710)
+        (self.directory / "checkpoints").mkdir(mode=0o700)
+        (self.directory / "mounts").mkdir(mode=0o710)
+
+    def write(self, hostname: str, hosts: str, resolv_conf: str) -> None:
+        """Write the three files, keeping their inodes: a running container may have them mounted."""
+        for path, text in ((self.hostname, f"{hostname}\n"), (self.hosts, hosts), (self.resolv_conf, resolv_conf)):
+            path.write_text(text)
+            path.chmod(0o644)
+        digest = hashlib.sha256(resolv_conf.encode()).hexdigest()
+        (self.directory / "resolv.conf.hash").write_text(digest)
+
+    def remove(self) -> None:
+        """Remove the directory with everything in it."""
+        shutil.rmtree(self.directory, ignore_errors=False)
+
+
+def hosts_text(address: str, hostname: str, domain: str, extra: Sequence[str]) -> str:
+    """Return /etc/hosts; `extra` are `name:address` of ExtraHosts."""
+    lines = _LOCAL
+    for entry in extra:
+        name, _, target = entry.partition(":")
+        lines += f"{target}\t{name}\n"
+    if address:
+        names = f"{hostname}.{domain} {hostname}" if domain else hostname
+        lines += f"{address}\t{names}\n"
+    return lines
+
+
+def resolv_conf_text(
+    host: str, servers: Sequence[str], search: Sequence[str], options: Sequence[str], *, own_network: bool
+) -> str:
+    """Return /etc/resolv.conf: the host's text, or what the user chose.
+
+    With a network of its own a container can't reach the host's loopback resolvers: they are left out, and public ones
+    take their place when none is left, as dockerd does.
+    """
+    if not (servers or search or options) and not own_network:
+        return host
+    lines = [line for line in host.splitlines() if line.strip() and not line.lstrip().startswith(("#", ";"))]
+    kept = [line for line in lines if not line.startswith(("nameserver", "search", "domain", "options"))]
+    chosen = list(servers) or [
+        line.split()[1]
+        for line in lines
+        if line.startswith("nameserver") and len(line.split()) > 1 and not _is_loopback(line.split()[1], own_network)
+    ]
+    found = [f"nameserver {server}" for server in chosen or _FALLBACK_SERVERS]
+    if list(search) != ["."]:
+        found = ([f"search {' '.join(search)}"] if search else _of(lines, "search", "domain")) + found
+    found += [f"options {' '.join(options)}"] if options else _of(lines, "options")
+    return "".join(f"{line}\n" for line in [*kept, *found])
+
+
+def _is_loopback(server: str, own_network: bool) -> bool:
+    return own_network and (server.startswith("127.") or server == "::1")
+
+
+def _of(lines: Sequence[str], *keys: str) -> list[str]:
+    return [line for line in lines if line.split()[0] in keys]
