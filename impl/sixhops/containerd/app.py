@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc.aio
@@ -134,8 +132,7 @@ async def run(config: Config, forks: ForkServer, runtime_module: str | None) -> 
     shim_server.close()
     await server.stop(grace=None)
     for path in (config.address, config.ttrpc):
-        with contextlib.suppress(FileNotFoundError):
-            Path(path).unlink()
+        path.unlink(missing_ok=True)
     database.close()
     return 0
 

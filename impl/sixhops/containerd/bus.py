@@ -83,10 +83,8 @@ def _look(envelope: types_pb2.Envelope, path: tuple[str, ...]) -> str | None:
         return None
     value: object = message
     for name in path[1:]:
-        if isinstance(value, dict) or hasattr(value, "get"):
-            value = value.get(name)
-        else:
-            value = getattr(value, name, None)
+        # a map field (labels) has `get`, a message has attributes
+        value = value.get(name) if hasattr(value, "get") else getattr(value, name, None)
         if value is None:
             return None
     return str(value)

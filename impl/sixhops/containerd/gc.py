@@ -11,7 +11,7 @@ changes. A deletion alone doesn't start it, so a blob survives its image for a w
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import logging
 from typing import TYPE_CHECKING
 
@@ -49,9 +49,9 @@ class Collector:
         """Tell whether enough has changed for another run."""
         return self._database.mutations >= MUTATIONS
 
-    def collect(self, now: datetime.datetime | None = None) -> int:
+    def collect(self, now: dt.datetime | None = None) -> int:
         """Remove what can't be reached; return how many things that were."""
-        moment = now or datetime.datetime.now(datetime.UTC)
+        moment = now or dt.datetime.now(dt.UTC)
         removed = 0
         with self._database.transaction():
             self._expire(moment)
@@ -74,7 +74,7 @@ class Collector:
         log.debug("garbage collected: %d", removed)
         return removed
 
-    def _expire(self, now: datetime.datetime) -> None:
+    def _expire(self, now: dt.datetime) -> None:
         for record in self._database.all("lease"):
             text = leases_pb2.Lease.FromString(record.value).labels.get(EXPIRE)
             if text and _parse_time(text) < now:
@@ -161,10 +161,10 @@ def _children_first(
     return sorted(nodes, key=depth, reverse=True)
 
 
-def _parse_time(text: str) -> datetime.datetime:
+def _parse_time(text: str) -> dt.datetime:
     try:
-        moment = datetime.datetime.fromisoformat(text)
+        moment = dt.datetime.fromisoformat(text)
     except ValueError:
         log.warning("label %s has no valid time: %s", EXPIRE, text)
-        return datetime.datetime.max.replace(tzinfo=datetime.UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+        return dt.datetime.max.replace(tzinfo=dt.UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

@@ -1,7 +1,5 @@
 """Capabilities: names, the five sets, and how a thread takes them on."""
 
-# ruff: noqa: PTH  one line of procfs
-
 from __future__ import annotations
 
 import ctypes

@@ -1,7 +1,5 @@
 """User namespace mappings, written from outside in the order that the kernel demands."""
 
-# ruff: noqa: PTH  three files of procfs
-
 from __future__ import annotations
 
 from sixhops.linux.libc import LinuxError

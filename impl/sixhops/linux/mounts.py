@@ -1,7 +1,5 @@
 """mount(2) and its younger relatives: mounting, propagation, pivot_root, attributes, detached trees."""
 
-# ruff: noqa: PTH  descriptors, not path objects
-
 from __future__ import annotations
 
 import ctypes

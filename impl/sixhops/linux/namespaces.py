@@ -1,7 +1,5 @@
 """Namespaces: their names and flags, entering them, and starting a child in new ones."""
 
-# ruff: noqa: PTH  descriptors, not path objects
-
 from __future__ import annotations
 
 import ctypes

@@ -4,8 +4,6 @@ Compiling and installing are apart on purpose: the runtime compiles outside the 
 container's process mounts its filesystems, and that process then needs neither the library nor its memory.
 """
 
-# ruff: noqa: PTH  a memory file has no path
-
 from __future__ import annotations
 
 import ctypes
@@ -23,7 +21,7 @@ __all__ = [
     "ARCHITECTURES",
     "FLAGS",
     "OPERATORS",
-    "LibraryMissing",
+    "LibraryMissingError",
     "compile_filter",
     "install",
     "library_version",
@@ -100,7 +98,7 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-class LibraryMissing(OSError):
+class LibraryMissingError(OSError):
     """libseccomp is not installed."""
 
 
@@ -108,7 +106,7 @@ def _library() -> ctypes.PyDLL:
     try:
         library = ctypes.PyDLL("libseccomp.so.2")
     except OSError as error:
-        raise LibraryMissing(str(error)) from error
+        raise LibraryMissingError(str(error)) from error
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_init.argtypes = [ctypes.c_uint32]
     library.seccomp_release.argtypes = [ctypes.c_void_p]
@@ -127,7 +125,7 @@ def _library() -> ctypes.PyDLL:
 
 
 def library_version() -> str:
-    """Return libseccomp's version, such as 2.5.4; raises LibraryMissing."""
+    """Return libseccomp's version, such as 2.5.4; raises LibraryMissingError."""
 
     class Version(ctypes.Structure):
         _fields_ = (("major", ctypes.c_uint), ("minor", ctypes.c_uint), ("micro", ctypes.c_uint))
@@ -143,7 +141,7 @@ def compile_filter(default: int, architectures: tuple[str, ...], rules: Iterable
 
     With a default of ERRNO, system calls newer than everything that the profile names answer ENOSYS, so that a
     C library falls back to an older call instead of reporting a refusal. Raises LinuxError and
-    LibraryMissing.
+    LibraryMissingError.
     """
     library = _library()
     context = library.seccomp_init(default)

@@ -1,7 +1,5 @@
 """Pseudo-terminals of a container: made inside it, its master handed out over a unix socket (SCM_RIGHTS)."""
 
-# ruff: noqa: PTH  descriptors, not path objects
-
 from __future__ import annotations
 
 import _socket

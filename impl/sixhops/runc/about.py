@@ -1,5 +1,8 @@
 """`--version` and `features`: what this runtime is and can do, told from the tables that it works with."""
 
+# Contextlib is one more import.
+# ruff: noqa: SIM105
+
 from __future__ import annotations
 
 import json
@@ -19,7 +22,7 @@ def version_text() -> str:
     lines = [f"runc version {VERSION}", f"commit: {VERSION}", f"spec: {SPEC}"]
     try:
         lines.append(f"libseccomp: {seccomp.library_version()}")
-    except seccomp.LibraryMissing:
+    except seccomp.LibraryMissingError:
         pass  # then there is no such line, as with a runc that was built without it
     return "".join(f"{line}\n" for line in lines)
 
@@ -29,7 +32,7 @@ def features_text() -> str:
     options = {*FLAGS, *PROPAGATION, *RECURSIVE, "tmpcopyup", "idmap", "ridmap"}
     try:
         library = seccomp.library_version()
-    except seccomp.LibraryMissing:
+    except seccomp.LibraryMissingError:
         library = ""
     document = {
         "ociVersionMin": "1.0.0",

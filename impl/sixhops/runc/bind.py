@@ -1,6 +1,7 @@
 """Bind mounts and what is built from them: attributes that need a second step, idmaps, the view on control groups."""
 
-# ruff: noqa: PTH, PLC0415  descriptors, not path objects
+# Imported when needed, because the program starts often.
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The commands: options into calls, results into text. What a command does is in the modules that it imports."""
 
-# ruff: noqa: PTH, PLC0415  the runtime's small import
+# Imported when needed, because the program starts often.
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """tmpcopyup: a tmpfs that starts with what it covers."""
 
-# ruff: noqa: PTH  descriptors, not path objects
-
 from __future__ import annotations
 
 import os

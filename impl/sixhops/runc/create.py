@@ -3,7 +3,8 @@
 Nothing survives a failure: what was made (state directory, groups, process) is unmade in the reverse order.
 """
 
-# ruff: noqa: PTH, PLC0415  the runtime's small import
+# Imported when needed, because the program starts often.
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 
@@ -266,7 +267,8 @@ def _accompany(
             set_limit(pid, limit.type, limit.soft, limit.hard)
     except LinuxError as error:
         raise RuntimeFault(
-            f"unable to start container process: error during container init: error setting rlimits for ready process: {error}"
+            "unable to start container process: error during container init: "
+            f"error setting rlimits for ready process: {error}"
         ) from error
     try:
         ours.send(ch.GO)

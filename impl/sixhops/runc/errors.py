@@ -1,6 +1,7 @@
 """What this runtime raises on purpose; texts are runc's, because shims and engines hand them on to users."""
 
-# ruff: noqa: PLC0415  imported when needed: the program starts often
+# Imported when needed: the program starts often.
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """`events`: a container's figures, once or at an interval, one JSON object a line."""
 
-# ruff: noqa: PLC0415  imported when needed: the program starts often
+# Imported when needed: the program starts often.
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """`exec`: another process in a running container: its namespaces, its groups, its filter, an identity of its own."""
 
-# ruff: noqa: PTH, PLC0415  the runtime's small import
+# Imported when needed, because the program starts often.
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

@@ -5,7 +5,10 @@ descriptor. Until `ChangeRoot` the process still has the host's /proc, which is 
 reached through; the container's own is looked at only after it was found to be procfs.
 """
 
-# ruff: noqa: PTH, PLC0415  descriptors, not path objects
+# Contextlib is one more import.
+# ruff: noqa: SIM105
+# Imported when needed, because the program starts often.
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

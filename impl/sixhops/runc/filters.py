@@ -61,7 +61,10 @@ def check_filter(document: Seccomp) -> Filter:
 
 @functools.lru_cache(maxsize=16)
 def compile_document(document: Seccomp) -> bytes:
-    """Return the program; a loaded parent that has asked once gives its forks the answer for nothing. Raises LinuxError, and RuntimeFault if libseccomp is missing."""
+    """Return the program; a loaded parent that has asked once gives its forks the answer for nothing.
+
+    Raises LinuxError, and RuntimeFault if libseccomp is missing.
+    """
     rules = (
         (
             rule.names,
@@ -74,7 +77,7 @@ def compile_document(document: Seccomp) -> bytes:
         return s.compile_filter(
             _action(document.default_action, document.default_errno), document.architectures, rules
         )
-    except s.LibraryMissing as error:
+    except s.LibraryMissingError as error:
         raise RuntimeFault(
             "config provided but seccomp not supported: libseccomp.so.2 is not installed"
         ) from error

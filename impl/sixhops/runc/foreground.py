@@ -1,6 +1,7 @@
 """`run` and `exec` as commands: options into requests, and, unless detached, waiting with the user's terminal."""
 
-# ruff: noqa: PTH, PLC0415  the runtime's small import
+# Imported when needed, because the program starts often.
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

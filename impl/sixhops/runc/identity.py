@@ -1,7 +1,5 @@
 """The last steps of a container's process, common to its first one and to exec: who it is, what it may, what it runs."""
 
-# ruff: noqa: PTH  system calls in a given order
-
 from __future__ import annotations
 
 import os

@@ -5,8 +5,6 @@ descriptor of the host's directories past that point, waits at the gate (a fifo 
 before) and then becomes the program. Errors go to the parent until it is READY, to the container's stderr after.
 """
 
-# ruff: noqa: PTH  descriptors, not path objects
-
 from __future__ import annotations
 
 import os

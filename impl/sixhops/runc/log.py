@@ -1,6 +1,7 @@
 """The log that shims read errors from: `--log FILE --log-format text|json`, in the form of runc's."""
 
-# ruff: noqa: PTH, PLC0415  the runtime's small import
+# Imported when needed, because the program starts often.
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 Each command's code is imported when it is asked for, because the program starts several times in a container's life.
 """
 
-# ruff: noqa: PTH, PLC0415  the runtime's small import
+# Imported when needed, because the program starts often.
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

@@ -6,8 +6,10 @@ Paths called `target` are the container's; they are resolved inside its root at 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sixhops.runc.mount_options import MountOptions
+if TYPE_CHECKING:
+    from sixhops.runc.mount_options import MountOptions
 
 __all__ = ["Operation"]
 

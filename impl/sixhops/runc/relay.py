@@ -1,7 +1,5 @@
 """The user's terminal and the container's, connected: bytes both ways, size changes, raw mode while it lasts."""
 
-# ruff: noqa: PTH  descriptors, not path objects
-
 from __future__ import annotations
 
 import fcntl

@@ -7,7 +7,8 @@ writable again, for it is in no mount namespace. Where the kernel refuses this (
 memory does the same for more memory.
 """
 
-# ruff: noqa: PTH, PLC0415  before everything else; the imports count
+# Imported when needed, because the program starts often.
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

@@ -8,8 +8,6 @@ Before any of them is inside, it is made undumpable and closes every descriptor 
 container may look at it from then on.
 """
 
-# ruff: noqa: PTH  descriptors, not path objects
-
 from __future__ import annotations
 
 import os

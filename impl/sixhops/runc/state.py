@@ -5,7 +5,8 @@ changes a container's life holds a lock on the directory. What a container *is* 
 stored, because the process can die behind any record's back: it is derived from the kernel at each look.
 """
 
-# ruff: noqa: PTH, PLC0415  `state`, `start`, `kill` and `delete` live from a small import; pathlib costs 7 ms
+# Imported when needed, because the program starts often.
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """`spec`: a config.json to begin with, the same document that runc writes."""
 
-# ruff: noqa: PTH  the runtime's small import
-
 from __future__ import annotations
 
 import json

@@ -1,7 +1,5 @@
 """`update`: new limits for a running container, from a document or from options."""
 
-# ruff: noqa: PTH  the runtime's small import
-
 from __future__ import annotations
 
 import os

@@ -3,8 +3,6 @@
 Only the rootfs, namespace files and the kernel's list of mounted facilities are looked at.
 """
 
-# ruff: noqa: PTH  the runtime's small import
-
 from __future__ import annotations
 
 import os

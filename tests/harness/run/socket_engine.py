@@ -12,8 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.errors import TargetError
 from sixhops.harness.scenario.load import load_text
@@ -21,6 +20,9 @@ from sixhops.harness.scenario.model import Hop, Scenario
 from sixhops.harness.tap.httpmessage import Kind, MessageReader
 from sixhops.harness.tap.recorder import Recorder
 from sixhops.harness.target import Address, FileFacts, RegistryAccess, TargetFacts
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WAIT = 5.0
 

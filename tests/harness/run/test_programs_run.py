@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from socket_engine import FakeHost, FakeTarget, SocketEngine, facts
+from socket_engine import FakeHost, FakeTarget, facts
 
 from sixhops.harness.run import ScenarioRun
 from sixhops.harness.scenario.model import Hop
@@ -38,7 +38,9 @@ def test_a_command_has_exit_code_and_both_outputs(client: FakeTarget, run: Run) 
     assert facets == {"exit": 3, "stdout": "out\n", "stderr": "err\n"}
 
 
-def test_the_environment_is_ours_and_the_steps(client: FakeTarget, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_ours_and_the_steps(
+    client: FakeTarget, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DOCKER_CONTEXT", "somebody-elses")
 
     facets = only(run("steps:\n  - {docker: [x, env], env: {MINE: '1', LANG: null}}"))
@@ -69,7 +71,9 @@ def test_no_stdin_is_an_empty_one(client: FakeTarget, run: Run) -> None:
 @pytest.mark.skipif(shutil.which("setsid") is None, reason="needs setsid of util-linux, which is not on PATH")
 def test_a_terminal_has_its_size_and_one_output(client: FakeTarget, run: Run) -> None:
     facets = only(
-        run("steps:\n  - {docker: [x, 'stty size; tty >/dev/null && echo yes >/dev/tty'], tty: {rows: 33, columns: 111}}")
+        run(
+            "steps:\n  - {docker: [x, 'stty size; tty >/dev/null && echo yes >/dev/tty'], tty: {rows: 33, columns: 111}}"
+        )
     )
 
     assert facets == {"exit": 0, "output": "33 111\r\nyes\r\n"}

@@ -6,11 +6,14 @@ import base64
 import json
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
-from socket_engine import FakeTarget, Seen, SocketEngine
 
 from sixhops.harness.run import ScenarioRun
+
+if TYPE_CHECKING:
+    from socket_engine import FakeTarget, Seen, SocketEngine
 
 Run = Callable[[str], ScenarioRun]
 
@@ -48,20 +51,26 @@ REQUESTS = {
     ),
     "a query is encoded and joined": (
         "{request: GET /x?a=1, query: {b: [1, true], filters: {label: [é]}}, api: '1.41'}",
-        b"GET /v1.41/x?a=1&b=1&b=true&filters=%7B%22label%22%3A%5B%22%C3%A9%22%5D%7D HTTP/1.1\r\n"
-        b"Host: docker\r\nUser-Agent: sixhops/0.1\r\n\r\n",
+        (
+            b"GET /v1.41/x?a=1&b=1&b=true&filters=%7B%22label%22%3A%5B%22%C3%A9%22%5D%7D HTTP/1.1\r\n"
+            b"Host: docker\r\nUser-Agent: sixhops/0.1\r\n\r\n"
+        ),
         b"",
     ),
     "json is compact": (
         "{request: POST /x, json: {b: [1, 2.5, null], a: é}}",
-        b"POST /v1.40/x HTTP/1.1\r\nHost: docker\r\nUser-Agent: sixhops/0.1\r\n"
-        b"Content-Type: application/json\r\nContent-Length: 29\r\n\r\n",
+        (
+            b"POST /v1.40/x HTTP/1.1\r\nHost: docker\r\nUser-Agent: sixhops/0.1\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 29\r\n\r\n"
+        ),
         '{"b":[1,2.5,null],"a":"é"}'.encode(),
     ),
     "json null is a body": (
         "{request: POST /x, json: null}",
-        b"POST /v1.40/x HTTP/1.1\r\nHost: docker\r\nUser-Agent: sixhops/0.1\r\n"
-        b"Content-Type: application/json\r\nContent-Length: 4\r\n\r\n",
+        (
+            b"POST /v1.40/x HTTP/1.1\r\nHost: docker\r\nUser-Agent: sixhops/0.1\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 4\r\n\r\n"
+        ),
         b"null",
     ),
     "headers replace and remove the default ones": (
@@ -86,8 +95,10 @@ REQUESTS = {
     ),
     "a chunked body": (
         "{request: PUT /x, body: {base64: YWJj, chunked: true}}",
-        b"PUT /v1.40/x HTTP/1.1\r\nHost: docker\r\nUser-Agent: sixhops/0.1\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\n",
+        (
+            b"PUT /v1.40/x HTTP/1.1\r\nHost: docker\r\nUser-Agent: sixhops/0.1\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        ),
         b"abc",
     ),
 }
@@ -127,8 +138,10 @@ def test_a_tar_body_is_an_archive(run: Run, engine: SocketEngine) -> None:
 
 ANSWERS = {
     "a JSON value": (
-        b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 9\r\n\r\n"
-        b'{"a":12}\n',
+        (
+            b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 9\r\n\r\n"
+            b'{"a":12}\n'
+        ),
         {
             "status": 201,
             "reason": "Created",
@@ -139,8 +152,10 @@ ANSWERS = {
         },
     ),
     "several JSON values": (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-        b'5\r\n{"a":\r\n5\r\n1}\r\n{\r\n4\r\n}\r\n2\r\n0\r\n\r\n',
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b'5\r\n{"a":\r\n5\r\n1}\r\n{\r\n4\r\n}\r\n2\r\n0\r\n\r\n'
+        ),
         {"stream": [{"a": 1}, {}, 2], "body": '{"a":1}\r\n{}\r\n2'},
     ),
     "a JSON value of several lines": (
@@ -190,7 +205,13 @@ FRAMES = {
     "stderr": "err\n",
     "output": "out\nerr\n",
 }
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nc\r\n" + OUT + b"\r\nc\r\n" + ERR + b"\r\n0\r\n\r\n"
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nc\r\n"
+    + OUT
+    + b"\r\nc\r\n"
+    + ERR
+    + b"\r\n0\r\n\r\n"
+)
 OUTPUTS = {
     "attach without an upgrade": ("POST /containers/x/attach?stream=1", HEAD_200 + OUT + ERR, FRAMES),
     "logs without a content type, as 20.10 sends them": ("GET /containers/x/logs?stdout=1", CHUNKED, FRAMES),
@@ -296,7 +317,10 @@ def test_without_half_close_the_container_sees_no_end(run: Run, engine: SocketEn
 
 BROKEN = {
     "no answer": (b"", "closed the connection without an answer"),
-    "half a head": (b"HTTP/1.1 200 OK\r\nCont", "closed the connection without an answer after b'HTTP/1.1 200"),
+    "half a head": (
+        b"HTTP/1.1 200 OK\r\nCont",
+        "closed the connection without an answer after b'HTTP/1.1 200",
+    ),
     "no HTTP": (b"SSH-2.0\r\n", "does not answer in HTTP: not a start line"),
     "a body that ends early": (
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",

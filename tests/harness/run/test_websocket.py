@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
-from socket_engine import Seen, SocketEngine
 from websockets.frames import Close, Frame, Opcode
 from websockets.utils import accept_key
 
 from sixhops.harness.run import ScenarioRun
+
+if TYPE_CHECKING:
+    from socket_engine import Seen, SocketEngine
 
 Run = Callable[[str], ScenarioRun]
 
@@ -20,7 +23,8 @@ def accept(seen: Seen, key: str | None = None) -> None:
     sent = {name.lower(): value for name, value in seen.headers}
     assert sent["sec-websocket-version"] == "13"
     key = key or accept_key(sent["sec-websocket-key"])
-    head = f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {key}\r\n\r\n"
+    head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    head += f"Sec-WebSocket-Accept: {key}\r\n\r\n"
     seen.connection.sendall(head.encode())
 
 
@@ -72,7 +76,10 @@ def test_a_server_that_does_not_wait_for_our_close_is_no_error(run: Run, engine:
 
 
 def test_an_end_without_a_close_frame_has_no_code(run: Run, engine: SocketEngine) -> None:
-    engine.on("GET /containers/x/attach/ws.*", lambda seen: [accept(seen), seen.connection.sendall(message(b"x"))][0])
+    engine.on(
+        "GET /containers/x/attach/ws.*",
+        lambda seen: [accept(seen), seen.connection.sendall(message(b"x"))][0],
+    )
 
     facets = run(f"steps:\n  - {{{WS}}}").exchanges[0].facets
 

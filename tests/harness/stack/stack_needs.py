@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import shutil
 
 import pytest
@@ -18,3 +20,13 @@ NEEDS_UPSTREAM = pytest.mark.skipif(
     os.geteuid() != 0 or bool(_MISSING),
     reason=f"needs {', '.join(_MISSING)} (make upstream installs them)" if _MISSING else _NO_ROOT,
 )
+
+
+def await_end(pid: int, bound: float = 20.0) -> None:
+    """Wait until a process has ended (a zombie has), at most `bound` seconds; a pid that is gone has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        process = os.pidfd_open(pid)
+        try:
+            assert select.select([process], [], [], bound)[0], f"process {pid} lives on"
+        finally:
+            os.close(process)

@@ -28,7 +28,8 @@ STAND_IN = """#!{python}
 import os, socket, subprocess, sys, threading
 arguments = sys.argv[1:]
 if "-N" not in arguments:
-    os.execvp("nsenter", ["nsenter", "--target={init}", "--mount", "--pid", "--net", "sh", "-c", arguments[-1]])
+    os.execvp("nsenter", ["nsenter", "--target={init}", "--mount", "--pid", "--net", "sh", "-c",
+    arguments[-1]])
 if arguments[-1] != "me@box":
     sys.exit("ssh: connect to host %s port 22: Connection refused" % arguments[-1])
 local, _, remote = arguments[arguments.index("-L") + 1].partition(":")

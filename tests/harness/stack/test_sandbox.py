@@ -1,8 +1,9 @@
-"""Private machines: what is private in them, how they are reached, and that nothing survives them, however they end."""
+"""Private machines: what is private in them, how they are reached, and that nothing survives them, however
+they end.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from stack_needs import NEEDS_ROOT
+from stack_needs import NEEDS_ROOT, await_end
 
 from sixhops.harness.errors import TargetError
 from sixhops.harness.stack.host import LocalHost
@@ -44,23 +45,6 @@ def run_shell(machine: Sandbox, script: str) -> str:
     machine.run("shell", ["/bin/sh", "-c", script], ENVIRONMENT, log=log)
     assert machine.wait_exit("shell", BOUND) is not None
     return log.read_text()
-
-
-def await_end(pid: int) -> None:
-    """Wait until a process has ended (a zombie has); a pid that is gone has ended."""
-    with contextlib.suppress(ProcessLookupError):
-        process = os.pidfd_open(pid)
-        try:
-            assert select.select([process], [], [], BOUND)[0], f"process {pid} lives on"
-        finally:
-            os.close(process)
-
-
-def await_gone(directory: Path) -> None:
-    deadline = time.monotonic() + BOUND
-    while directory.exists():
-        assert time.monotonic() < deadline, f"{directory} is still there"
-        select.select([], [], [], 0.01)
 
 
 def test_programs_have_the_machines_own_pids(sandbox: Sandbox) -> None:
@@ -174,11 +158,15 @@ def test_two_machines_do_not_see_each_other(sandbox: Sandbox) -> None:
 
 
 def test_the_first_process_killed_takes_everything_along(sandbox: Sandbox) -> None:
+    record = read_record(sandbox.directory)
+    assert record is not None
     sandbox.run("sleeps", ["/bin/sleep", "100"], ENVIRONMENT, log=sandbox.directory / "log")
+
     os.kill(sandbox.init, signal.SIGKILL)
 
     assert sandbox.wait_exit("sleeps", BOUND) == -signal.SIGKILL
-    await_gone(sandbox.directory)
+    await_end(record.reaper)
+    assert not sandbox.directory.exists()
     assert find_cgroups(sandbox.id) == []
     assert not sandbox.alive()
 
@@ -257,11 +245,6 @@ def test_a_machine_with_a_frozen_process_still_ends(sandbox: Sandbox) -> None:
     if not freezer.exists():
         pytest.skip("needs the freezer of cgroup v1: on v2 a frozen process dies of SIGKILL anyhow")
     sandbox.run("sleeps", ["/bin/sleep", "100"], ENVIRONMENT, log=sandbox.directory / "log")
-    (shell,) = [
-        process
-        for process in LocalHost(sandbox.init, sandbox.cgroup).processes()
-        if process["comm"] == "sleep"
-    ]
     host_pid = next(
         int(child) for child in Path(f"/proc/{sandbox.init}/task/{sandbox.init}/children").read_text().split()
     )
@@ -269,7 +252,6 @@ def test_a_machine_with_a_frozen_process_still_ends(sandbox: Sandbox) -> None:
     (freezer / "freezer.state").write_text("FROZEN")
 
     started = time.monotonic()
-    assert shell["state"] in {"S", "D"}
     assert sandbox.close() == []
     assert time.monotonic() - started < 5
 

@@ -86,9 +86,12 @@ def test_a_reference_program_is_found_as_a_script_or_as_a_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script, main = tmp_path / "sixhops-runc", tmp_path / "dockerd" / "__main__.py"
-    main.parent.mkdir()
+    for package in ("dockerd", "runc"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "main.py").touch()
     main.touch()
     script.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(programs, "SYSTEM_PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setattr(programs.sixhops, "__file__", str(tmp_path / "__init__.py"))
@@ -96,6 +99,14 @@ def test_a_reference_program_is_found_as_a_script_or_as_a_package(
     found = locate({"runc": "reference", "dockerd": "reference"})
 
     assert found == {"runc": script, "dockerd": main}
+
+
+def test_a_script_without_its_program_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sixhops-runc").touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(programs.sixhops, "__file__", str(tmp_path / "__init__.py"))
+
+    assert programs.find_reference(ROLES["runc"]) is None
 
 
 def test_reference_programs_get_upstreams_names(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from stack_needs import NEEDS_UPSTREAM
+from stack_needs import NEEDS_UPSTREAM, await_end
 
 from sixhops.harness.errors import TargetError, UsageError
 from sixhops.harness.scenario.model import Hop
@@ -21,6 +21,7 @@ from sixhops.harness.stack.facts import engine_client
 from sixhops.harness.stack.options import StackOptions
 from sixhops.harness.stack.private import PrivateStack
 from sixhops.harness.stack.remains import find_cgroups
+from sixhops.harness.stack.state import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,8 +172,7 @@ def slack() -> float:
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
-def test_stopping_with_a_paused_container_leaves_nothing(doomed: PrivateStack, tmp_path: Path) -> None:
-    del tmp_path
+def test_stopping_with_a_paused_container_leaves_nothing(doomed: PrivateStack) -> None:
     name, _ = start_container(doomed, import_busybox(doomed), "sleep", "1000", network="bridge")
     with engine_client(doomed.engine, 30) as client:
         assert client.post(f"/containers/{name}/pause").status_code == 204
@@ -279,7 +279,7 @@ OWNER = """
 import sys
 from sixhops.harness.stack import open_target
 stack = open_target("upstream")
-print(stack.sandbox.directory, stack.sandbox.init, flush=True)
+print(stack.sandbox.directory, flush=True)
 sys.stdin.read()
 """
 
@@ -289,12 +289,13 @@ def test_a_killed_harness_leaves_nothing_of_its_stack() -> None:
         [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as owner:
         assert owner.stdout is not None
-        directory, init = owner.stdout.readline().split()
+        directory = owner.stdout.readline().strip()
+        record = read_record(Path(directory))
+        assert record is not None
         owner.kill()
-    deadline = time.monotonic() + 20
-    while Path(directory).exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert not Path(f"/proc/{init}").exists()
+
+    await_end(record.reaper)
+    assert not Path(directory).exists()
+    assert not Path(f"/proc/{record.init}").exists()
     assert find_cgroups(Path(directory).name) == []
     assert directory not in Path("/proc/self/mountinfo").read_text()

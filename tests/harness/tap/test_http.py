@@ -7,16 +7,20 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sixhops.harness.errors import InternalError, Mark
-from sixhops.harness.exchange import HopMessage
 from sixhops.harness.scenario.model import FaultRule, Hop, Template
 from sixhops.harness.tap.http import HttpTap
 from sixhops.harness.tap.recorder import Recorder
 from sixhops.harness.target import Address
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sixhops.harness.exchange import HopMessage
 
 MARK = Mark("scenario.yaml", 1, 1)
 WAIT = 5.0
@@ -117,8 +121,10 @@ ANSWERS = {
     "with a length": (GET, OK),
     "chunked with an extension and trailers": (
         GET,
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-        b"2;x=y\r\nok\r\n00A\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n",
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"2;x=y\r\nok\r\n00A\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n"
+        ),
     ),
     "until the end": (GET, b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nall of it"),
     "204 without a body": (GET, b"HTTP/1.1 204 No Content\r\n\r\n"),
@@ -158,7 +164,9 @@ def test_no_byte_is_changed_in_either_direction(proxy: Callable[[Handler], Proxy
 def test_a_message_holds_the_request_and_its_answer(proxy: Callable[[Handler], Proxy]) -> None:
     body = b'{"a":1}'
     tapped = proxy(
-        answering(b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n[1, true]\r\n")
+        answering(
+            b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n[1, true]\r\n"
+        )
     )
 
     tapped.talk(b"POST /v2/x/?n=1&n=2&e HTTP/1.1\r\nContent-Length: 7\r\nA: 1\r\na: 2\r\n\r\n" + body)
@@ -245,10 +253,14 @@ def test_expect_100_continue_reaches_both_sides_in_time(proxy: Callable[[Handler
 
 HIJACKS = {
     "101 after an upgrade": (
-        b"POST /v1.40/containers/x/attach?stream=1 HTTP/1.1\r\nHost: \r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
-        b"Content-Length: 0\r\n\r\n",
-        b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
-        b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n",
+        (
+            b"POST /v1.40/containers/x/attach?stream=1 HTTP/1.1\r\nHost: \r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+            b"Content-Length: 0\r\n\r\n"
+        ),
+        (
+            b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
+            b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+        ),
     ),
     "200 without an upgrade": (
         b"POST /v1.40/exec/x/start HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
@@ -332,7 +344,9 @@ def test_bytes_before_the_answer_to_an_attach_wait_for_it(proxy: Callable[[Handl
     ]
 
 
-def test_a_body_above_the_limit_is_passed_on_whole_and_kept_in_part(proxy: Callable[[Handler], Proxy]) -> None:
+def test_a_body_above_the_limit_is_passed_on_whole_and_kept_in_part(
+    proxy: Callable[[Handler], Proxy],
+) -> None:
     size = 3 * 1024 * 1024
     digest = hashlib.sha256(bytes(size)).hexdigest()
     tapped = proxy(answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)))
@@ -382,7 +396,10 @@ def test_an_upstream_that_answers_nonsense_is_recorded(proxy: Callable[[Handler]
     ("answer", "error"),
     [
         (b"", "the upstream closed the connection before it answered"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "the upstream closed the connection inside an answer"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
+            "the upstream closed the connection inside an answer",
+        ),
     ],
 )
 def test_an_upstream_that_breaks_off_is_recorded(
@@ -489,8 +506,10 @@ FAULTS = [
     (
         rule(status=503, headers={"Retry-After": 1}, body={"errors": []}),
         TEN,
-        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/json\r\n"
-        b'Content-Length: 13\r\n\r\n{"errors":[]}',
+        (
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/json\r\n"
+            b'Content-Length: 13\r\n\r\n{"errors":[]}'
+        ),
         "status 503",
         True,
     ),
@@ -498,7 +517,11 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "answer", "seen", "name", "complete"), FAULTS, ids=[case[3] + str(n) for n, case in enumerate(FAULTS)])
+@pytest.mark.parametrize(
+    ("fault", "answer", "seen", "name", "complete"),
+    FAULTS,
+    ids=[case[3] + str(n) for n, case in enumerate(FAULTS)],
+)
 def test_a_fault_changes_what_it_says_and_is_named_in_the_message(
     proxy: Callable[[Handler], Proxy], fault: FaultRule, answer: bytes, seen: bytes, name: str, complete: bool
 ) -> None:
@@ -609,7 +632,7 @@ def test_a_connector_replaces_the_address() -> None:
 
 
 def test_a_tap_starts_once() -> None:
-    with HttpTap(socket.create_server(("127.0.0.1", 0)), Address("x"), Hop.ENGINE, Recorder()) as tap:
-        with pytest.raises(InternalError, match="started before"):
-            tap.start()
+    tap = HttpTap(socket.create_server(("127.0.0.1", 0)), Address("x"), Hop.ENGINE, Recorder())
+    with tap, pytest.raises(InternalError, match="started before"):
+        tap.start()
     tap.close()

@@ -104,8 +104,13 @@ class IntrospectionService:
         if not self._path.exists():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_text(str(uuid.uuid4()))
-        namespace = Path("/proc/self/ns/pid").stat().st_ino
-        return introspection_pb2.ServerResponse(uuid=self._path.read_text(), pid=os.getpid(), pidns=namespace)
+        return introspection_pb2.ServerResponse(
+            uuid=self._path.read_text(), pid=os.getpid(), pidns=_pid_namespace()
+        )
+
+
+def _pid_namespace() -> int:
+    return Path("/proc/self/ns/pid").stat().st_ino
 
 
 class HealthService:

@@ -61,10 +61,10 @@ class HttpCall(Live):
     def _hijacked(self) -> Connection:
         with self._changed:
             connection = self._connection
+            if self._done or self._incoming.eof:
+                raise TargetError(f"{self.name}: the stream has ended")
             if connection is None or not self._headed:
                 raise TargetError(f"{self.name}: no answer has come yet, so there is no stream to write to")
-            if self._done:
-                raise TargetError(f"{self.name}: the stream has ended")
             return connection
 
     def _cut(self) -> None:

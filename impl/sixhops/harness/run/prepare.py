@@ -44,7 +44,7 @@ def prepare_images(scenario: Scenario, target: Target, images: Mapping[str, Buil
     used = [(use, _built(use, images)) for use in scenario.images.values()]
     _drop_sharers(used, target, engine)
     for use, built in used:
-        reason = _serve(built, target) if use.served else _withhold(built, target)
+        reason = _serve(use, built, target) if use.served else _withhold(built, target)
         reason = reason or (_present(built, target, engine) if use.present else _absent(built, engine))
         if reason is not None:
             return reason
@@ -71,7 +71,10 @@ def _drop_sharers(used: list[tuple[ImageUse, BuiltImage]], target: Target, engin
             del kept[image_id]
 
 
-def _serve(built: BuiltImage, target: Target) -> str | None:
+def _serve(use: ImageUse, built: BuiltImage, target: Target) -> str | None:
+    if target.registry is None and use.present:
+        # It comes by an archive; a scenario that pulls it all the same requires the registry hop.
+        return None
     if target.registry is None:
         return (
             f"the image {built.name} can't be served: the target {target.facts.name} has no registry of ours"

@@ -1,7 +1,7 @@
 """Runs one scenario on one target, from the check of what it requires to the check of what it leaves.
 
-The order is fixed: requirements, images, steps until the first that fails, background steps that nobody
-ended, clean-up steps (always), removal of what was made (always), the look at what is left. Judging
+The order is fixed: requirements, images, steps until the first that fails, clean-up steps (always),
+background steps that nobody ended, removal of what was made (always), the look at what is left. Judging
 happens step by step because the next step needs what this one saved; the verdict that counts is then the
 judge's over all exchanges, the same call that judges a saved transcript.
 """
@@ -12,11 +12,12 @@ import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.errors import TargetError
 from sixhops.harness.judge import Status, Verdict, judge
 from sixhops.harness.run.api import Api
+from sixhops.harness.run.content import content
 from sixhops.harness.run.context import Context
 from sixhops.harness.run.made import ImageTable, image_table, made_by, remove
 from sixhops.harness.run.prepare import prepare_images
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from sixhops.harness.exchange import Exchange, HopMessage
     from sixhops.harness.images import BuiltImage
     from sixhops.harness.judge import StepVerdict
-    from sixhops.harness.scenario.model import Scenario, Step
+    from sixhops.harness.scenario.model import FaultRule, Scenario, Step
     from sixhops.harness.scenario.variables import Scope
     from sixhops.harness.target import Target
 
@@ -191,17 +192,15 @@ class _Run:
         setter = fault_setter(self._target)
         if not self._scenario.registry_faults or setter is None:
             return
+        rules = self._scenario.registry_faults if resolved else ()
+        setter([self._resolved(rule) for rule in rules])
+
+    def _resolved(self, rule: FaultRule) -> FaultRule:
         scope = self._context.scope
-        rules = [
-            replace(
-                rule,
-                path=resolve(rule.path, scope),
-                headers=resolve(rule.headers, scope),
-                body=resolve(rule.body, scope),
-            )
-            for rule in (self._scenario.registry_faults if resolved else ())
-        ]
-        setter(rules)
+        body: Any = None
+        if rule.body is not None:
+            body = content(resolve(rule.body, scope), rule.mark, self._context.directory).all()
+        return replace(rule, path=resolve(rule.path, scope), headers=resolve(rule.headers, scope), body=body)
 
     def _clean_up(self, before: ImageTable, residue: Residue, messages: Sequence[HopMessage]) -> None:
         own = [built.image_id for built in self._images.values()]

@@ -224,9 +224,8 @@ class PrivateStack:
                     "storage": {
                         "filesystem": {"rootdirectory": str(home / "registry")},
                         "delete": {"enabled": True},
-                        "maintenance": {"uploadpurging": {"enabled": False}},
                     },
-                    "http": {"net": "unix", "addr": str(home / "registry.sock"), "secret": "sixhops"},
+                    "http": {"net": "unix", "addr": str(home / "registry.sock")},
                     "compatibility": {"schema1": {"enabled": True}},
                 },
                 indent=1,

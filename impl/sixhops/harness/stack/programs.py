@@ -145,12 +145,19 @@ def find_upstream(role: Role) -> Path | None:
 
 
 def find_reference(role: Role) -> Path | None:
-    """Return the reference's console script for a role, else its package's __main__.py, else None."""
+    """Return the reference's console script for a role, else its package's __main__.py, else None.
+
+    The script is installed before the program is written; it counts only together with the module that it
+    starts.
+    """
+    package = Path(sixhops.__file__).parent / role.module
+    if not (package / "main.py").is_file():
+        return None
     for directory in (Path(sys.executable).parent, *map(Path, _search_path().split(":"))):
         script = directory / role.script
         if script.is_file() and os.access(script, os.X_OK):
             return script
-    main = Path(sixhops.__file__).parent / role.module / "__main__.py"
+    main = package / "__main__.py"
     return main if main.is_file() else None
 
 

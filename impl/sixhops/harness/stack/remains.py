@@ -55,7 +55,12 @@ def create_cgroups(stack_id: str) -> None:
     behind. Whoever puts processes below it enables the controllers that it needs.
     """
     for hierarchy in hierarchies():
-        (hierarchy / cgroup_name(stack_id)).mkdir(exist_ok=True)
+        group = hierarchy / cgroup_name(stack_id)
+        group.mkdir(exist_ok=True)
+        # On v1 a new cpuset is empty, and no process may enter it.
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            if (group / name).exists() and not (group / "cgroup.controllers").exists():
+                (group / name).write_text((hierarchy / name).read_text())
 
 
 def find_cgroups(stack_id: str) -> list[Path]:

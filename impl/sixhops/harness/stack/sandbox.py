@@ -131,7 +131,9 @@ class Sandbox:
 
     @classmethod
     def attach(cls, directory: Path) -> Sandbox:
-        """Return a handle to the detached machine of `directory`; raises TargetError when it doesn't answer."""
+        """Return a handle to the detached machine of `directory`; raises TargetError when it doesn't
+        answer.
+        """
         record = read_record(directory)
         if record is None:
             raise TargetError(f"there is no stack in {directory}")

@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.errors import InternalError
 from sixhops.harness.tap.httpmessage import Body, Head
@@ -84,17 +84,18 @@ def describe(rule: FaultRule) -> str:
 def made_up_answer(rule: FaultRule, method: str) -> tuple[Head, bytes, bytes]:
     """Return the answer of a `status` rule as head, head bytes and body bytes (none for HEAD).
 
-    A body that is not a string is sent as JSON, with that content type unless the rule's headers name one.
+    A body that is neither text nor bytes is sent as JSON, with that content type unless the rule's headers name one.
     """
     if rule.status is None:
         raise InternalError(f"{rule.mark}: asked for the answer of a rule that gives none")
     headers = {name: str(value) for name, value in rule.headers.items()}
     names = {name.lower() for name in headers}
     body = b""
-    if isinstance(rule.body, str):
-        body = rule.body.encode()
-    elif rule.body is not None:
-        body = json.dumps(rule.body, separators=(",", ":")).encode()
+    given: Any = rule.body
+    if isinstance(given, str | bytes):
+        body = given.encode() if isinstance(given, str) else given
+    elif given is not None:
+        body = json.dumps(given, separators=(",", ":")).encode()
         if "content-type" not in names:
             headers["Content-Type"] = "application/json"
     if rule.status in {204, 304}:

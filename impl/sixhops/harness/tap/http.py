@@ -123,8 +123,8 @@ class HttpTap:
         # Sockets are closed by callbacks, which the abort has put into the loop's queue.
         await asyncio.sleep(0)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A task of our own: the one that asyncio runs this in logs the cancellation at the end as an error.
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Not a coroutine: a connection must be in the table as soon as it is accepted, or `close` would miss it.
         connection = Connection(reader, writer, self._connect, self._hop, self._recorder, self._plan)
         task = asyncio.ensure_future(connection.run())
         self._connections[task] = connection

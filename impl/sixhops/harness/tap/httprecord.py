@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 if TYPE_CHECKING:
@@ -93,12 +93,8 @@ class HttpRecord:
             path, query = split_target(self.request.target)
             line = f"{self.method} {path}"
             headers = self.request.joined()
-            fields |= {
-                "target": self.request.target,
-                "path": path,
-                "query": query,
-                "request_headers": {**headers},
-            }
+            seen: dict[str, Any] = {"target": self.request.target, "path": path, "query": query}
+            fields |= {**seen, "request_headers": {**headers}}
             fields |= self.request_body.fields("request", is_json=_is_json(headers))
         if self.answer is not None:
             headers = self.answer.joined()

@@ -1,6 +1,7 @@
 """The device controller: rules into devices.allow/deny of version 1, or into a BPF program for version 2."""
 
-# ruff: noqa: PLC0415  imported when needed: the program starts often
+# Imported when needed: the program starts often.
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@ the first, so that the first match is the one in force; nothing matched means re
 all devices said.
 """
 
-# ruff: noqa: PTH  descriptors, not path objects
-
 from __future__ import annotations
 
 import ctypes

@@ -5,8 +5,6 @@ A container's groups are a mapping from a controller's name to a directory: `{"m
 the only entry. The mapping is what state files hold and what `control`, `limits` and `stats` work on.
 """
 
-# ruff: noqa: PTH  strings of procfs; pathlib would cost the runtime 7 ms of import
-
 from __future__ import annotations
 
 import os
@@ -31,12 +29,11 @@ class Hierarchy:
 
     def place(self, path: str) -> str:
         """Return the directory of `path`: absolute from the mount, relative from the caller's own group."""
-        if path.startswith("/"):
-            return os.path.normpath(self.mountpoint + "/" + path)
-        inside = (
-            os.path.relpath(self.own, self.root) if self.own.startswith(self.root) else self.own.lstrip("/")
-        )
-        return os.path.normpath(f"{self.mountpoint}/{inside}/{path}")
+        if not path.startswith("/"):
+            inside = os.path.relpath(self.own, self.root) if self.own.startswith(self.root) else self.own
+            path = f"{inside}/{path}"
+        # Made absolute first, so that no number of `..` leaves the hierarchy.
+        return (self.mountpoint + os.path.normpath(f"/{path.lstrip('/')}")).rstrip("/")
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#control
 Conversions from version 1 values to version 2 (shares to weight and so on) are those that runtimes agree on.
 """
 
-# ruff: noqa: PTH  strings of cgroupfs; pathlib would cost the runtime 7 ms of import
-
 from __future__ import annotations
 
 import os

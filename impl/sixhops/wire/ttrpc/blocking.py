@@ -51,10 +51,13 @@ class BlockingClient:
         timeout: float | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> int:
-        """Send a call and return its stream id for `finish`."""
+        """Send a call and return its stream id for `finish`; RpcError UNAVAILABLE when the peer has gone."""
         stream, data = self._calls.call(service, method, payload, timeout=timeout, metadata=metadata)
         self._socket.settimeout(timeout)
-        self._socket.sendall(data)
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise RpcError(Code.UNAVAILABLE, f"ttrpc: closed: {error}") from error
         return stream
 
     def finish(self, stream: int, timeout: float | None = None) -> bytes:

@@ -1,0 +1,237 @@
+"""The runtime's config.json for a container, member for member as dockerd 20.10 writes it.
+
+One thing differs on purpose: dockerd lets the runtime make the network namespace and adopts it in a prestart hook; here
+the namespace exists before, and its path stands in the document.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sixhops.dockerd.containers import capabilities, resources, seccomp
+from sixhops.dockerd.containers.mounts import spec_mounts
+from sixhops.dockerd.errors import EngineError, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sixhops.dockerd.containers.model import Container
+    from sixhops.dockerd.containers.user import Identity
+
+__all__ = ["Surroundings", "environment", "exec_process", "make_spec", "security_of"]
+
+_VERSION = "1.0.2-dev"
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_INIT = "/sbin/docker-init"
+_PORT_SYSCTL = "net.ipv4.ip_unprivileged_port_start"
+_PING_SYSCTL = "net.ipv4.ping_group_range"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a container finds at its start, and only then.
+
+    `root`: where its root is mounted. `files`: place -> file of the host. `netns`: path, "" for the host's. `ipc`, `pid`:
+    path of another container's namespace, "" for its own. `shm`: directory for /dev/shm, "" for a tmpfs of its own.
+    `init`: path of the init program on the host, "" without. `hostname`: what the program sees.
+    """
+
+    root: str
+    identity: Identity
+    files: dict[str, str]
+    netns: str
+    hostname: str
+    cgroup_parent: str
+    unified: bool
+    ipc: str = ""
+    pid: str = ""
+    shm: str = ""
+    init: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """What SecurityOpt says; `seccomp` is None for the default filter, "unconfined", or a profile's text."""
+
+    seccomp: str | None = None
+    no_new_privileges: bool = False
+
+
+def security_of(options: Sequence[str]) -> Security:
+    """Read SecurityOpt. Raises EngineError 400 for what is malformed, 501 for what this host or engine can't do."""
+    filter_: str | None = None
+    no_new_privileges = False
+    for option in options:
+        name, separator, value = option.partition("=")
+        if not separator:
+            name, _, value = option.partition(":")
+        if name == "no-new-privileges":
+            if value not in {"", "true", "false"}:
+                raise invalid(f'invalid --security-opt 2: "{option}"')
+            no_new_privileges = value != "false"
+        elif name == "seccomp":
+            filter_ = value
+        elif name == "apparmor":
+            if value != "unconfined":
+                raise EngineError(501, "SecurityOpt apparmor: only unconfined is supported by this engine yet")
+        elif name == "label":
+            if value != "disable":
+                raise EngineError(501, "SecurityOpt label: only disable is supported by this engine yet")
+        elif name in {"systempaths", "credentialspec"}:
+            raise EngineError(501, f"SecurityOpt {name}: not supported by this engine yet")
+        else:
+            raise invalid(f'invalid --security-opt 2: "{option}"')
+    return Security(filter_, no_new_privileges)
+
+
+def environment(container: Container, *, tty: bool) -> list[str]:
+    """Return the program's environment: the engine's variables, then the container's, which win."""
+    found = {variable.partition("=")[0]: variable for variable in (_PATH, f"HOSTNAME={container.config['Hostname']}")}
+    if tty:
+        found["TERM"] = "TERM=xterm"
+    _overlay(found, container.config["Env"] or [])
+    return list(found.values())
+
+
+def make_spec(container: Container, around: Surroundings) -> dict[str, Any]:
+    """Return config.json. Raises EngineError for options that the host can't fulfil."""
+    config, host = container.config, container.host_config
+    security = security_of(host["SecurityOpt"] or [])
+    chosen = capabilities.choose(host["CapAdd"] or [], host["CapDrop"] or [], privileged=host["Privileged"])
+    devices = resources.device_nodes(host)
+    files = dict(around.files)
+    words = [container.path, *container.arguments]
+    if around.init:
+        words = [_INIT, "--", *words]
+        files[_INIT] = around.init
+    process = _process(around.identity, words, environment(container, tty=container.tty), config["WorkingDir"], chosen)
+    if container.tty:
+        process = {"terminal": True} | process
+        rows, columns = (host["ConsoleSize"] or [0, 0])[:2]
+        if rows or columns:
+            process["consoleSize"] = {"height": rows, "width": columns}
+    limits = resources.rlimits(host)
+    if limits:
+        process["rlimits"] = limits
+    if security.no_new_privileges:
+        process["noNewPrivileges"] = True
+    process["oomScoreAdj"] = host["OomScoreAdj"]
+    spec: dict[str, Any] = {
+        "ociVersion": _VERSION,
+        "process": process,
+        "root": {"path": around.root} | ({"readonly": True} if host["ReadonlyRootfs"] else {}),
+        "hostname": around.hostname,
+        "mounts": spec_mounts(
+            host, container.mounts, files, around.shm, unified=around.unified, own_network=bool(around.netns)
+        ),
+        "linux": _linux(container, around, security, chosen, devices),
+    }
+    if host["UTSMode"] == "host":
+        del spec["hostname"]
+    _bind_init_read_only(spec, around)
+    return spec
+
+
+def exec_process(
+    container: Container, identity: Identity, request: dict[str, Any], *, unconfined: bool = False
+) -> dict[str, Any]:
+    """Return the document of a second process; `request` is the body of the exec."""
+    del unconfined
+    host = container.host_config
+    privileged = bool(request.get("Privileged")) or host["Privileged"]
+    chosen = capabilities.choose(host["CapAdd"] or [], host["CapDrop"] or [], privileged=privileged)
+    variables = {entry.partition("=")[0]: entry for entry in environment(container, tty=bool(request.get("Tty")))}
+    _overlay(variables, request.get("Env") or [])
+    folder = request.get("WorkingDir") or container.config["WorkingDir"]
+    process = _process(identity, list(request["Cmd"]), list(variables.values()), folder, chosen)
+    if request.get("Tty"):
+        process = {"terminal": True} | process
+    if security_of(host["SecurityOpt"] or []).no_new_privileges:
+        process["noNewPrivileges"] = True
+    limits = resources.rlimits(host)
+    if limits:
+        process["rlimits"] = limits
+    process["oomScoreAdj"] = host["OomScoreAdj"]
+    return process
+
+
+def _process(
+    identity: Identity, words: list[str], variables: list[str], folder: str, chosen: list[str]
+) -> dict[str, Any]:
+    sets = {"bounding": chosen}
+    if identity.uid == 0:
+        # for others execve would clear both anyhow
+        sets |= {"effective": chosen, "permitted": chosen}
+    return {
+        "user": {"uid": identity.uid, "gid": identity.gid, "additionalGids": list(identity.additional)},
+        "args": words,
+        "env": variables,
+        "cwd": posixpath.normpath(folder) if folder else "/",
+        "capabilities": sets,
+    }
+
+
+def _linux(
+    container: Container, around: Surroundings, security: Security, chosen: list[str], devices: list[dict[str, Any]]
+) -> dict[str, Any]:
+    host = container.host_config
+    privileged = host["Privileged"]
+    sysctls = dict(host.get("Sysctls") or {})
+    if around.netns:
+        sysctls = {_PORT_SYSCTL: "0", _PING_SYSCTL: "0 2147483647"} | sysctls
+    found: dict[str, Any] = {}
+    if sysctls:
+        found["sysctl"] = sysctls
+    found["resources"] = resources.resources(host, devices)
+    parent = host["CgroupParent"] or around.cgroup_parent
+    found["cgroupsPath"] = f"{parent.rstrip('/')}/{container.id}"
+    found["namespaces"] = _namespaces(host, around)
+    if devices:
+        found["devices"] = [{key: value for key, value in node.items() if key != "access"} for node in devices]
+    if not privileged and security.seccomp != "unconfined":
+        found["seccomp"] = (
+            seccomp.default_filter(chosen)
+            if security.seccomp in {None, ""}
+            else seccomp.read_profile(security.seccomp or "", chosen)
+        )
+    shared = {point.propagation for point in container.mounts} & {"shared", "rshared", "slave", "rslave"}
+    if shared:
+        found["rootfsPropagation"] = "shared" if shared & {"shared", "rshared"} else "slave"
+    if not privileged:
+        found["maskedPaths"] = host["MaskedPaths"] or []
+        found["readonlyPaths"] = host["ReadonlyPaths"] or []
+    return found
+
+
+def _namespaces(host: dict[str, Any], around: Surroundings) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = [{"type": "mount"}]
+    if around.netns:
+        found.append({"type": "network", "path": around.netns})
+    if host["UTSMode"] != "host":
+        found.append({"type": "uts"})
+    if host["PidMode"] != "host":
+        found.append({"type": "pid"} | ({"path": around.pid} if around.pid else {}))
+    if host["IpcMode"] != "host":
+        found.append({"type": "ipc"} | ({"path": around.ipc} if around.ipc else {}))
+    if host["CgroupnsMode"] == "private":
+        found.append({"type": "cgroup"})
+    return found
+
+
+def _overlay(variables: dict[str, str], changes: Sequence[str]) -> None:
+    """Replace or add variables; a name without `=` removes one."""
+    for change in changes:
+        name, has_value, _value = change.partition("=")
+        if has_value:
+            variables[name] = change
+        else:
+            variables.pop(name, None)
+
+
+def _bind_init_read_only(spec: dict[str, Any], around: Surroundings) -> None:
+    for mount in spec["mounts"]:
+        if around.init and mount["destination"] == _INIT:
+            mount["options"] = ["bind", "ro"]

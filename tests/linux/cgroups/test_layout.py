@@ -1,0 +1,43 @@
+from sixhops.linux.cgroups.layout import container_groups, parse_layout
+
+HYBRID_MOUNTS = """\
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
+35 31 0:32 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory
+40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+42 31 0:38 / /mnt/again rw,relatime - cgroup cgroup rw,memory
+"""
+HYBRID_OWN = "9:name=systemd:/\n4:memory:/own/place\n1:cpu,cpuacct:/\n0::/\n"
+
+
+def test_hybrid_absolute_path():
+    layout = parse_layout(HYBRID_MOUNTS, HYBRID_OWN)
+
+    assert container_groups(layout, "/docker/x") == {
+        "cpu": "/sys/fs/cgroup/cpu,cpuacct/docker/x",
+        "cpuacct": "/sys/fs/cgroup/cpu,cpuacct/docker/x",
+        "memory": "/sys/fs/cgroup/memory/docker/x",
+        "name=systemd": "/sys/fs/cgroup/systemd/docker/x",
+        "": "/sys/fs/cgroup/unified/docker/x",
+    }
+
+
+def test_relative_path_is_below_the_callers_own_group():
+    layout = parse_layout(HYBRID_MOUNTS, HYBRID_OWN)
+
+    assert container_groups(layout, "x")["memory"] == "/sys/fs/cgroup/memory/own/place/x"
+
+
+def test_path_does_not_leave_the_hierarchy():
+    layout = parse_layout(HYBRID_MOUNTS, HYBRID_OWN)
+
+    assert container_groups(layout, "/../../../etc")["memory"] == "/sys/fs/cgroup/memory/etc"
+    assert container_groups(layout, "../../../../etc")["memory"] == "/sys/fs/cgroup/memory/etc"
+
+
+def test_pure_version_2():
+    layout = parse_layout("29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/user.slice\n")
+
+    assert layout.is_unified
+    assert container_groups(layout, "/docker/x") == {"": "/sys/fs/cgroup/docker/x"}
