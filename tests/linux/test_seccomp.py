@@ -32,7 +32,9 @@ def run(program: bytes, number: int, architecture: int = X86_64, arguments: tupl
         elif operation == 0x05:
             position += value
         elif operation in {0x15, 0x25, 0x35}:
-            taken = {0x15: accumulator == value, 0x25: accumulator > value, 0x35: accumulator >= value}[operation]
+            taken = {0x15: accumulator == value, 0x25: accumulator > value, 0x35: accumulator >= value}[
+                operation
+            ]
             position += true if taken else false
         elif operation == 0x54:
             accumulator &= value

@@ -19,7 +19,9 @@ from sixhops.wire.ttrpc.status import Code, RpcError
 
 
 def test_command_line_of_a_real_containerd() -> None:
-    words = "-namespace moby -address /c.sock -publish-binary /usr/bin/containerd -id abc -debug start".split()
+    words = (
+        "-namespace moby -address /c.sock -publish-binary /usr/bin/containerd -id abc -debug start".split()
+    )
 
     assert parse(words) == Arguments(
         namespace="moby",
@@ -48,7 +50,9 @@ def test_address_is_the_digest_of_socket_namespace_and_id() -> None:
     digest = "f2a459ec6ad3ea63fc82bfe8659b1a893fc4d695907d523ab82a16003fcba7fb"  # of /run/c.sock/moby/abc
 
     assert socket_address("/run/c.sock", "moby", "abc") == f"unix:///run/containerd/s/{digest}"
-    assert socket_address("/run/c.sock", "moby", "abc", debug=True) != socket_address("/run/c.sock", "moby", "abc")
+    assert socket_address("/run/c.sock", "moby", "abc", debug=True) != socket_address(
+        "/run/c.sock", "moby", "abc"
+    )
 
 
 def test_options_of_dockerd() -> None:

@@ -66,10 +66,17 @@ def test_failure_has_status_and_output(loop: Loop, tmp_path: Path) -> None:
 
 def test_explanation_is_the_last_error_of_the_log(loop: Loop, tmp_path: Path) -> None:
     runtime = make(loop, tmp_path, "")
-    lines = ['{"level":"error","msg":"first"}', "noise", '{"level":"error","msg":"second"}', '{"level":"info","msg":"x"}']
+    lines = [
+        '{"level":"error","msg":"first"}',
+        "noise",
+        '{"level":"error","msg":"second"}',
+        '{"level":"info","msg":"x"}',
+    ]
     (tmp_path / "log.json").write_text("\n".join(lines))
 
-    assert runtime.explain("OCI runtime create failed", ValueError("e")) == "OCI runtime create failed: second"
+    assert (
+        runtime.explain("OCI runtime create failed", ValueError("e")) == "OCI runtime create failed: second"
+    )
 
 
 def test_explanation_without_a_log(loop: Loop, tmp_path: Path) -> None:

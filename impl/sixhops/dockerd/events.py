@@ -131,8 +131,10 @@ def _fits(event: Event, key: str, value: str) -> bool:
             name, has_value, wanted = value.partition("=")
             return name in event.attributes and (not has_value or event.attributes[name] == wanted)
         case "image":
-            return value in (event.actor, event.attributes.get("name")) if event.type == "image" else (
-                event.attributes.get("image") == value
+            return (
+                value in (event.actor, event.attributes.get("name"))
+                if event.type == "image"
+                else (event.attributes.get("image") == value)
             )
         case "daemon":
             return event.type == "daemon" and value in (event.actor, event.attributes.get("name"))

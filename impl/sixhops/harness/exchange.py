@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 __all__ = ["Exchange", "Facet", "HopMessage", "Json"]
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Facet: TypeAlias = "Json | bytes"
 
 

@@ -7,18 +7,16 @@ and expectations on it are skipped with that reason, never passed.
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from sixhops.harness.exchange import Json
-from sixhops.harness.scenario.model import Hop
-
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from sixhops.harness.scenario.model import FaultRule
+    from sixhops.harness.exchange import Json
+    from sixhops.harness.scenario.model import FaultRule, Hop
     from sixhops.harness.tap.recorder import Recorder
 
 __all__ = ["Address", "FileFacts", "Host", "RegistryAccess", "Target", "TargetFacts"]

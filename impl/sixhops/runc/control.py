@@ -26,7 +26,7 @@ def start(root: str, identifier: str) -> None:
     held = state.lock(container)
     try:
         status = container.status()
-        if status == "stopped":
+        if status in {"stopped", "creating"}:
             raise RuntimeFault("cannot start a container that has stopped")
         if status in {"running", "paused"} and not os.path.exists(container.gate):
             raise RuntimeFault("cannot start an already running container")
@@ -103,7 +103,8 @@ def delete(root: str, identifier: str, *, force: bool = False) -> None:
     try:
         status = container.status()
         if status != "stopped":
-            if status != "created" and not force:
+            # Still creating, though the lock is ours: its maker is dead, and nobody will finish it.
+            if status not in {"created", "creating"} and not force:
                 raise RuntimeFault(f"cannot delete container {identifier} that is not stopped: {status}")
             _kill_first(container)
         _destroy(container)

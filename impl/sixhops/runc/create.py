@@ -225,6 +225,10 @@ def _make(
         if descriptor >= 0:
             os.close(descriptor)
     theirs.close()
+    # Recorded before there is anything in groups or namespaces: whoever finds a killed create's rest can remove it.
+    container.pid = pid
+    container.start_time = state.process_start(pid)
+    state.save(container)
     try:
         _accompany(spec, container, pid, ours, first, undo)
     except HookError as error:
@@ -235,10 +239,9 @@ def _make(
         raise RuntimeFault(f"unable to start container process: {error}") from error
     finally:
         ours.close()
-    container.pid = pid
-    container.start_time = state.process_start(pid)
     if request.pid_file:
         write_pid_file(request.pid_file, pid)
+    container.ready = True
     state.save(container)
 
 

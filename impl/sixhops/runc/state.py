@@ -38,6 +38,7 @@ class Container:
         "own_pids",
         "owner",
         "pid",
+        "ready",
         "root",
         "rootfs",
         "start_time",
@@ -53,6 +54,8 @@ class Container:
         self.created = ""
         self.owner = 0
         self.pid = 0
+        # False while `create` is at work; a record that stays so is what a killed `create` left
+        self.ready = False
         self.start_time = 0
         self.groups: dict[str, str] = {}
         self.own_pids = True
@@ -80,11 +83,13 @@ class Container:
         return bool(self.pid) and process_start(self.pid) == self.start_time
 
     def status(self) -> str:
-        """Return created, running, paused or stopped, as the kernel says now."""
+        """Return creating, created, running, paused or stopped, as the kernel says now."""
         from sixhops.linux.cgroups.control import is_frozen
 
         if not self.alive():
             return "stopped"
+        if not self.ready:
+            return "creating"
         if is_frozen(self.groups):
             return "paused"
         return "created" if os.path.exists(self.gate) else "running"

@@ -157,7 +157,7 @@ def test_a_container_root_is_mounted_and_removed(store: ImageStore) -> None:
     merged = store.layers.mount("e" * 64)
 
     assert merged == layer.merged
-    assert sorted(os.listdir(merged)) == ["dev", "etc", "file"]
+    assert sorted(item.name for item in Path(merged).iterdir()) == ["dev", "etc", "file"]
     assert store.layers.mount("e" * 64) == merged
     assert Path(merged, "file").read_text() == "layer 2"
     store.layers.remove_writable("e" * 64)

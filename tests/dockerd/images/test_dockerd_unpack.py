@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -46,11 +47,8 @@ def run_worker(root: Path, tar: bytes) -> dict[str, Any]:
         os._exit(unpack.work({"root": str(root)}, [source, back]))
     os.close(source)
     os.close(back)
-    with os.fdopen(feed, "wb") as stream:
-        try:
-            stream.write(tar)
-        except BrokenPipeError:
-            pass
+    with os.fdopen(feed, "wb") as stream, contextlib.suppress(BrokenPipeError):
+        stream.write(tar)
     with os.fdopen(report, "rb") as stream:
         answer = stream.read()
     os.waitpid(pid, 0)

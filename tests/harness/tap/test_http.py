@@ -452,14 +452,35 @@ def test_a_client_that_vanishes_is_recorded(proxy: Callable[[Handler], Proxy]) -
 
 
 def test_closing_the_tap_finishes_what_is_open(proxy: Callable[[Handler], Proxy]) -> None:
-    tapped = proxy(lambda connection: [read_head(connection), connection.recv(1)][0] and None)
-    client = tapped.client()
-    client.sendall(GET + b"GET")
+    asked = threading.Event()
+
+    def handler(connection: socket.socket) -> None:
+        read_head(connection)
+        asked.set()
+        assert connection.recv(1) == b""
+
+    tapped = proxy(handler)
+    idle, client = tapped.client(), tapped.client()
+    client.sendall(GET)
+    assert asked.wait(WAIT)
 
     tapped.tap.close()
 
-    assert client.recv(1) == b""
-    assert {message.fields["error"] for message in tapped.messages()} <= {"the tap was closed"}
+    assert client.recv(1) == idle.recv(1) == b""
+    assert [message.fields["error"] for message in tapped.messages()] == ["the tap was closed"]
+
+
+def test_closing_the_tap_ends_connections_that_just_came(proxy: Callable[[Handler], Proxy]) -> None:
+    tapped = proxy(lambda connection: None)
+    client = tapped.client()
+
+    tapped.tap.close()
+
+    try:
+        assert client.recv(1) == b""
+    except ConnectionResetError:
+        # It was still in the listener's queue.
+        pass
 
 
 def test_many_connections_at_once(proxy: Callable[[Handler], Proxy]) -> None:

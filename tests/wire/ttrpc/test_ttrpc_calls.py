@@ -42,7 +42,9 @@ def test_error_answer_carries_code_and_message() -> None:
     client, server = CallClient(), CallServer()
     stream, _data = client.call("s", "m", b"")
 
-    (answer,) = client.receive(server.refuse(stream, RpcError(Code.NOT_FOUND, "container not created: not found")))
+    (answer,) = client.receive(
+        server.refuse(stream, RpcError(Code.NOT_FOUND, "container not created: not found"))
+    )
 
     assert answer.error is not None
     assert (answer.error.code, answer.error.message) == (Code.NOT_FOUND, "container not created: not found")

@@ -163,9 +163,7 @@ class Channel:
         text = error.details() or ""
         if code is grpc.StatusCode.UNAVAILABLE:
             reason = "no such file or directory" if "No such file" in text else "connection refused"
-            text = (
-                f'connection error: desc = "transport: Error while dialing dial unix {self._address}: connect: {reason}"'
-            )
+            text = f'connection error: desc = "transport: Error while dialing dial unix {self._address}: connect: {reason}"'
         text = text.removesuffix(f": {kind}")
         return ContainerdError(code, kind if text == kind else f"{text}: {kind}")
 

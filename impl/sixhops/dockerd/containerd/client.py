@@ -144,7 +144,12 @@ class Containerd:
     async def create_task(self, identity: str, io: ProcessIo, options: ProtoAny) -> int:
         """Make the task: the process exists but waits; return its pid."""
         request = tasks_pb2.CreateTaskRequest(
-            container_id=identity, stdin=io.stdin, stdout=io.stdout, stderr=io.stderr, terminal=io.terminal, options=options
+            container_id=identity,
+            stdin=io.stdin,
+            stdout=io.stdout,
+            stderr=io.stderr,
+            terminal=io.terminal,
+            options=options,
         )
         found = await self.channel.unary(_TASKS["Create"], request, tasks_pb2.CreateTaskResponse)
         return int(found.pid)
@@ -158,7 +163,9 @@ class Containerd:
         """Return the state of a process, None when there is none."""
         request = tasks_pb2.GetRequest(container_id=identity, exec_id=exec_id)
         try:
-            found = await self.channel.unary(_TASKS["Get"], request, tasks_pb2.GetResponse, timeout=CLEANUP_TIMEOUT)
+            found = await self.channel.unary(
+                _TASKS["Get"], request, tasks_pb2.GetResponse, timeout=CLEANUP_TIMEOUT
+            )
         except ContainerdError as error:
             if error.is_not_found:
                 return None
@@ -206,7 +213,9 @@ class Containerd:
 
     async def resize(self, identity: str, height: int, width: int, exec_id: str = "") -> None:
         """Set the size of a process's terminal, in characters."""
-        request = tasks_pb2.ResizePtyRequest(container_id=identity, exec_id=exec_id, width=width, height=height)
+        request = tasks_pb2.ResizePtyRequest(
+            container_id=identity, exec_id=exec_id, width=width, height=height
+        )
         await self.channel.unary(_TASKS["ResizePty"], request, Empty)
 
     async def close_stdin(self, identity: str, exec_id: str = "") -> None:
@@ -263,7 +272,9 @@ class Containerd:
     async def delete_lease(self, identity: str, under: str = "") -> None:
         """Remove a lease; one that is not there is no error."""
         try:
-            await self.channel.unary(_LEASES["Delete"], leases_pb2.DeleteRequest(id=identity), Empty, lease=under)
+            await self.channel.unary(
+                _LEASES["Delete"], leases_pb2.DeleteRequest(id=identity), Empty, lease=under
+            )
         except ContainerdError as error:
             if not error.is_not_found:
                 raise
@@ -306,7 +317,9 @@ def temporary_labels() -> dict[str, str]:
 
 
 def _document(type_url: str, value: dict[str, Any]) -> ProtoAny:
-    return ProtoAny(type_url=type_url, value=json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    return ProtoAny(
+        type_url=type_url, value=json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    )
 
 
 def _lease_id() -> str:
@@ -333,7 +346,11 @@ def _event(envelope: types_pb2.Envelope) -> TaskExit | TaskEvent | None:
         exit_ = payloads_pb2.TaskExit()
         if unpack(envelope.event, exit_):
             return TaskExit(
-                exit_.container_id, exit_.id, int(exit_.pid), int(exit_.exit_status), _nanoseconds(exit_.exited_at)
+                exit_.container_id,
+                exit_.id,
+                int(exit_.pid),
+                int(exit_.exit_status),
+                _nanoseconds(exit_.exited_at),
             )
     for topic, kind, message in (
         ("/tasks/oom", "oom", payloads_pb2.TaskOOM()),

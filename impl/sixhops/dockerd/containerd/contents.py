@@ -62,7 +62,10 @@ class ContainerdContents:
         channel, lease = self._containerd.channel, _lease.get()
         try:
             found = await channel.unary(
-                _CONTENT["Info"], content_pb2.InfoRequest(digest=digest), content_pb2.InfoResponse, lease=lease
+                _CONTENT["Info"],
+                content_pb2.InfoRequest(digest=digest),
+                content_pb2.InfoResponse,
+                lease=lease,
             )
         except ContainerdError as error:
             if error.is_not_found:
@@ -76,7 +79,9 @@ class ContainerdContents:
             await channel.unary(_CONTENT["Update"], request, content_pb2.UpdateResponse, lease=lease)
             read = content_pb2.ReadContentRequest(digest=digest, size=found.info.size)
             data = b""
-            async for piece in channel.stream(_CONTENT["Read"], read, content_pb2.ReadContentResponse, lease=lease):
+            async for piece in channel.stream(
+                _CONTENT["Read"], read, content_pb2.ReadContentResponse, lease=lease
+            ):
                 data += piece.data
         except ContainerdError as error:
             raise _as_engine_error(error) from error
@@ -98,7 +103,9 @@ class ContainerdContents:
                 await call.write(request(action=content_pb2.WRITE, data=data))
                 await call.read()
                 await call.write(
-                    request(action=content_pb2.COMMIT, total=size, expected=digest, offset=size, labels=labels)
+                    request(
+                        action=content_pb2.COMMIT, total=size, expected=digest, offset=size, labels=labels
+                    )
                 )
                 await call.done_writing()
                 while await call.read():
@@ -129,7 +136,10 @@ class ContainerdContents:
         """Drop a half-written manifest; one that is not there is no error."""
         try:
             await self._containerd.channel.unary(
-                _CONTENT["Abort"], content_pb2.AbortRequest(ref=f"manifest-{digest}"), Empty, lease=_lease.get()
+                _CONTENT["Abort"],
+                content_pb2.AbortRequest(ref=f"manifest-{digest}"),
+                Empty,
+                lease=_lease.get(),
             )
         except ContainerdError as error:
             if not error.is_not_found:

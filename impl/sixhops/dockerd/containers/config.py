@@ -44,7 +44,16 @@ _CONFIG: dict[str, Any] = {
 }
 #: Members that are not printed when they are empty.
 _OPTIONAL = frozenset(
-    {"ExposedPorts", "Healthcheck", "ArgsEscaped", "NetworkDisabled", "MacAddress", "StopSignal", "StopTimeout", "Shell"}
+    {
+        "ExposedPorts",
+        "Healthcheck",
+        "ArgsEscaped",
+        "NetworkDisabled",
+        "MacAddress",
+        "StopSignal",
+        "StopTimeout",
+        "Shell",
+    }
 )
 MASKED_PATHS = (
     "/proc/asound",
@@ -153,7 +162,9 @@ _RESTART_POLICIES = frozenset({"", "no", "always", "on-failure", "unless-stopped
 LOG_DRIVERS = frozenset({"json-file", "none"})
 
 
-def merge_config(body: dict[str, Any], image: dict[str, Any], identity: str, host_name: str) -> dict[str, Any]:
+def merge_config(
+    body: dict[str, Any], image: dict[str, Any], identity: str, host_name: str
+) -> dict[str, Any]:
     """Return Config: the request's members, and the image's where the request has none.
 
     `image` is the `config` of the image's configuration; `host_name` is used with the host's network. Raises EngineError 400.
@@ -188,18 +199,28 @@ def merge_config(body: dict[str, Any], image: dict[str, Any], identity: str, hos
 
 
 def merge_host_config(
-    body: dict[str, Any], *, runtime: str, shm_size: int, log_driver: str, log_options: dict[str, str], unified: bool
+    body: dict[str, Any],
+    *,
+    runtime: str,
+    shm_size: int,
+    log_driver: str,
+    log_options: dict[str, str],
+    unified: bool,
 ) -> dict[str, Any]:
     """Return HostConfig with the engine's defaults; `unified` says that the host has cgroup version 2 only."""
     asked = body.get("HostConfig") or {}
     if not isinstance(asked, dict):
         raise invalid("json: cannot unmarshal HostConfig")
-    host = {key: asked[key] if asked.get(key) is not None else default for key, default in _HOST_CONFIG.items()}
+    host = {
+        key: asked[key] if asked.get(key) is not None else default for key, default in _HOST_CONFIG.items()
+    }
     _check_types("HostConfig", host, _HOST_CONFIG)
     host["NetworkMode"] = host["NetworkMode"] or "default"
     host["Runtime"] = host["Runtime"] or runtime
     host["IpcMode"] = host["IpcMode"] or "private"
-    host["CgroupnsMode"] = host["CgroupnsMode"] or ("private" if unified and not host["Privileged"] else "host")
+    host["CgroupnsMode"] = host["CgroupnsMode"] or (
+        "private" if unified and not host["Privileged"] else "host"
+    )
     host["ShmSize"] = host["ShmSize"] or shm_size
     logs = host["LogConfig"]
     if not logs.get("Type"):
@@ -217,9 +238,13 @@ def merge_host_config(
         host["MemorySwap"] = 2 * host["Memory"]
     if not host["Privileged"]:
         host["MaskedPaths"] = list(MASKED_PATHS) if host["MaskedPaths"] is None else host["MaskedPaths"]
-        host["ReadonlyPaths"] = list(READONLY_PATHS) if host["ReadonlyPaths"] is None else host["ReadonlyPaths"]
+        host["ReadonlyPaths"] = (
+            list(READONLY_PATHS) if host["ReadonlyPaths"] is None else host["ReadonlyPaths"]
+        )
     return {
-        key: value for key, value in host.items() if key not in _OPTIONAL_IN_HOST or (value is not None and value != {})
+        key: value
+        for key, value in host.items()
+        if key not in _OPTIONAL_IN_HOST or (value is not None and value != {})
     }
 
 
@@ -227,7 +252,9 @@ def validate(config: dict[str, Any], host: dict[str, Any]) -> list[str]:
     """Check both documents against the engine's rules; return warnings. Raises EngineError with the engine's message."""
     refuse_unsupported(config, host)
     if config["WorkingDir"] and not config["WorkingDir"].startswith("/"):
-        raise invalid(f"the working directory '{config['WorkingDir']}' is invalid, it needs to be an absolute path")
+        raise invalid(
+            f"the working directory '{config['WorkingDir']}' is invalid, it needs to be an absolute path"
+        )
     if config.get("StopSignal"):
         parse_signal(config["StopSignal"])
     for variable in config["Env"] or []:
@@ -307,9 +334,7 @@ def _check_restart_policy(host: dict[str, Any]) -> None:
 
 def _check_logs(logs: dict[str, Any]) -> None:
     if logs["Type"] not in LOG_DRIVERS:
-        raise invalid(
-            f"logger: no log driver named '{logs['Type']}' is registered"
-        )
+        raise invalid(f"logger: no log driver named '{logs['Type']}' is registered")
     known = {"max-size", "max-file", "mode", "max-buffer-size"}
     for key in logs["Config"]:
         if logs["Type"] == "json-file" and key not in known:
@@ -335,7 +360,9 @@ def _check_memory(host: dict[str, Any]) -> list[str]:
     if memory and reservation > memory:
         raise invalid("Minimum memory limit can not be less than memory reservation limit, see usage")
     if host["OomKillDisable"] and not memory:
-        return ["OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."]
+        return [
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."
+        ]
     return []
 
 

@@ -66,7 +66,11 @@ class ContainerFiles:
 
     def write(self, hostname: str, hosts: str, resolv_conf: str) -> None:
         """Write the three files, keeping their inodes: a running container may have them mounted."""
-        for path, text in ((self.hostname, f"{hostname}\n"), (self.hosts, hosts), (self.resolv_conf, resolv_conf)):
+        for path, text in (
+            (self.hostname, f"{hostname}\n"),
+            (self.hosts, hosts),
+            (self.resolv_conf, resolv_conf),
+        ):
             path.write_text(text)
             path.chmod(0o644)
         digest = hashlib.sha256(resolv_conf.encode()).hexdigest()
@@ -104,7 +108,9 @@ def resolv_conf_text(
     chosen = list(servers) or [
         line.split()[1]
         for line in lines
-        if line.startswith("nameserver") and len(line.split()) > 1 and not _is_loopback(line.split()[1], own_network)
+        if line.startswith("nameserver")
+        and len(line.split()) > 1
+        and not _is_loopback(line.split()[1], own_network)
     ]
     found = [f"nameserver {server}" for server in chosen or _FALLBACK_SERVERS]
     if list(search) != ["."]:

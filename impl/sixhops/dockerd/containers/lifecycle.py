@@ -78,11 +78,17 @@ REFUSALS: dict[tuple[Operation, Status | None], tuple[int, str]] = {
     (Operation.KILL, None): _NOT_RUNNING,
     (Operation.RESIZE, None): _NOT_RUNNING,
     (Operation.PAUSE, Status.PAUSED): (409, "Container {id} is already paused"),
-    (Operation.PAUSE, Status.RESTARTING): (409, "Container {id} is restarting, wait until the container is running"),
+    (Operation.PAUSE, Status.RESTARTING): (
+        409,
+        "Container {id} is restarting, wait until the container is running",
+    ),
     (Operation.PAUSE, None): _NOT_RUNNING,
     (Operation.UNPAUSE, None): (500, "Container {id} is not paused"),
     (Operation.EXEC, Status.PAUSED): (409, "Container {text} is paused, unpause the container before exec"),
-    (Operation.EXEC, Status.RESTARTING): (409, "Container {id} is restarting, wait until the container is running"),
+    (Operation.EXEC, Status.RESTARTING): (
+        409,
+        "Container {id} is restarting, wait until the container is running",
+    ),
     (Operation.EXEC, None): _NOT_RUNNING,
     (Operation.REMOVE, Status.RUNNING): (
         409,
@@ -113,8 +119,12 @@ def check(status: Status, operation: Operation, identity: str, text: str = "") -
     after = following(status, operation)
     if after is not None:
         return after
-    code, message = REFUSALS.get((operation, status)) or REFUSALS.get((operation, None)) or (
-        409,
-        f"Container {{id}} is {status}",
+    code, message = (
+        REFUSALS.get((operation, status))
+        or REFUSALS.get((operation, None))
+        or (
+            409,
+            f"Container {{id}} is {status}",
+        )
     )
     raise EngineError(code, message.format(id=identity, text=text or identity))

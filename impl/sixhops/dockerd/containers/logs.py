@@ -114,7 +114,9 @@ class JsonFileLog:
     def open(self) -> None:
         """Begin to write."""
         if self._descriptor is None:
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._descriptor = os.open(
+                self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640
+            )
             self._size = os.fstat(self._descriptor).st_size
 
     def write(self, records: list[Record]) -> None:

@@ -47,7 +47,13 @@ def plan(config: dict[str, Any], host: dict[str, Any], volumes: Path) -> list[Mo
 
 
 def spec_mounts(
-    host: dict[str, Any], points: Iterable[MountPoint], files: dict[str, str], shm: str, *, unified: bool, own_network: bool
+    host: dict[str, Any],
+    points: Iterable[MountPoint],
+    files: dict[str, str],
+    shm: str,
+    *,
+    unified: bool,
+    own_network: bool,
 ) -> list[dict[str, Any]]:
     """Return `mounts` of config.json.
 
@@ -59,12 +65,20 @@ def spec_mounts(
     found = [
         _entry("/proc", "proc", "proc", ["nosuid", "noexec", "nodev"]),
         _entry("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        _entry("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        _entry(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
         _entry("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", *read_only]),
         _entry("/sys/fs/cgroup", "cgroup", "cgroup", [*read_only, "nosuid", "noexec", "nodev"]),
         _entry("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
     ]
-    del unified, own_network  # runc does both: cgroup2 for "cgroup", and a bind of /sys where sysfs is refused
+    del (
+        unified,
+        own_network,
+    )  # runc does both: cgroup2 for "cgroup", and a bind of /sys where sysfs is refused
     if host["IpcMode"] == "host":
         found[-1] = _entry("/dev/mqueue", "bind", "/dev/mqueue", ["rbind", "nosuid", "noexec", "nodev"])
     user: list[dict[str, Any]] = []
@@ -72,7 +86,9 @@ def spec_mounts(
         user.append(_user_mount(point))
     for place, options in (host.get("Tmpfs") or {}).items():
         given = [option for option in options.split(",") if option]
-        kept = [default for default in _DEFAULT_TMPFS if not {default, default.removeprefix("no")} & set(given)]
+        kept = [
+            default for default in _DEFAULT_TMPFS if not {default, default.removeprefix("no")} & set(given)
+        ]
         user.append(_entry(_clean(place), "tmpfs", "tmpfs", [*kept, *given]))
     if host["IpcMode"] != "none" or shm:
         if shm:
@@ -84,7 +100,9 @@ def spec_mounts(
     # what the user mounts replaces what the engine would
     places = {entry["destination"] for entry in user}
     defaults = [entry for entry in [*found, *own] if entry["destination"] not in places]
-    return defaults + sorted(user, key=lambda entry: entry["destination"].count("/") if entry["destination"] != "/" else 0)
+    return defaults + sorted(
+        user, key=lambda entry: entry["destination"].count("/") if entry["destination"] != "/" else 0
+    )
 
 
 def _user_mount(point: MountPoint) -> dict[str, Any]:
@@ -115,10 +133,14 @@ def _anonymous(place: str, volumes: Path) -> MountPoint:
 
 def _place(text: str, whole: str) -> str:
     if not text.startswith("/"):
-        raise invalid(f"invalid volume specification: '{whole}': invalid mount config for type \"bind\": invalid mount path: '{text}' mount path must be absolute")
+        raise invalid(
+            f"invalid volume specification: '{whole}': invalid mount config for type \"bind\": invalid mount path: '{text}' mount path must be absolute"
+        )
     place = _clean(text)
     if place == "/":
-        raise invalid(f"invalid volume specification: '{whole}': invalid mount config for type \"bind\": invalid specification: destination can't be '/'")
+        raise invalid(
+            f"invalid volume specification: '{whole}': invalid mount config for type \"bind\": invalid specification: destination can't be '/'"
+        )
     return place
 
 
@@ -132,7 +154,13 @@ def _bind(text: str, volumes: Path) -> MountPoint:
     writable, propagation, copy_up = _mode(mode, text)
     if source.startswith("/"):
         return MountPoint(
-            "bind", place, _clean(source), mode=mode, writable=writable, propagation=propagation or "rprivate", options=("create",)
+            "bind",
+            place,
+            _clean(source),
+            mode=mode,
+            writable=writable,
+            propagation=propagation or "rprivate",
+            options=("create",),
         )
     if propagation:
         raise invalid(f"invalid mode: {mode}")
@@ -160,7 +188,14 @@ def _volume(name: str, place: str, volumes: Path, *, mode: str, writable: bool, 
             "are allowed. If you intended to pass a host directory, use absolute path"
         )
     return MountPoint(
-        "volume", place, str(volumes / name / "_data"), name, "local", mode, writable=writable, copy_up=copy_up
+        "volume",
+        place,
+        str(volumes / name / "_data"),
+        name,
+        "local",
+        mode,
+        writable=writable,
+        copy_up=copy_up,
     )
 
 
@@ -187,16 +222,22 @@ def _mount(entry: dict[str, Any], volumes: Path) -> MountPoint:
         wanted = entry.get("VolumeOptions") or {}
         driver = wanted.get("DriverConfig") or {}
         if driver.get("Name") not in {None, "", "local"} or driver.get("Options"):
-            raise EngineError(501, f"{prefix}: volume drivers other than local are not supported by this engine yet")
+            raise EngineError(
+                501, f"{prefix}: volume drivers other than local are not supported by this engine yet"
+            )
         if not source:
             return _anonymous(place, volumes)
         return _volume(source, place, volumes, mode="z", writable=writable, copy_up=not wanted.get("NoCopy"))
-    raise invalid(f"mount type unknown: \"{kind}\"" if kind else "mount type unknown: \"\"")
+    raise invalid(f'mount type unknown: "{kind}"' if kind else 'mount type unknown: ""')
 
 
 def _bind_entry(entry: dict[str, Any], prefix: str, source: str, place: str, *, writable: bool) -> MountPoint:
     if not source.startswith("/"):
-        reason = "field Source must not be empty" if not source else f"invalid mount path: '{source}' mount path must be absolute"
+        reason = (
+            "field Source must not be empty"
+            if not source
+            else f"invalid mount path: '{source}' mount path must be absolute"
+        )
         raise invalid(f"{prefix}: {reason}")
     if not Path(source).exists():
         raise invalid(f"{prefix}: bind source path does not exist: {source}")

@@ -48,7 +48,9 @@ class Networks(Protocol):
         """Give back the endpoint of a container that still runs after a restart of the engine."""
         ...
 
-    def settings(self, mode: str, config: dict[str, Any], endpoint: Endpoint | None, last: dict[str, Any] | None) -> dict[str, Any]:
+    def settings(
+        self, mode: str, config: dict[str, Any], endpoint: Endpoint | None, last: dict[str, Any] | None
+    ) -> dict[str, Any]:
         """Return `NetworkSettings` of an inspect: with addresses for a live endpoint, emptied without one.
 
         `last` is `Endpoint.saved` of the last run when the container has run (SandboxID and SandboxKey stay), else None.

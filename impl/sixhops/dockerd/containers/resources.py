@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["device_nodes", "resources", "rlimits"]
 
 #: type, major, minor, allowed: what every container may use, in dockerd's order; the last one is fuse.
-_DEFAULT_DEVICES = ((1, 5, True), (1, 3, True), (1, 9, True), (1, 8, True), (5, 0, True), (5, 1, True), (10, 229, False))
+_DEFAULT_DEVICES = (
+    (1, 5, True),
+    (1, 3, True),
+    (1, 9, True),
+    (1, 8, True),
+    (5, 0, True),
+    (5, 1, True),
+    (10, 229, False),
+)
 _RULE = re.compile(r"([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})")
 _PERIOD = 100_000
 _BILLION = 10**9
@@ -61,7 +69,8 @@ def device_nodes(host: dict[str, Any]) -> list[dict[str, Any]]:
         if os.path.isdir(source):  # noqa: PTH112 - a string of the user's
             prefix = source.rstrip("/")
             found += [
-                _node(path, target.rstrip("/") + path.removeprefix(prefix), access) for path in _all_devices(source)
+                _node(path, target.rstrip("/") + path.removeprefix(prefix), access)
+                for path in _all_devices(source)
             ]
         else:
             found.append(_node(source, target, access))
@@ -99,7 +108,9 @@ def _device_rules(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> li
         found = _RULE.fullmatch(text)
         if found is None:
             raise invalid(f"invalid device cgroup rule format: '{text}'")
-        numbers = {name: int(value) for name, value in (("major", found[2]), ("minor", found[3])) if value != "*"}
+        numbers = {
+            name: int(value) for name, value in (("major", found[2]), ("minor", found[3])) if value != "*"
+        }
         rules.append({"allow": True, "type": found[1], **numbers, "access": found[4]})
     return rules
 
@@ -137,7 +148,9 @@ def _block_io(host: dict[str, Any]) -> dict[str, Any]:
             except OSError as error:
                 raise system(f"stat {entry['Path']}: {(error.strerror or '').lower()}") from error
             value = entry["Weight" if field == "weight" else "Rate"]
-            found.setdefault(name, []).append({"major": os.major(number), "minor": os.minor(number), field: value})
+            found.setdefault(name, []).append(
+                {"major": os.major(number), "minor": os.minor(number), field: value}
+            )
     return found
 
 
@@ -147,9 +160,13 @@ def _node(path: str, target: str, access: str = _ACCESS) -> dict[str, Any]:
         status = os.stat(path)  # noqa: PTH116 - a string of the user's
     except OSError as error:
         reason = (error.strerror or "").lower()
-        raise system(f'error gathering device information while adding custom device "{path}": {reason}') from error
+        raise system(
+            f'error gathering device information while adding custom device "{path}": {reason}'
+        ) from error
     if not stat.S_ISCHR(status.st_mode) and not stat.S_ISBLK(status.st_mode):
-        raise system(f'error gathering device information while adding custom device "{path}": not a device node')
+        raise system(
+            f'error gathering device information while adding custom device "{path}": not a device node'
+        )
     return {
         "path": target,
         "type": "c" if stat.S_ISCHR(status.st_mode) else "b",
@@ -166,7 +183,11 @@ def _all_devices(root: str) -> list[str]:
     """Return the device nodes below a directory, leaving out what every container has of its own."""
     found = []
     for directory, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if f"{directory}/{name}" not in {"/dev/pts", "/dev/shm", "/dev/fd", "/dev/mqueue"}]
+        folders[:] = [
+            name
+            for name in folders
+            if f"{directory}/{name}" not in {"/dev/pts", "/dev/shm", "/dev/fd", "/dev/mqueue"}
+        ]
         for name in files:
             path = f"{directory}/{name}"
             mode = os.lstat(path).st_mode

@@ -89,20 +89,39 @@ _DEFAULT = (
     _Rule("personality", argument=(0, 131080, "SCMP_CMP_EQ")),
     _Rule("personality", argument=(0, 4294967295, "SCMP_CMP_EQ")),
     _Rule("sync_file_range2", machines=("ppc64le",)),
-    _Rule("arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls", machines=("arm", "arm64")),
+    _Rule(
+        "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls",
+        machines=("arm", "arm64"),
+    ),
     _Rule("arch_prctl", machines=("amd64", "x32")),
     _Rule("modify_ldt", machines=("amd64", "x32", "x86")),
     _Rule("s390_pci_mmio_read s390_pci_mmio_write s390_runtime_instr", machines=("s390", "s390x")),
     _Rule("open_by_handle_at", capability="CAP_DAC_READ_SEARCH"),
-    _Rule("bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie mount mount_setattr move_mount open_tree perf_event_open quotactl quotactl_fd setdomainname sethostname setns syslog umount umount2 unshare", capability="CAP_SYS_ADMIN"),
-    _Rule("clone", argument=(0, 2114060288, "SCMP_CMP_MASKED_EQ"), without="CAP_SYS_ADMIN", not_machines=("s390", "s390x")),
-    _Rule("clone", argument=(1, 2114060288, "SCMP_CMP_MASKED_EQ"), without="CAP_SYS_ADMIN", machines=("s390", "s390x")),
+    _Rule(
+        "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie mount mount_setattr move_mount open_tree perf_event_open quotactl quotactl_fd setdomainname sethostname setns syslog umount umount2 unshare",
+        capability="CAP_SYS_ADMIN",
+    ),
+    _Rule(
+        "clone",
+        argument=(0, 2114060288, "SCMP_CMP_MASKED_EQ"),
+        without="CAP_SYS_ADMIN",
+        not_machines=("s390", "s390x"),
+    ),
+    _Rule(
+        "clone",
+        argument=(1, 2114060288, "SCMP_CMP_MASKED_EQ"),
+        without="CAP_SYS_ADMIN",
+        machines=("s390", "s390x"),
+    ),
     _Rule("clone3", action="SCMP_ACT_ERRNO", errno=38, without="CAP_SYS_ADMIN"),
     _Rule("reboot", capability="CAP_SYS_BOOT"),
     _Rule("chroot", capability="CAP_SYS_CHROOT"),
     _Rule("delete_module init_module finit_module", capability="CAP_SYS_MODULE"),
     _Rule("acct", capability="CAP_SYS_PACCT"),
-    _Rule("kcmp pidfd_getfd process_madvise process_vm_readv process_vm_writev ptrace", capability="CAP_SYS_PTRACE"),
+    _Rule(
+        "kcmp pidfd_getfd process_madvise process_vm_readv process_vm_writev ptrace",
+        capability="CAP_SYS_PTRACE",
+    ),
     _Rule("iopl ioperm", capability="CAP_SYS_RAWIO"),
     _Rule("settimeofday stime clock_settime", capability="CAP_SYS_TIME"),
     _Rule("vhangup", capability="CAP_SYS_TTY_CONFIG"),
@@ -134,7 +153,9 @@ def make(profile: dict[str, Any], capabilities: Collection[str]) -> dict[str, An
     """
     machine, _ours = _MACHINES.get(os.uname().machine, ("", ()))
     if profile.get("archMap") and profile.get("architectures"):
-        raise ValueError("'architectures' and 'archMap' were specified in the seccomp profile, use either 'architectures' or 'archMap'")
+        raise ValueError(
+            "'architectures' and 'archMap' were specified in the seccomp profile, use either 'architectures' or 'archMap'"
+        )
     architectures = list(profile.get("architectures") or [])
     for entry in profile.get("archMap") or []:
         if entry["architecture"] == _native():
@@ -143,7 +164,9 @@ def make(profile: dict[str, Any], capabilities: Collection[str]) -> dict[str, An
     for call in profile.get("syscalls") or []:
         includes, excludes = call.get("includes") or {}, call.get("excludes") or {}
         if call.get("name") and call.get("names"):
-            raise ValueError("'name' and 'names' were specified in the seccomp profile, use either 'name' or 'names'")
+            raise ValueError(
+                "'name' and 'names' were specified in the seccomp profile, use either 'name' or 'names'"
+            )
         if not _included(includes, machine, capabilities) or _excluded(excludes, machine, capabilities):
             continue
         found: dict[str, Any] = {"names": list(call.get("names") or [call["name"]]), "action": call["action"]}

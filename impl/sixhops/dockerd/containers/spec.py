@@ -76,7 +76,9 @@ def security_of(options: Sequence[str]) -> Security:
             filter_ = value
         elif name == "apparmor":
             if value != "unconfined":
-                raise EngineError(501, "SecurityOpt apparmor: only unconfined is supported by this engine yet")
+                raise EngineError(
+                    501, "SecurityOpt apparmor: only unconfined is supported by this engine yet"
+                )
         elif name == "label":
             if value != "disable":
                 raise EngineError(501, "SecurityOpt label: only disable is supported by this engine yet")
@@ -89,7 +91,10 @@ def security_of(options: Sequence[str]) -> Security:
 
 def environment(container: Container, *, tty: bool) -> list[str]:
     """Return the program's environment: the engine's variables, then the container's, which win."""
-    found = {variable.partition("=")[0]: variable for variable in (_PATH, f"HOSTNAME={container.config['Hostname']}")}
+    found = {
+        variable.partition("=")[0]: variable
+        for variable in (_PATH, f"HOSTNAME={container.config['Hostname']}")
+    }
     if tty:
         found["TERM"] = "TERM=xterm"
     _overlay(found, container.config["Env"] or [])
@@ -107,7 +112,9 @@ def make_spec(container: Container, around: Surroundings) -> dict[str, Any]:
     if around.init:
         words = [_INIT, "--", *words]
         files[_INIT] = around.init
-    process = _process(around.identity, words, environment(container, tty=container.tty), config["WorkingDir"], chosen)
+    process = _process(
+        around.identity, words, environment(container, tty=container.tty), config["WorkingDir"], chosen
+    )
     if container.tty:
         process = {"terminal": True} | process
         rows, columns = (host["ConsoleSize"] or [0, 0])[:2]
@@ -143,7 +150,9 @@ def exec_process(
     host = container.host_config
     privileged = bool(request.get("Privileged")) or host["Privileged"]
     chosen = capabilities.choose(host["CapAdd"] or [], host["CapDrop"] or [], privileged=privileged)
-    variables = {entry.partition("=")[0]: entry for entry in environment(container, tty=bool(request.get("Tty")))}
+    variables = {
+        entry.partition("=")[0]: entry for entry in environment(container, tty=bool(request.get("Tty")))
+    }
     _overlay(variables, request.get("Env") or [])
     folder = request.get("WorkingDir") or container.config["WorkingDir"]
     process = _process(identity, list(request["Cmd"]), list(variables.values()), folder, chosen)
@@ -175,7 +184,11 @@ def _process(
 
 
 def _linux(
-    container: Container, around: Surroundings, security: Security, chosen: list[str], devices: list[dict[str, Any]]
+    container: Container,
+    around: Surroundings,
+    security: Security,
+    chosen: list[str],
+    devices: list[dict[str, Any]],
 ) -> dict[str, Any]:
     host = container.host_config
     privileged = host["Privileged"]
@@ -190,7 +203,9 @@ def _linux(
     found["cgroupsPath"] = f"{parent.rstrip('/')}/{container.id}"
     found["namespaces"] = _namespaces(host, around)
     if devices:
-        found["devices"] = [{key: value for key, value in node.items() if key != "access"} for node in devices]
+        found["devices"] = [
+            {key: value for key, value in node.items() if key != "access"} for node in devices
+        ]
     if not privileged and security.seccomp != "unconfined":
         found["seccomp"] = (
             seccomp.default_filter(chosen)

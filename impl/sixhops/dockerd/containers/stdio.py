@@ -124,7 +124,9 @@ class Fanout:
 class _Copier:
     """Reads one fifo to its end."""
 
-    def __init__(self, descriptor: int, take: Callable[[bytes], bool], fanout: Fanout, ended: Callable[[], None]) -> None:
+    def __init__(
+        self, descriptor: int, take: Callable[[bytes], bool], fanout: Fanout, ended: Callable[[], None]
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._descriptor = descriptor
         self._take = take
@@ -234,7 +236,9 @@ class Stdio:
                 descriptor = os.open(self._paths[name], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 self._left += 1
                 self._copiers.append(
-                    _Copier(descriptor, lambda data, stream=stream: take(stream, data), fanout, self._one_ended)  # type: ignore[misc] # the default argument binds the loop's variable
+                    _Copier(
+                        descriptor, lambda data, stream=stream: take(stream, data), fanout, self._one_ended
+                    )  # type: ignore[misc] # the default argument binds the loop's variable
                 )
         if "stdin" in self._paths:
             self.stdin = Stdin(self._paths["stdin"])

@@ -50,7 +50,11 @@ def resolve(root: str, user: str, group_add: Sequence[str]) -> Identity:
     if colon and group:
         gid = _group(group, groups)
     elif login:
-        extra = [number for entry in groups if login in entry[3].split(",") and (number := _number(entry[2])) is not None]
+        extra = [
+            number
+            for entry in groups
+            if login in entry[3].split(",") and (number := _number(entry[2])) is not None
+        ]
     extra += [_group(text, groups) for text in group_add]
     return Identity(uid, gid, tuple(dict.fromkeys([gid, *extra])))
 

@@ -1,7 +1,9 @@
 """One layer on its way in: its digest taken, decompressed, its diff id taken and unpacked, all while it comes.
 
-The bytes go through one thread a layer (hashing and decompression leave the interpreter's lock) into the pipe of an unpacking
-worker. A download that broke off goes on into the same sink: nothing is kept twice. What was unpacked from bytes that then
+The bytes go through one thread a layer (hashing and decompression leave the interpreter's lock) into the
+pipe of an unpacking
+worker. A download that broke off goes on into the same sink: nothing is kept twice. What was unpacked from
+bytes that then
 fail verification never becomes a layer; its directory is removed.
 """
 
@@ -31,6 +33,8 @@ __all__ = ["BlobSink", "VerificationError"]
 
 _F_SETPIPE_SZ = 1031
 _PIPE = 1 << 20
+# the package's stub declares the exception as an instance of Exception instead of a class
+_GzipError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -84,7 +88,8 @@ class BlobSink:
         self._tar = hashlib.sha256()
         self._decompress: _Decompressor | None = None
         self._directory: Path | None = layers.begin()
-        # a cancelled download leaves its last write running on a worker thread; the pipe must not be closed under it
+        # a cancelled download leaves its last write running on a worker thread; the pipe must not be closed
+        # under it
         self._turn = threading.Lock()
         self.received = 0
         self.size = 0
@@ -136,8 +141,9 @@ class BlobSink:
             self._decompress = _decompressor(piece)
         try:
             data = self._decompress.decompress(piece)
-        except (igzip_lib.IsalError, zstandard.ZstdError):
-            # bytes that don't decompress are wrong bytes; the digest, taken at the end, says so in the engine's words
+        except (_GzipError, zstandard.ZstdError):
+            # bytes that don't decompress are wrong bytes; the digest, taken at the end, says so in the
+            # engine's words
             self._decompress = _Plain()
             self._shut()
             return

@@ -8,11 +8,14 @@ overlay2/<cache id>/work     for writable layers
 overlay2/<cache id>/merged   where a container's root is mounted
 ```
 
-The layout is Docker's, so `GraphDriver.Data` of an inspect means what people know. Short names keep the options of a mount below
-one page even with 127 layers; they are relative, so they need a working directory of their own: mounts are made by one thread that has
+The layout is Docker's, so `GraphDriver.Data` of an inspect means what people know. Short names keep the
+options of a mount below
+one page even with 127 layers; they are relative, so they need a working directory of their own: mounts are
+made by one thread that has
 unshared it (CLONE_FS).
 
-A layer is whole or absent: it is unpacked under a temporary name, renamed, and only then written into the state.
+A layer is whole or absent: it is unpacked under a temporary name, renamed, and only then written into the
+state.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """The pull: manifest, configuration and missing layers, several at once, each unpacked while it is still coming in.
 
-Order of things as dockerd 20.10 does them: HEAD for the tag's digest, GET by digest (by tag when that fails), configuration and
-layers side by side, at most `concurrency` layers at a time. A download that breaks off goes on where it broke, up to five
+Order of things as dockerd 20.10 does them: HEAD for the tag's digest, GET by digest (by tag when that
+fails), configuration and
+layers side by side, at most `concurrency` layers at a time. A download that breaks off goes on where it
+broke, up to five
 attempts; a digest that does not fit is final. Nothing is registered before everything was verified.
 """
 
@@ -31,6 +33,7 @@ from sixhops.wire.image import (
     chain_ids,
     config_of,
     digest_of,
+    media,
     parse_config,
     parse_index,
     parse_manifest,
@@ -38,7 +41,6 @@ from sixhops.wire.image import (
     short,
     verify_pretty,
 )
-from sixhops.wire.image import media
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,12 +54,15 @@ __all__ = ["ManifestContents", "PullSettings", "Puller"]
 
 _ATTEMPTS = 5
 _SCHEMA1_TEXT = (
-    "Image {name} uses outdated schema1 manifest format. Please upgrade to a schema2 image for better future compatibility. "
+    "Image {name} uses outdated schema1 manifest format. "
+    "Please upgrade to a schema2 image for better future compatibility. "
     "More information at https://docs.docker.com/registry/spec/deprecated-schema-v1/"
 )
 _NOT_CONFORMING = (
-    "⚠️ Failed to pull manifest by the resolved digest. This registry does not\n\tappear to conform to the distribution registry "
-    "specification; falling back to\n\tpull by tag.  This fallback is DEPRECATED, and will be removed in a future\n\trelease.  "
+    "⚠️ Failed to pull manifest by the resolved digest. This registry does not\n\tappear to conform "
+    "to the distribution registry "
+    "specification; falling back to\n\tpull by tag.  "
+    "This fallback is DEPRECATED, and will be removed in a future\n\trelease.  "
     "Please contact admins of {url}/. ⚠️\n"
 )
 
@@ -127,7 +132,8 @@ class Puller:
     ) -> None:
         """Pull `reference`, emitting progress objects.
 
-        Raises EngineError: before the first object it is the request's answer, afterwards it is the stream's last object.
+        Raises EngineError: before the first object it is the request's answer, afterwards it is the stream's
+        last object.
         """
         wanted = reference.or_latest()
         agent = self._settings.agent

@@ -1,7 +1,9 @@
 """A registry as the engine sees it: endpoints to try, authentication, manifests and blobs.
 
-One connection a request, as Docker does. Facts: distribution's HTTP API V2 and token specifications; the order of requests,
-headers and the texts of errors as observed on dockerd 20.10. Errors of the transport are worded as Go words them, since that is what
+One connection a request, as Docker does. Facts: distribution's HTTP API V2 and token specifications; the
+order of requests,
+headers and the texts of errors as observed on dockerd 20.10. Errors of the transport are worded as Go words
+them, since that is what
 users of Docker search for.
 """
 
@@ -85,7 +87,8 @@ class RemoteError(Exception):
 def endpoints_for(domain: str, mirrors: Sequence[str], insecure: Sequence[str]) -> list[Endpoint]:
     """Return the endpoints of a registry in the order of trying.
 
-    docker.io: the mirrors, then the Hub. A registry on the loopback, or one named by --insecure-registry (host, or network in
+    docker.io: the mirrors, then the Hub. A registry on the loopback, or one named by --insecure-registry
+    (host, or network in
     CIDR form): https without verification, then plain http. Any other: https.
     """
     if domain == _HUB_DOMAIN:
@@ -284,7 +287,10 @@ def _go_words(verb: str, url: str, error: BaseException) -> str:
         text = os.strerror(reason.errno).lower() if reason.errno and reason.errno > 0 else str(reason)
         return f'{verb} "{url}": dial tcp {error.host}:{error.port}: connect: {text}'
     if isinstance(error, TimeoutError):
-        return f'{verb} "{url}": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)'
+        return (
+            f'{verb} "{url}": net/http: request canceled while waiting for connection '
+            "(Client.Timeout exceeded while awaiting headers)"
+        )
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return f'{verb} "{url}": EOF'
     return f'{verb} "{url}": {error}'
@@ -318,6 +324,7 @@ def as_engine_error(error: RemoteError, reference: Reference) -> EngineError:
     if error.code == "DENIED":
         return EngineError(
             404,
-            f"pull access denied for {reference.familiar_name}, repository does not exist or may require 'docker login': {error}",
+            f"pull access denied for {reference.familiar_name}, "
+            f"repository does not exist or may require 'docker login': {error}",
         )
     return system(str(error))

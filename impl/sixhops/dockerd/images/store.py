@@ -1,7 +1,9 @@
 """Images by id and by name, on top of the layer store.
 
-An image id is the digest of its configuration. A name is a reference in its long form with a tag or a digest; an image may have many,
-and lives as long as it has one or a container uses it. Messages are the engine's own, observed on dockerd 20.10.
+An image id is the digest of its configuration. A name is a reference in its long form with a tag or a
+digest; an image may have many,
+and lives as long as it has one or a container uses it. Messages are the engine's own, observed on dockerd
+20.10.
 """
 
 from __future__ import annotations
@@ -196,7 +198,8 @@ class ImageStore:
         for container, running in own:
             if running:
                 raise conflict(
-                    f"conflict: unable to delete {short} (cannot be forced) - image is being used by running container {container[:12]}"
+                    f"conflict: unable to delete {short} (cannot be forced) - "
+                    f"image is being used by running container {container[:12]}"
                 )
         if force:
             return
@@ -206,7 +209,8 @@ class ImageStore:
             )
         for container, _running in own:
             raise conflict(
-                f"conflict: unable to delete {short} (must be forced) - image is being used by stopped container {container[:12]}"
+                f"conflict: unable to delete {short} (must be forced) - "
+                f"image is being used by stopped container {container[:12]}"
             )
 
     def _untag(self, names: Iterable[Reference]) -> list[dict[str, str]]:

@@ -113,6 +113,9 @@ class HttpTap:
         ready.set()
         await self._stop.wait()
         server.close()
+        # A connection that was accepted just now reaches `_accept` two rounds of the loop later.
+        for _ in range(3):
+            await asyncio.sleep(0)
         open_ones = dict(self._connections)
         for task in open_ones:
             task.cancel()

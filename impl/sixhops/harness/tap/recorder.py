@@ -1,6 +1,7 @@
 """Where taps put what they saw: an ordered, thread-safe log of `HopMessage`s.
 
-The runner takes a mark before a step and asks for what came since; that is how a message is attributed to its step.
+The runner takes a mark before a step and asks for what came since; that is how a message is attributed to
+its step.
 """
 
 from __future__ import annotations
@@ -47,8 +48,10 @@ class OpenMessage:
 class Recorder:
     """The log of one target. Taps on any thread append; the runner reads.
 
-    A message is numbered when it begins, so the order is the order of requests, not of answers. `since` waits (bounded)
-    for messages that had begun before the call and are not yet finished, unless they are streams that outlive the step: those
+    A message is numbered when it begins, so the order is the order of requests, not of answers. `since`
+    waits (bounded)
+    for messages that had begun before the call and are not yet finished, unless they are streams that
+    outlive the step: those
     are reported once they end.
     """
 
@@ -79,7 +82,10 @@ class Recorder:
             return self._next
 
     def since(self, mark: int, settle: float = 0.0) -> list[HopMessage]:
-        """Return finished messages with sequence >= mark, in order of beginning; wait up to `settle` seconds for open ones."""
+        """Return finished messages with sequence >= mark, in order of beginning.
+
+        Waits up to `settle` seconds for open ones.
+        """
         deadline = time.monotonic() + settle
         with self._changed:
             while any(sequence >= mark for sequence in self._open):

@@ -15,7 +15,16 @@ from sixhops.runc.state import check_identifier
 from sixhops.runc.template import template
 from sixhops.runc.update import parse_size, resources_from_options
 from sixhops.runc.validate import validate
-from sixhops.wire.runtime.document import Device, Linux, Namespace, Process, Rlimit, Seccomp, SeccompRule, Spec
+from sixhops.wire.runtime.document import (
+    Device,
+    Linux,
+    Namespace,
+    Process,
+    Rlimit,
+    Seccomp,
+    SeccompRule,
+    Spec,
+)
 from sixhops.wire.runtime.parse import parse_spec
 
 GOOD = Spec(
@@ -43,7 +52,10 @@ def process(**changes):
         (process(args=()), "args must not be empty"),
         (process(rlimits=(Rlimit("RLIMIT_FOO", 1, 1),)), "wrong rlimit value: RLIMIT_FOO"),
         (linux(namespaces=(Namespace("foo"),)), 'namespace {"foo" ""} does not exist'),
-        (linux(namespaces=(Namespace("pid"), Namespace("pid"))), 'malformed spec file: duplicated ns {"pid" ""}'),
+        (
+            linux(namespaces=(Namespace("pid"), Namespace("pid"))),
+            'malformed spec file: duplicated ns {"pid" ""}',
+        ),
         (linux(devices=(Device("/dev/x", "q"),)), 'invalid device type "q"'),
         (linux(rootfs_propagation="foo"), "rootfsPropagation=foo is not supported"),
         (linux(sysctl={"foo.bar": "1"}), 'sysctl "foo.bar" is not in a separate kernel namespace'),
@@ -82,7 +94,9 @@ def test_bad_identifiers(identifier):
         check_identifier(identifier)
 
 
-@pytest.mark.parametrize(("text", "number"), [("9", 9), ("KILL", 9), ("SIGKILL", 9), ("sigurg", 23), ("-1", -1)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("9", 9), ("KILL", 9), ("SIGKILL", 9), ("sigurg", 23), ("-1", -1)]
+)
 def test_signals(text, number):
     assert parse_signal(text) == number
 
@@ -130,7 +144,7 @@ def test_environment_with_a_null():
     with pytest.raises(RuntimeFault) as caught:
         environment(("FOO=a\0b",))
 
-    assert str(caught.value) == "environment variable value can't contain null(\\x00): \"FOO=a\\x00b\""
+    assert str(caught.value) == 'environment variable value can\'t contain null(\\x00): "FOO=a\\x00b"'
 
 
 @pytest.fixture
@@ -165,13 +179,17 @@ def test_program_by_path(programs):
     assert find_program(os.fspath(programs / "tool"), "") == os.fspath(programs / "tool")
 
 
-@pytest.mark.parametrize(("text", "size"), [("100", 100), ("64k", 65536), ("100M", 104857600), ("1.5GiB", 1610612736)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("100", 100), ("64k", 65536), ("100M", 104857600), ("1.5GiB", 1610612736)]
+)
 def test_sizes(text, size):
     assert parse_size(text) == size
 
 
 def test_update_options():
-    resources = resources_from_options({"memory": "64m", "memory-swap": "-1", "cpu-share": "512", "pids-limit": "7"})
+    resources = resources_from_options(
+        {"memory": "64m", "memory-swap": "-1", "cpu-share": "512", "pids-limit": "7"}
+    )
 
     assert (resources.memory.limit, resources.memory.swap) == (67108864, -1)
     assert (resources.cpu.shares, resources.pids_limit) == (512, 7)

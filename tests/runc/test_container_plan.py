@@ -71,7 +71,10 @@ def test_nothing_is_restricted_before_the_hooks_and_nothing_mounted_after_the_ro
     seen = kinds(plan(dataclasses.replace(SPEC, root_readonly=True)))
 
     hooks, root = seen.index("RunContainerHooks"), seen.index("ChangeRoot")
-    assert all(hooks < seen.index(kind) < root for kind in ("WriteSysctl", "ReadOnlyPath", "MaskPath", "ReadOnlyRoot"))
+    assert all(
+        hooks < seen.index(kind) < root
+        for kind in ("WriteSysctl", "ReadOnlyPath", "MaskPath", "ReadOnlyRoot")
+    )
     assert seen[root + 1 :] == ["SetHostname"]
 
 
@@ -96,14 +99,17 @@ def test_host_dev_is_left_alone():
 
 
 def test_user_namespace_binds_devices():
-    user = dataclasses.replace(SPEC, linux=dataclasses.replace(SPEC.linux, namespaces=(*SPEC.linux.namespaces, Namespace("user"))))
+    user = dataclasses.replace(
+        SPEC, linux=dataclasses.replace(SPEC.linux, namespaces=(*SPEC.linux.namespaces, Namespace("user")))
+    )
 
     assert all(o.bind for o in plan(user) if isinstance(o, op.MakeDevice))
 
 
 def test_joined_network_is_left_as_it_is():
     joined = dataclasses.replace(
-        SPEC, linux=dataclasses.replace(SPEC.linux, namespaces=(Namespace("mount"), Namespace("network", "/n")))
+        SPEC,
+        linux=dataclasses.replace(SPEC.linux, namespaces=(Namespace("mount"), Namespace("network", "/n"))),
     )
 
     assert "LoopbackUp" not in kinds(plan(joined))
@@ -166,7 +172,10 @@ def test_read_only_tmpfs_is_filled_before_it_is_closed():
         (("size=64k", "mode=755"), MountOptions(data="size=64k,mode=755")),
         (("rro",), MountOptions(recursive_set=m.MOUNT_ATTR_RDONLY)),
         (("rro", "rrw"), MountOptions(recursive_clear=m.MOUNT_ATTR_RDONLY)),
-        (("rnoatime",), MountOptions(recursive_set=m.MOUNT_ATTR_NOATIME, recursive_clear=m.MOUNT_ATTR__ATIME)),
+        (
+            ("rnoatime",),
+            MountOptions(recursive_set=m.MOUNT_ATTR_NOATIME, recursive_clear=m.MOUNT_ATTR__ATIME),
+        ),
         (("tmpcopyup",), MountOptions(copy_up=True)),
     ],
 )

@@ -10,7 +10,9 @@ ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes namespace
 
 
 def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,0 +1,301 @@
+"""JSON as Go's encoding/json reads and writes it: the same values as everybody's, and Go's words for what is wrong.
+
+Users search for these messages and clients compare them, so they are part of the API. A good document takes the short way
+through Python's own decoder; only a bad one is scanned a second time, by the state machine below, to find out what Go would
+have said first. Facts: messages of dockerd 20.10 for malformed bodies.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+__all__ = ["GoJsonError", "Kind", "Number", "Struct", "check", "decode", "encode"]
+
+_SPACE = " \t\r\n"
+_LITERALS = {"t": "true", "f": "false", "n": "null"}
+_ESCAPES = 'bfnrt\\/"'
+
+
+class GoJsonError(ValueError):
+    """The text is no JSON, or does not fit; the message is Go's."""
+
+
+class Number(float):
+    """A number with a fraction or an exponent; `text` is how it was written, because Go repeats it."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Number:
+        """Read a JSON number."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A Go type by its printed name, and what it accepts.
+
+    `accepts` is one of string, bool, int, list, map, any, and words (a string or a list of strings); `element` is the type
+    of a list's or map's values.
+    """
+
+    name: str
+    accepts: str
+    element: Kind | Struct | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Struct:
+    """A Go struct: `name` as a field error prints it, `package` before it where the whole value is meant."""
+
+    name: str
+    fields: dict[str, Kind | Struct]
+    package: str = ""
+
+    @property
+    def printed(self) -> str:
+        """Return the name with its package."""
+        return f"{self.package}.{self.name}" if self.package else self.name
+
+
+def encode(value: object) -> bytes:
+    """Return compact JSON with Go's escapes for HTML, and the newline that Go's encoder adds."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for mark in "<>&\u2028\u2029":
+        if mark in text:
+            text = text.replace(mark, f"\\u{ord(mark):04x}")
+    return text.encode("utf-8", "surrogateescape") + b"\n"
+
+
+def decode(data: bytes) -> Any:
+    """Return the first JSON value in `data`; what follows it is not looked at, as Go's Decoder does not.
+
+    Raises GoJsonError: `EOF` for nothing, `unexpected EOF` for half a value, `invalid character ...`.
+    """
+    text = data.decode("utf-8", "replace").lstrip(_SPACE)
+    if not text:
+        raise GoJsonError("EOF")
+    try:
+        value, _end = _DECODER.raw_decode(text)
+    except (ValueError, RecursionError):
+        _Scanner(text).value()
+        raise GoJsonError("exceeded max depth") from None
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are Python's own
+
+
+_DECODER = json.JSONDecoder(parse_float=Number, parse_constant=_no_constant)
+
+
+def check(value: object, kind: Kind | Struct) -> None:
+    """Raise GoJsonError when a decoded value does not fit a Go type, for the first member that does not."""
+    _check(value, kind, None, ())
+
+
+def _check(value: object, kind: Kind | Struct, inside: Struct | None, path: tuple[str, ...]) -> None:
+    if value is None:
+        return
+    if isinstance(kind, Struct):
+        if not isinstance(value, dict):
+            _mismatch(value, kind.printed, inside, path)
+        folded = {name.lower(): name for name in kind.fields}
+        for key, member in value.items():
+            name = key if key in kind.fields else folded.get(key.lower())
+            if name is not None:
+                _check(member, kind.fields[name], kind, (*path, name))
+        return
+    match kind.accepts:
+        case "string":
+            fits = isinstance(value, str)
+        case "bool":
+            fits = isinstance(value, bool)
+        case "int":
+            fits = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+        case "list":
+            fits = isinstance(value, list)
+        case "map":
+            fits = isinstance(value, dict)
+        case "words":
+            fits = isinstance(value, str) or (
+                isinstance(value, list) and all(isinstance(word, str) for word in value)
+            )
+        case _:
+            fits = True
+    if not fits:
+        _mismatch(value, kind.name, inside, path, numeric=kind.accepts == "int")
+    if kind.element is not None:
+        members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        for member in members:
+            _check(member, kind.element, inside, path)
+
+
+def _mismatch(
+    value: object, printed: str, inside: Struct | None, path: tuple[str, ...], *, numeric: bool = False
+) -> NoReturn:
+    what = _word(value)
+    if numeric and what == "number":
+        what += f" {value.text if isinstance(value, Number) else value}"
+    where = f"Go struct field {inside.name}.{'.'.join(path)}" if inside is not None else "Go value"
+    raise GoJsonError(f"json: cannot unmarshal {what} into {where} of type {printed}")
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, (int, float)):
+        return "number"
+    return {str: "string", list: "array", dict: "object"}[type(value)]
+
+
+class _Scanner:
+    """Walks over one value and raises at the first character that can't be; ends quietly when all is well."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+
+    def value(self, depth: int = 0) -> None:
+        if depth > 900:
+            return
+        mark = self._mark()
+        if mark == "{":
+            self._object(depth)
+        elif mark == "[":
+            self._array(depth)
+        elif mark == '"':
+            self._string()
+        elif mark == "-" or mark in string.digits:
+            self._number(mark)
+        elif mark in _LITERALS:
+            self._literal(_LITERALS[mark])
+        else:
+            self._refuse(mark, "looking for beginning of value")
+
+    def _object(self, depth: int) -> None:
+        wanted = "looking for beginning of object key string"
+        mark = self._mark()
+        if mark == "}":
+            return
+        while True:
+            if mark != '"':
+                self._refuse(mark, wanted)
+            self._string()
+            mark = self._mark()
+            if mark != ":":
+                self._refuse(mark, "after object key")
+            self.value(depth + 1)
+            mark = self._mark()
+            if mark == "}":
+                return
+            if mark != ",":
+                self._refuse(mark, "after object key:value pair")
+            mark = self._mark()
+
+    def _array(self, depth: int) -> None:
+        if self._peek() == "]":
+            self._at += 1
+            return
+        while True:
+            self.value(depth + 1)
+            mark = self._mark()
+            if mark == "]":
+                return
+            if mark != ",":
+                self._refuse(mark, "after array element")
+
+    def _string(self) -> None:
+        while True:
+            mark = self._next()
+            if mark == '"':
+                return
+            if mark == "\\":
+                mark = self._next()
+                if mark == "u":
+                    for _ in range(4):
+                        digit = self._next()
+                        if digit not in string.hexdigits:
+                            self._refuse(digit, "in \\u hexadecimal character escape")
+                elif mark not in _ESCAPES:
+                    self._refuse(mark, "in string escape code")
+            elif mark < " ":
+                self._refuse(mark, "in string literal")
+
+    def _number(self, first: str) -> None:
+        if first == "-":
+            first = self._next()
+            if first not in string.digits:
+                self._refuse(first, "in numeric literal")
+        if first != "0":
+            self._digits()
+        if self._here() == ".":
+            self._at += 1
+            self._digit("after decimal point in numeric literal")
+            self._digits()
+        if self._here() in {"e", "E"}:
+            self._at += 1
+            if self._here() in {"+", "-"}:
+                self._at += 1
+            self._digit("in exponent of numeric literal")
+            self._digits()
+
+    def _literal(self, word: str) -> None:
+        for expected in word[1:]:
+            mark = self._next()
+            if mark != expected:
+                self._refuse(mark, f"in literal {word} (expecting {_quoted(expected)})")
+
+    def _digit(self, where: str) -> None:
+        mark = self._next()
+        if mark not in string.digits:
+            self._refuse(mark, where)
+
+    def _digits(self) -> None:
+        while self._here() in set(string.digits):
+            self._at += 1
+
+    def _here(self) -> str:
+        return self._text[self._at] if self._at < len(self._text) else ""
+
+    def _next(self) -> str:
+        mark = self._here()
+        if not mark:
+            raise GoJsonError("unexpected EOF")
+        self._at += 1
+        return mark
+
+    def _peek(self) -> str:
+        while self._here() and self._here() in _SPACE:
+            self._at += 1
+        return self._here()
+
+    def _mark(self) -> str:
+        self._peek()
+        return self._next()
+
+    def _refuse(self, mark: str, where: str) -> NoReturn:
+        raise GoJsonError(f"invalid character {_quoted(mark)} {where}")
+
+
+def _quoted(mark: str) -> str:
+    """Return a character as Go prints it in single quotes."""
+    if mark == "'":
+        return "'\\''"
+    if mark == '"':
+        return "'\"'"
+    if mark == "\\":
+        return "'\\\\'"
+    known = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
+    if mark in known:
+        return f"'{known[mark]}'"
+    if ord(mark) < 0x20 or ord(mark) == 0x7F:
+        return f"'\\x{ord(mark):02x}'"
+    # Go looks at bytes: of a longer character only the first one is named
+    first = mark.encode()[0]
+    return f"'{mark}'" if first < 0x80 else f"'{chr(first)}'"
