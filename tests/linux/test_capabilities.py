@@ -2,7 +2,10 @@ from sixhops.linux.capabilities import NAMES, to_mask
 
 
 def test_dockers_default_mask():
-    names = "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE"
+    names = (
+        "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP "
+        "NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE"
+    )
 
     mask, unknown = to_mask(tuple(f"CAP_{name}" for name in names.split()))
 

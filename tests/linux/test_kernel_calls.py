@@ -1,8 +1,8 @@
 """What needs a process of its own: run in a fresh interpreter, because these calls want a single-threaded one."""
 
+import os
 import subprocess
 import sys
-import os
 
 import pytest
 

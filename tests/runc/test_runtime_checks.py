@@ -1,6 +1,7 @@
 """What is refused, in which words; and the small pure parts: options, signals, environment, program search, sizes."""
 
 import dataclasses
+import json
 import os
 
 import pytest
@@ -79,18 +80,18 @@ def test_good_document_is_accepted(tmp_path):
 
 
 def test_missing_rootfs(tmp_path):
-    with pytest.raises(RuntimeFault, match="^invalid rootfs: stat .*/none: no such file or directory$"):
+    with pytest.raises(RuntimeFault, match=r"^invalid rootfs: stat .*/none: no such file or directory$"):
         validate(GOOD, str(tmp_path / "none"))
 
 
 def test_host_root_is_no_rootfs():
-    with pytest.raises(RuntimeFault, match="the host's root"):
+    with pytest.raises(RuntimeFault, match=r"the host's root"):
         validate(GOOD, "/")
 
 
 @pytest.mark.parametrize("identifier", ["..", ".", "a/b", "a b", "ä"])
 def test_bad_identifiers(identifier):
-    with pytest.raises(RuntimeFault, match="^invalid container ID format$"):
+    with pytest.raises(RuntimeFault, match=r"^invalid container ID format$"):
         check_identifier(identifier)
 
 
@@ -102,7 +103,7 @@ def test_signals(text, number):
 
 
 def test_unknown_signal():
-    with pytest.raises(RuntimeFault, match='^unknown signal "RTMIN\\+1"$'):
+    with pytest.raises(RuntimeFault, match=r'^unknown signal "RTMIN\+1"$'):
         parse_signal("RTMIN+1")
 
 
@@ -172,9 +173,9 @@ def test_program_by_path(programs):
     with pytest.raises(RuntimeFault) as caught:
         find_program("/nosuch/x", "")
     assert str(caught.value) == 'exec: "/nosuch/x": stat /nosuch/x: no such file or directory'
-    with pytest.raises(RuntimeFault, match="permission denied$"):
+    with pytest.raises(RuntimeFault, match=r"permission denied$"):
         find_program(str(programs / "plain"), "")
-    with pytest.raises(RuntimeFault, match="permission denied$"):
+    with pytest.raises(RuntimeFault, match=r"permission denied$"):
         find_program(str(programs), "")
     assert find_program(os.fspath(programs / "tool"), "") == os.fspath(programs / "tool")
 
@@ -196,7 +197,7 @@ def test_update_options():
 
 
 def test_update_option_that_is_no_size():
-    with pytest.raises(RuntimeFault, match="^invalid value for memory: invalid size: 'abc'$"):
+    with pytest.raises(RuntimeFault, match=r"^invalid value for memory: invalid size: 'abc'$"):
         resources_from_options({"memory": "abc"})
 
 
@@ -227,8 +228,6 @@ def test_compiled_filter_is_remembered():
 
 
 def test_template_is_a_valid_document(tmp_path):
-    import json
-
     spec = parse_spec(json.dumps(template()))
 
     validate(spec, str(tmp_path))

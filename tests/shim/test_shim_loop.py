@@ -57,7 +57,7 @@ def test_within_times_out(loop: Loop) -> None:
         never: Future[None] = Future()
         await loop.within(never, 0.001)
 
-    with pytest.raises(TimedOutError, match="within 0.001 s"):
+    with pytest.raises(TimedOutError, match=r"within 0\.001 s"):
         run(loop, main())
 
 
@@ -127,6 +127,28 @@ def test_same_descriptor_watched_both_ways(loop: Loop) -> None:
     assert record == ["writable"]
     os.close(reader)
     os.close(writer)
+
+
+def test_error_of_a_handler_is_reported_and_the_loop_goes_on(loop: Loop) -> None:
+    record: list[object] = []
+    loop.on_error = lambda error: record.append(str(error))
+
+    def fail() -> None:
+        raise ValueError("broken handler")
+
+    loop.soon(fail)
+    loop.later(0.0, fail)
+    loop.later(0.0, loop.stop)
+    loop.run()
+
+    assert record == ["broken handler", "broken handler"]
+
+
+def test_error_of_a_handler_ends_a_loop_that_has_no_reporter(loop: Loop) -> None:
+    loop.soon(lambda: 1 / 0)  # type: ignore[arg-type,return-value]
+
+    with pytest.raises(ZeroDivisionError):
+        loop.run()
 
 
 def test_status_of_a_signal() -> None:

@@ -3,25 +3,35 @@ from pathlib import Path
 import pytest
 from google.protobuf.any_pb2 import Any
 
+from sixhops.shim.main import delete_response
 from sixhops.shim.options import (
     Arguments,
     UsageError,
     load_options,
     parse,
-    runtime_options,
     socket_address,
     store_options,
 )
 from sixhops.shim.runtime import RuntimeOptions
-from sixhops.wire.proto import leases_pb2, runc_options_pb2
+from sixhops.shim.taskoptions import runtime_options
+from sixhops.wire.proto import leases_pb2, runc_options_pb2, shim_v2_pb2
 from sixhops.wire.proto.services import pack
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 
 def test_command_line_of_a_real_containerd() -> None:
-    words = (
-        "-namespace moby -address /c.sock -publish-binary /usr/bin/containerd -id abc -debug start".split()
-    )
+    words = [
+        "-namespace",
+        "moby",
+        "-address",
+        "/c.sock",
+        "-publish-binary",
+        "/usr/bin/containerd",
+        "-id",
+        "abc",
+        "-debug",
+        "start",
+    ]
 
     assert parse(words) == Arguments(
         namespace="moby",
@@ -111,3 +121,11 @@ def test_options_survive_in_the_bundle(tmp_path: Path) -> None:
 
 def test_options_of_a_bundle_without_notes(tmp_path: Path) -> None:
     assert load_options(tmp_path) == RuntimeOptions(binary="runc", root="/run/containerd/runc")
+
+
+def test_output_of_delete_is_a_delete_response() -> None:
+    # a real shim's bytes
+    observed = bytes.fromhex("08b9791089011a0c0883e191d80610cdb4dacf02")
+
+    assert delete_response(15545, 137, 1795453059_704027213) == observed
+    assert shim_v2_pb2.DeleteResponse.FromString(delete_response(0, 137, 5 * 10**9)).exited_at.seconds == 5

@@ -95,7 +95,10 @@ def test_missing_binary(loop: Loop, tmp_path: Path) -> None:
 
 def test_loaded_runtime_is_forked(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "fake_runtime.py").write_text(
-        "import os\ndef main(words):\n    print(os.listdir('/proc/self/fd').__len__(), *words[-2:])\n    return 4\n"
+        "import os\ndef main(words):\n"
+        "    count = len(os.listdir('/proc/self/fd'))\n"
+        "    os.write(1, f'{count} {words[-2]} {words[-1]}\\n'.encode())\n"
+        "    return 4\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     options = RuntimeOptions("sixhops-runc", "/s", module="fake_runtime")

@@ -52,6 +52,8 @@ from sixhops.wire.ttrpc import aio as ttrpc
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sixhops.containerd.config import Config
     from sixhops.linux.forkserver import ForkServer
     from sixhops.wire.ttrpc.calls import Call
@@ -69,15 +71,17 @@ OPTIONS = (
 EVENTS = service(events_ttrpc_pb2.DESCRIPTOR, "Events")
 
 
-async def run(config: Config, forks: ForkServer, runtime_module: str | None) -> int:
-    """Serve until a signal; return the exit status."""
+async def run(
+    config: Config, forks: ForkServer, again: Callable[[], ForkServer], runtime_module: str | None
+) -> int:
+    """Serve until a signal; return the exit status. `again` makes another fork server if this one dies."""
     for path in (config.root, config.state):
         path.mkdir(parents=True, exist_ok=True, mode=0o711)
     metadata = config.root / "io.containerd.metadata.v1.sqlite"
     metadata.mkdir(exist_ok=True, mode=0o700)
     database = Database(metadata / "meta.db")
     bus = Bus()
-    workers = Workers(forks)
+    workers = Workers(forks, again)
     store = ContentStore(config.root / "io.containerd.content.v1.content")
     snapshotters = [Snapshotter(name, config.root, database) for name in (OVERLAYFS, NATIVE)]
     collector = Collector(database, store, snapshotters)
@@ -134,6 +138,7 @@ async def run(config: Config, forks: ForkServer, runtime_module: str | None) -> 
     for path in (config.address, config.ttrpc):
         path.unlink(missing_ok=True)
     database.close()
+    workers.close()
     return 0
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import importlib
 import importlib.util
 import logging
@@ -28,6 +29,7 @@ SHIM_MODULES = ("sixhops.shim.server", "sixhops.shim.main")
 RUNTIME_MODULE = "sixhops.runc.main"
 RUNTIME_MODULES = (RUNTIME_MODULE, "sixhops.runc.api", "sixhops.runc.commands")
 SEAL_MODULE = "sixhops.runc.selfexe"
+FORK_SERVER = "containerd-fork"
 LEVELS = {
     "trace": logging.DEBUG,
     "debug": logging.DEBUG,
@@ -56,7 +58,7 @@ def main(words: list[str] | None = None) -> int:
         importlib.import_module(SEAL_MODULE).reexecute()
     prctl.set_name("containerd")
     modules = [*SHIM_MODULES, "sixhops.containerd.unpack", *(RUNTIME_MODULES if runtime_module else ())]
-    forks = forkserver.start(modules, "containerd-fork")
+    forks = forkserver.start(modules, FORK_SERVER)
     logging.basicConfig(
         level=LEVELS[config.level],
         format='time="%(asctime)s" level=%(levelname)s msg="%(message)s" name=%(name)s',
@@ -66,8 +68,8 @@ def main(words: list[str] | None = None) -> int:
     for key in config.ignored:
         logging.getLogger(__name__).warning("config key %s has no meaning here", key)
     app = importlib.import_module("sixhops.containerd.app")
-    status: int = asyncio.run(app.run(config, forks, runtime_module))
-    forks.close()
+    again = functools.partial(forkserver.spawn, modules, FORK_SERVER, SEAL_MODULE if runtime_module else "")
+    status: int = asyncio.run(app.run(config, forks, again, runtime_module))
     return status
 
 

@@ -11,7 +11,7 @@ from sixhops.containerd.errors import unknown
 from sixhops.linux.forkserver import ForkError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sixhops.linux.forkserver import ForkServer
 
@@ -22,10 +22,11 @@ CHUNK = 1 << 16
 
 
 class Workers:
-    """The fork server as containerd's services see it."""
+    """The fork server as containerd's services see it. One that died is replaced by what `again` returns."""
 
-    def __init__(self, forks: ForkServer) -> None:
+    def __init__(self, forks: ForkServer, again: Callable[[], ForkServer]) -> None:
         self._forks = forks
+        self._again = again
 
     def start(
         self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int]
@@ -33,12 +34,12 @@ class Workers:
         """Fork a worker and return its future exit status.
 
         A fork takes less than a millisecond, so the loop waits for the fork server's answer. RpcError UNKNOWN when
-        there is no fork server any more.
+        there can't be one.
         """
         try:
-            pid = self._forks.fork(module, function, arguments, descriptors)
-        except ForkError as error:
-            raise unknown(str(error)) from error
+            pid = self._fork(module, function, arguments, descriptors)
+        except (ForkError, OSError) as error:
+            raise unknown(f"failed to fork a worker: {error}") from error
         loop = asyncio.get_running_loop()
         done: asyncio.Future[int] = loop.create_future()
         descriptor = os.pidfd_open(pid)
@@ -53,6 +54,19 @@ class Workers:
 
         loop.add_reader(descriptor, ended)
         return done
+
+    def _fork(self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int]) -> int:
+        try:
+            return self._forks.fork(module, function, arguments, descriptors)
+        except ForkError as error:
+            log.warning("%s; starting another", error)
+            self._forks.close()
+            self._forks = self._again()
+            return self._forks.fork(module, function, arguments, descriptors)
+
+    def close(self) -> None:
+        """Let the fork server end."""
+        self._forks.close()
 
     async def run(
         self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int] = ()

@@ -1,6 +1,6 @@
 """What happened in the engine, for GET /events: a short memory of the past and any number of live listeners.
 
-Shape and order of members are dockerd 20.10's: containers and images carry the old members `status`, `id` and `from` as well.
+Shape and order of members are dockerd 20.10's: containers and images carry the old members `status`, `id` and `from` too.
 A listener that does not read is cut off once its queue is full, so that it can't hold the engine's memory.
 """
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sixhops.harness.scenario.model import FaultRule, Hop
     from sixhops.harness.tap.recorder import Recorder
 
-__all__ = ["Address", "FileFacts", "Host", "RegistryAccess", "Target", "TargetFacts"]
+__all__ = ["Address", "FaultControl", "FileFacts", "Host", "RegistryAccess", "Target", "TargetFacts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,38 @@ class RegistryAccess:
     mirrored: bool
     prefix: str
     set_faults: Callable[[Sequence[FaultRule]], None] | None = None
+
+
+class FaultControl(Protocol):
+    """What does harm to the programs of a stack for `fault` steps. A target that has it offers it as `faults`.
+
+    Victims are dockerd, containerd, registry, and shim and container, which go with a container's id. All
+    methods return when it has happened, and raise TargetError when it can't be done.
+    """
+
+    def kill(self, victim: str, container: str | None, number: int, timeout: float) -> None:
+        """Send a signal and wait until the victim has gone."""
+        ...
+
+    def stop(self, victim: str, container: str | None, timeout: float) -> None:
+        """Halt the victim."""
+        ...
+
+    def resume(self, victim: str, container: str | None) -> None:
+        """Let it go on."""
+        ...
+
+    def restart(self, role: str, timeout: float) -> None:
+        """Start a daemon again and wait until it answers."""
+        ...
+
+    def daemon_pids(self) -> frozenset[int]:
+        """Return the daemons' pids as the target's host counts them."""
+        ...
+
+    def mend(self) -> None:
+        """Bring back all that is dead or halted by these methods."""
+        ...
 
 
 class Target(Protocol):

@@ -34,7 +34,7 @@ from sixhops.linux import prctl
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ForkError", "ForkServer", "start"]
+__all__ = ["ForkError", "ForkServer", "main", "spawn", "start"]
 
 MESSAGE_LIMIT = 1 << 17
 DESCRIPTOR_LIMIT = 16
@@ -76,7 +76,10 @@ class ForkServer:
         """Return the pid of the next worker asked for; the caller must reap it. ForkError when there is
         none.
         """
-        data = self.connection.recv(MESSAGE_LIMIT)
+        try:
+            data = self.connection.recv(MESSAGE_LIMIT)
+        except ConnectionError as error:
+            raise ForkError(f"fork server {self.pid} has gone: {error}") from error
         if not data:
             raise ForkError(f"fork server {self.pid} has gone")
         reply = json.loads(data)
@@ -114,6 +117,29 @@ def start(modules: Sequence[str], name: str) -> ForkServer:
             _exit(status)
     theirs.close()
     return ForkServer(pid, ours)
+
+
+def spawn(modules: Sequence[str], name: str, seal: str = "") -> ForkServer:
+    """Start a fork server as a program of its own: slower than `start`, but possible when there are threads.
+
+    For one that died. `seal` names a module whose `reexecute()` is called first (see sixhops-runc's).
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.set_inheritable(True)
+    command = [sys.executable, "-m", __spec__.name, str(theirs.fileno()), name, seal, *modules]
+    pid = os.posix_spawn(sys.executable, command, os.environ)
+    theirs.close()
+    return ForkServer(pid, ours)
+
+
+def main(words: Sequence[str]) -> int:
+    """Be a spawned fork server: descriptor, name, sealing module or nothing, modules."""
+    descriptor, name, seal, *modules = words
+    if seal:
+        importlib.import_module(seal).reexecute()
+    connection = socket.socket(fileno=int(descriptor))
+    connection.set_inheritable(False)
+    return _serve(connection, modules, name)
 
 
 def _serve(connection: socket.socket, modules: Sequence[str], name: str) -> int:
@@ -193,3 +219,7 @@ def _exit(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

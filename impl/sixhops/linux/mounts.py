@@ -58,7 +58,8 @@ MOUNT_ATTR_IDMAP = 0x00100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x00200000
 
 OPEN_TREE_CLONE = 1
-_MOVE_MOUNT_F_EMPTY_PATH = 4
+_MOVE_MOUNT_F_EMPTY_PATH = 0x04
+_MOVE_MOUNT_T_EMPTY_PATH = 0x40
 _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 
@@ -161,14 +162,7 @@ def clone_tree(path: str, *, recursive: bool = False) -> int:
     return syscall("open_tree", -100, os.fsencode(path), flags, operation=f"open_tree {path}")
 
 
-def move_to(tree: int, target: str) -> None:
-    """Attach a detached tree at `target` (move_mount)."""
-    syscall(
-        "move_mount",
-        tree,
-        b"",
-        -100,
-        os.fsencode(target),
-        _MOVE_MOUNT_F_EMPTY_PATH,
-        operation=f"move_mount {target}",
-    )
+def move_to(tree: int, target: int) -> None:
+    """Attach a detached tree on the directory or file behind the descriptor `target` (move_mount)."""
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
+    syscall("move_mount", tree, b"", target, b"", flags, operation="move_mount")

@@ -19,6 +19,7 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 _MAX_RACES = 32
+_MAX_LINKS = 40  # as many as the kernel follows
 
 
 class _OpenHow(ctypes.Structure):
@@ -58,11 +59,14 @@ def open_in_root(root: int, path: str, flags: int = os.O_PATH, mode: int = 0) ->
     raise AssertionError("unreachable")
 
 
-def make_directories(root: int, path: str, mode: int = 0o755, *, prefix: str = "") -> int:
+def make_directories(
+    root: int, path: str, mode: int = 0o755, *, prefix: str = "", depth: int = _MAX_LINKS
+) -> int:
     """Create the directory `path` and its missing parents inside `root`; return an O_PATH descriptor of it.
 
-    Existing components are followed as links inside the root. Raises LinuxError whose operation is
-    `mkdir <prefix><path>`: ENOTDIR if a component is a file, ENOENT if a dangling link stands in the way.
+    Links are followed inside the root; what a dangling one points to is made inside the root too (`/var/run -> /run`).
+    Raises LinuxError whose operation is `mkdir <prefix><path>`: ENOTDIR if a component is a file, ELOOP or ENOENT if
+    links go in circles.
     """
     try:
         return open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
@@ -72,19 +76,32 @@ def make_directories(root: int, path: str, mode: int = 0o755, *, prefix: str = "
     parent, _, name = path.rstrip("/").rpartition("/")
     if not name or name in {".", ".."}:
         raise LinuxError(2, f"mkdir {prefix}{path}")
-    above = make_directories(root, parent or "/", mode, prefix=prefix)
+    above = make_directories(root, parent or "/", mode, prefix=prefix, depth=depth)
     try:
         try:
             os.mkdir(name, mode, dir_fd=above)
         except FileExistsError:
-            pass  # another process, or a dangling link, which the next lookup refuses
+            pass  # another process made it, or it is a dangling link: the next lookup tells
         except OSError as error:
             raise LinuxError(error.errno or 5, f"mkdir {prefix}{path}") from error
-        return open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
-    except LinuxError as error:
-        raise LinuxError(error.number, f"mkdir {prefix}{path}") from error
+        try:
+            return open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
+        except LinuxError as error:
+            target = _dangling(above, parent, name) if error.number == 2 else None
+            if target is None or depth == 0:
+                raise LinuxError(error.number, f"mkdir {prefix}{path}") from error
+            return make_directories(root, target, mode, prefix=prefix, depth=depth - 1)
     finally:
         os.close(above)
+
+
+def _dangling(above: int, parent: str, name: str) -> str | None:
+    """Return where a link points, as a path of the root; None if `name` is no link."""
+    try:
+        target = os.readlink(name, dir_fd=above)
+    except OSError:
+        return None
+    return target if target.startswith("/") else f"{parent}/{target}"
 
 
 def make_file(root: int, path: str, mode: int = 0o755, *, prefix: str = "") -> int:
@@ -100,7 +117,7 @@ def make_file(root: int, path: str, mode: int = 0o755, *, prefix: str = "") -> i
         try:
             os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode, dir_fd=above))
         except FileExistsError:
-            pass  # as above: the lookup below decides
+            pass  # another process made it; a dangling link in a file's place is refused by the lookup
         except OSError as error:
             raise LinuxError(error.errno or 5, f"open {prefix}{path}") from error
         return open_in_root(root, path)

@@ -1,23 +1,26 @@
 """Bind mounts and what is built from them: attributes that need a second step, idmaps, the view on control groups."""
 
 # Imported when needed, because the program starts often.
-# ruff: noqa: PLC0415
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from sixhops.linux import mounts as m
+from sixhops.linux import namespaces
+from sixhops.linux.idmaps import IdMap, write_maps
 from sixhops.linux.libc import LinuxError
 from sixhops.linux.paths import make_directories, open_in_root, via
 from sixhops.runc.errors import RuntimeFault
 
+TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
     from sixhops.runc.mount_options import MountOptions
     from sixhops.runc.operations import BindMount, MountGroups
 
-__all__ = ["bind_mount", "mount_groups", "propagate", "with_label"]
+__all__ = ["Mappings", "bind_mount", "mapped_namespace", "mount_groups", "propagate", "with_label"]
+
+Mappings = tuple[tuple[IdMap, ...], tuple[IdMap, ...]]
 
 _DEFAULT_FLAGS = m.MS_NOEXEC | m.MS_NOSUID | m.MS_NODEV
 # Flags that a user namespace may not take off again, once the mount came from outside with them.
@@ -45,12 +48,15 @@ def propagate(place: int, options: MountOptions) -> None:
             raise RuntimeFault(f"failed to apply recursive mount attributes: {error}") from error
 
 
-def bind_mount(operation: BindMount, root: int, place: int) -> None:
-    """Bind onto the open mount point `place` (closed here), then set what mount(2) ignores while binding."""
+def bind_mount(operation: BindMount, root: int, place: int, mapped: dict[Mappings, int]) -> None:
+    """Bind onto the open mount point `place` (closed here), then set what mount(2) ignores while binding.
+
+    `mapped` has the user namespace of each idmapped mount.
+    """
     options = operation.options
     try:
         if operation.mappings is not None:
-            _bind_mapped(operation, place)
+            _bind_mapped(operation, place, mapped[operation.mappings])
         else:
             flags = options.flags & (m.MS_BIND | m.MS_REC)
             m.mount(operation.source, via(place), "bind", flags, shown=operation.target)
@@ -77,13 +83,12 @@ def _remount(operation: BindMount, place: int, wanted: int) -> None:
         m.mount(operation.source, via(place), "bind", flags | locked, shown=operation.target)
 
 
-def _bind_mapped(operation: BindMount, place: int) -> None:
-    """Bind with ids mapped: a user namespace that has the wanted maps is made by a short-lived child."""
-    from sixhops.linux import namespaces
-    from sixhops.linux.idmaps import write_maps
+def mapped_namespace(mappings: Mappings) -> int:
+    """Return a descriptor of a user namespace with these maps (users, groups), made by a short-lived child.
 
-    assert operation.mappings is not None
-    users, groups = operation.mappings
+    For the runtime's own process, outside: only there are pids those of /proc, and the rights are the host's.
+    """
+    users, groups = mappings
     gate_read, gate_write = os.pipe2(os.O_CLOEXEC)
     pid = namespaces.clone(namespaces.CLONE_NEWUSER)
     if pid == 0:
@@ -93,22 +98,21 @@ def _bind_mapped(operation: BindMount, place: int) -> None:
     os.close(gate_read)
     try:
         write_maps(pid, users, groups or users)
-        user = namespaces.open_namespace(f"/proc/{pid}/ns/user")
+        return namespaces.open_namespace(f"/proc/{pid}/ns/user")
     finally:
         os.close(gate_write)
         os.waitpid(pid, 0)
+
+
+def _bind_mapped(operation: BindMount, place: int, user: int) -> None:
     recursive = bool(operation.options.flags & m.MS_REC)
+    tree = m.clone_tree(operation.source, recursive=recursive)
     try:
-        tree = m.clone_tree(operation.source, recursive=recursive)
-        try:
-            m.set_attributes(
-                tree, m.MOUNT_ATTR_IDMAP, recursive=operation.options.idmap == "ridmap", user_namespace=user
-            )
-            m.move_to(tree, via(place))
-        finally:
-            os.close(tree)
+        below = operation.options.idmap == "ridmap"
+        m.set_attributes(tree, m.MOUNT_ATTR_IDMAP, recursive=below, user_namespace=user)
+        m.move_to(tree, place)
     finally:
-        os.close(user)
+        os.close(tree)
 
 
 def mount_groups(operation: MountGroups, root: int) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sixhops.linux import terminal
 from sixhops.linux.capabilities import last_capability
@@ -24,11 +23,13 @@ from sixhops.linux.libc import LinuxError, syscall
 from sixhops.linux.rlimits import set_limit
 from sixhops.runc import channel as ch
 from sixhops.runc import log, state
+from sixhops.runc.bind import mapped_namespace
 from sixhops.runc.errors import HookError, RuntimeFault, reason
 from sixhops.runc.filters import Filter, check_filter, compile_document
 from sixhops.runc.hooks import run_hooks
 from sixhops.runc.identity import masks
 from sixhops.runc.init import FirstProcess, run_first
+from sixhops.runc.operations import BindMount
 from sixhops.runc.plan import plan_container
 from sixhops.runc.spawn import open_joined, spawn
 from sixhops.runc.validate import validate
@@ -36,6 +37,7 @@ from sixhops.wire.runtime.document import Cpu, DeviceRule, Resources
 from sixhops.wire.runtime.parse import parse_spec
 from sixhops.wire.runtime.reader import SpecError
 
+TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -189,17 +191,23 @@ def _make(
     if unknown:
         log.warning(f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]")
     kinds = {namespace.type: namespace.path for namespace in spec.linux.namespaces}
+    plan = plan_container(
+        spec,
+        request.identifier,
+        container.rootfs,
+        layout,
+        groups,
+        pivot=request.pivot,
+        keyring=request.keyring,
+    )
+    mapped = {
+        o.mappings: mapped_namespace(o.mappings)
+        for o in plan
+        if isinstance(o, BindMount) and o.mappings is not None
+    }
     first = FirstProcess(
         process=spec.process,
-        plan=plan_container(
-            spec,
-            request.identifier,
-            container.rootfs,
-            layout,
-            groups,
-            pivot=request.pivot,
-            keyring=request.keyring,
-        ),
+        plan=plan,
         rootfs=container.rootfs,
         channel=theirs,
         gate=gate,
@@ -215,13 +223,14 @@ def _make(
         start_container=hook_values(spec.hooks.start_container),
         state=container.describe("creating", 0),
         listen_fds=request.listen_fds,
+        mapped=mapped,
     )
     joined = open_joined(spec.linux)
     if control.exists(groups) and (found := len(control.processes(groups))):
         raise RuntimeFault(f"container's cgroup is not empty: {found} process(es) found")
     pid = spawn(spec.linux, joined, first.descriptors(), lambda: run_first(first))
     undo.append(lambda: _kill(pid))
-    for descriptor in (gate, console, *(d for _, d in joined)):
+    for descriptor in (gate, console, *mapped.values(), *(d for _, d in joined)):
         if descriptor >= 0:
             os.close(descriptor)
     theirs.close()
@@ -264,7 +273,9 @@ def _accompany(
             tuple((e.container, e.host, e.size) for e in linux.uid_mappings),
             tuple((e.container, e.host, e.size) for e in linux.gid_mappings),
         )
-    _enter_groups(container.groups, linux.resources, pid, undo)
+    _make_groups(container.groups, linux.resources, undo)
+    if first.own_groups:
+        _enter_groups(container.groups, pid)  # first, because a cgroup namespace is rooted where its maker is
     try:
         for limit in process.rlimits:
             set_limit(pid, limit.type, limit.soft, limit.hard)
@@ -275,8 +286,11 @@ def _accompany(
         ) from error
     try:
         ours.send(ch.GO)
+        # While the child mounts: each of the two costs as much as all the mounts together. The child goes no further
+        # than its mounts before both are done, because it waits for the parent's hooks then.
+        if not first.own_groups:
+            _enter_groups(container.groups, pid)
         if linux.seccomp is not None:
-            # While the child mounts: the compilation costs as much as all the mounts together.
             ours.send(ch.FILTER, compile_document(linux.seccomp))
     except BrokenPipeError:
         pass  # the child failed meanwhile, and its report is waiting below
@@ -295,7 +309,19 @@ def _accompany(
         elif kind == ch.FAILED:
             raise RuntimeFault(f"unable to start container process: {body.decode(errors='replace')}")
         else:
-            raise RuntimeFault("unable to start container process: waiting for init preliminary setup: EOF")
+            raise RuntimeFault(f"unable to start container process: {_sudden_end(container.groups)}")
+
+
+def _sudden_end(groups: dict[str, str]) -> str:
+    """Return why the child may have ended without a word."""
+    for name, file in (("memory", "memory.oom_control"), ("", "memory.events")):
+        try:
+            counts = control.read(f"{groups.get(name, '')}/{file}").splitlines()
+        except OSError:
+            continue
+        if any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in counts):
+            return "container init was OOM-killed (memory limit too low?)"
+    return "waiting for init preliminary setup: EOF"
 
 
 def write_oom_score(pid: int, value: int) -> None:
@@ -311,17 +337,25 @@ def write_oom_score(pid: int, value: int) -> None:
         ) from error
 
 
-def _enter_groups(
-    groups: dict[str, str], resources: Resources, pid: int, undo: list[Callable[[], None]]
-) -> None:
+def _make_groups(groups: dict[str, str], resources: Resources, undo: list[Callable[[], None]]) -> None:
     # A cpuset has to be right before anything enters it; the other limits wait until the container is whole.
     made: list[str] = []
     undo.insert(1, lambda: _remove_made(made))
     try:
         made += control.create(groups)
         apply(groups, Resources(cpu=Cpu(cpus=resources.cpu.cpus, mems=resources.cpu.mems)))
-        control.enter(groups, pid)
     except (LinuxError, LimitError) as error:
+        raise RuntimeFault(
+            f"unable to start container process: unable to apply cgroup configuration: {error}"
+        ) from error
+
+
+def _enter_groups(groups: dict[str, str], pid: int) -> None:
+    try:
+        control.enter(groups, pid)
+    except LinuxError as error:
+        if error.number == 3:
+            return  # the child failed meanwhile, and its report is waiting
         raise RuntimeFault(
             f"unable to start container process: unable to apply cgroup configuration: {error}"
         ) from error

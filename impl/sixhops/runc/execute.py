@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from sixhops.linux import mounts as m
 from sixhops.linux import terminal
 from sixhops.linux.libc import LinuxError, call
 from sixhops.linux.paths import make_directories, make_file, open_in_root, via
 from sixhops.runc import operations as op
-from sixhops.runc.bind import bind_mount, mount_groups, propagate, with_label
+from sixhops.runc.bind import Mappings, bind_mount, mount_groups, propagate, with_label
 from sixhops.runc.errors import RuntimeFault, reason
 
+TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -57,12 +57,14 @@ class Execution:
         parent_step: Callable[[], None],
         container_hooks: Callable[[], None],
         console_socket: int = -1,
+        mapped: dict[Mappings, int] | None = None,
     ) -> None:
         self.rootfs = rootfs
         self.root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.parent_step = parent_step
         self.container_hooks = container_hooks
         self.console_socket = console_socket
+        self.mapped = mapped or {}
 
     def open(self, target: str) -> int | None:
         """Return a descriptor of a path in the root, None if there is none."""
@@ -190,7 +192,7 @@ def _bind(operation: op.BindMount, run: Execution) -> None:
             raise RuntimeFault(reason(error, "stat")) from error
         _check_proc(operation.target, run, "bind", operation.source)
         make = make_directories if stat.S_ISDIR(found.st_mode) else make_file
-        bind_mount(operation, run.root, make(run.root, operation.target, prefix=run.rootfs))
+        bind_mount(operation, run.root, make(run.root, operation.target, prefix=run.rootfs), run.mapped)
     except (LinuxError, RuntimeFault) as error:
         raise RuntimeFault(
             f'error mounting "{operation.source}" to rootfs at "{operation.target}": {error}'

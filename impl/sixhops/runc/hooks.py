@@ -32,7 +32,7 @@ def run_hooks(hooks: list[Hook], state: dict[str, object]) -> None:
     """Run hooks one after the other; the first failure stops with HookError, which has the hook's output."""
     for position, hook in enumerate(hooks):
         try:
-            _run(hook, json.dumps(state).encode())
+            _run(hook, json.dumps(state, separators=(",", ":"), ensure_ascii=False).encode())
         except HookError as error:
             raise HookError(f"error running hook #{position}: {error}") from error
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 from sixhops.linux import namespaces as ns
 from sixhops.linux import seccomp
@@ -34,7 +33,9 @@ from sixhops.runc.identity import (
     home_of,
 )
 
+TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
+    from sixhops.runc.bind import Mappings
     from sixhops.runc.channel import Channel
     from sixhops.runc.filters import Filter
     from sixhops.runc.hooks import Hook
@@ -69,10 +70,11 @@ class FirstProcess:
     start_container: list[Hook]
     state: dict[str, object]
     listen_fds: int = 0
+    mapped: dict[Mappings, int] = field(default_factory=dict)
 
     def descriptors(self) -> frozenset[int]:
         """Return what must stay open in the process: streams, preserved ones, channel, gate, console."""
-        ends = {self.channel.fileno(), self.gate, self.console_socket} - {-1}
+        ends = {self.channel.fileno(), self.gate, self.console_socket, *self.mapped.values()} - {-1}
         return frozenset(ends | set(range(3 + self.preserved)))
 
 
@@ -107,7 +109,11 @@ def _prepare(first: FirstProcess) -> None:
         ns.unshare(ns.CLONE_NEWCGROUP)
     label = open_label(first.process)
     execution = Execution(
-        first.rootfs, lambda: _parent_step(first), lambda: _container_hooks(first), first.console_socket
+        first.rootfs,
+        lambda: _parent_step(first),
+        lambda: _container_hooks(first),
+        first.console_socket,
+        first.mapped,
     )
     old_mask = os.umask(0)
     for operation in first.plan:
@@ -115,6 +121,8 @@ def _prepare(first: FirstProcess) -> None:
     os.umask(old_mask if first.process.user.umask is None else first.process.user.umask)
     _reopen_null(execution.root)
     os.close(execution.root)
+    for descriptor in first.mapped.values():
+        os.close(descriptor)
     if label >= 0:
         write_label(label, first.process)
     if first.personality:

@@ -100,7 +100,7 @@ class Container:
             "ociVersion": self.version,
             "id": self.identifier,
             "status": status,
-            "pid": pid,
+            **({"pid": pid} if pid else {}),
             "bundle": self.bundle,
         }
         if self.annotations:

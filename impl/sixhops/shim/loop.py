@@ -130,6 +130,9 @@ class Loop:
     """Runs until `stop`. Children are reaped by SIGCHLD, whoever started them."""
 
     def __init__(self) -> None:
+        # takes what a handler raises; without it the error ends `run`. A shim must outlive its own mistakes,
+        # because the container goes with it
+        self.on_error: Callable[[Exception], None] | None = None
         self._selector = selectors.EpollSelector()
         self._handlers: dict[int, dict[int, Callable[[], None]]] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -273,7 +276,7 @@ class Loop:
             while self._ready:
                 ready, self._ready = self._ready, []
                 for callback in ready:
-                    callback()
+                    self._call(callback)
             if not self._running:
                 return
             timeout = None
@@ -284,10 +287,18 @@ class Loop:
                     # looked up anew each time: an earlier handler may have stopped the watch
                     handler = self._handlers.get(key.fd, {}).get(event)
                     if handler is not None and events & event:
-                        handler()
+                        self._call(handler)
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
-                heapq.heappop(self._timers)[2]()
+                self._call(heapq.heappop(self._timers)[2])
+
+    def _call(self, handler: Callable[[], None]) -> None:
+        try:
+            handler()
+        except Exception as error:
+            if self.on_error is None:
+                raise
+            self.on_error(error)
 
 
 def _nothing(_number: int, _frame: object) -> None:

@@ -1,5 +1,6 @@
-"""What the shim is told: its command line, the runtime options in an Any, and the notes that it leaves in
-the bundle.
+"""What the shim is told by its command line, and the notes that it leaves in the bundle.
+
+No protobuf here: `delete` is a process of its own for every task, and must start fast.
 """
 
 from __future__ import annotations
@@ -10,24 +11,17 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from google.protobuf.message import DecodeError
 
 from sixhops.shim.runtime import RuntimeOptions
-from sixhops.wire.proto import runc_options_pb2
-from sixhops.wire.proto.services import type_name, unpack
-from sixhops.wire.ttrpc.status import Code, RpcError
-
-if TYPE_CHECKING:
-    from google.protobuf.any_pb2 import Any
 
 __all__ = [
+    "DEFAULT_BINARY",
+    "DEFAULT_ROOT",
     "Arguments",
     "UsageError",
+    "is_ours",
     "load_options",
     "parse",
-    "runtime_options",
     "socket_address",
     "store_options",
 ]
@@ -103,35 +97,6 @@ def socket_address(containerd: str, namespace: str, identifier: str, *, debug: b
     if debug:
         path += "/debug"
     return f"unix://{SOCKETS}/{hashlib.sha256(path.encode()).hexdigest()}"
-
-
-def runtime_options(
-    value: Any, *, default_binary: str = DEFAULT_BINARY, module: str | None = None
-) -> RuntimeOptions:
-    """Return the options in `value` (empty: the defaults). RpcError when it isn't
-    containerd.runc.v1.Options.
-
-    `module` is our runtime if it is loaded; it is kept only when the binary that the options name is ours.
-    """
-    message = runc_options_pb2.Options()
-    try:
-        if value.type_url and not unpack(value, message):
-            raise RpcError(
-                Code.INVALID_ARGUMENT, f"unsupported runtime options {type_name(value)}: invalid argument"
-            )
-    except DecodeError as error:
-        raise RpcError(Code.INVALID_ARGUMENT, f"runtime options: {error}: invalid argument") from error
-    binary = message.binary_name or default_binary
-    return RuntimeOptions(
-        binary=binary,
-        root=message.root or DEFAULT_ROOT,
-        systemd_cgroup=message.systemd_cgroup,
-        no_pivot_root=message.no_pivot_root,
-        no_new_keyring=message.no_new_keyring,
-        io_uid=message.io_uid,
-        io_gid=message.io_gid,
-        module=module if module and is_ours(binary) else None,
-    )
 
 
 def is_ours(binary: str) -> bool:

@@ -46,6 +46,7 @@ class Publisher:
     """The queue of events of one shim. `address` is containerd's ttrpc socket."""
 
     def __init__(self, loop: Loop, address: str, namespace: str, log: Log) -> None:
+        self.retry_seconds = 1.0  # the first pause; tests shorten it
         self._loop = loop
         self._address = address
         self._namespace = namespace
@@ -96,7 +97,7 @@ class Publisher:
                 except (OSError, RpcError, FrameError, TimedOutError) as error:
                     self._log.error(f"forward event: {error}")
                     if attempt + 1 < ATTEMPTS:
-                        await self._loop.sleep(float(attempt + 1))
+                        await self._loop.sleep(self.retry_seconds * (attempt + 1))
         self._sending = False
         idle, self._idle = self._idle, []
         for future in idle:
@@ -157,5 +158,5 @@ class Publisher:
             return
         self._loop.forget(connection.socket.fileno())
         connection.socket.close()
-        for future in connection.waiting.values():
+        for future in list(connection.waiting.values()):  # each one's coroutine removes itself
             future.fail(ConnectionError(errno.ECONNRESET, reason))

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ __all__ = ["Settings", "run", "run_forked"]
 
 NAME = "containerd-shim"
 OOM_SCORE_MAXIMUM = 1000
+FLUSH_SECONDS = 3.0
 TASK = service(shim_v2_pb2.DESCRIPTOR, "Task")
 # the messages of version 3 are those of version 2, number for number
 SERVICES = frozenset({TASK.name, "containerd.task.v3.Task"})
@@ -164,10 +166,18 @@ def run(settings: Settings, listener: socket.socket) -> int:
         return reply.SerializeToString()
 
     def accept() -> None:
-        raw, _address = listener.accept()
+        try:
+            raw, _address = listener.accept()
+        except BlockingIOError:
+            return  # the peer gave up between its connect and now
         connections.append(Connection(loop, raw, handle, log))
 
     connections: list[Connection] = []
+
+    def report(error: Exception) -> None:
+        log.error("".join(traceback.format_exception(error)))
+
+    loop.on_error = report
     prctl.set_subreaper()
     loop.catch_signals()
     listener.setblocking(False)
@@ -199,6 +209,8 @@ def _finish(loop: Loop, publisher: Publisher) -> None:
         loop.stop()
 
     publisher.flushed().on_done(lambda: loop.later(0.0, end))
+    # containerd gives Shutdown three seconds; events that it doesn't take by then are lost
+    loop.later(FLUSH_SECONDS, end)
 
 
 def settle(settings: Settings) -> None:

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from sixhops.linux.mountlist import Mount, mount_all, unmount_below
 from sixhops.shim.loop import ExitStatus, Lock, Loop, Task, TimedOutError
 from sixhops.shim.metrics import Groups, OomWatch, groups_of, read_metrics
-from sixhops.shim.options import runtime_options, store_options
+from sixhops.shim.options import store_options
 from sixhops.shim.process import Process, State, failed_start, refuse
 from sixhops.shim.runtime import Runtime, RuntimeFailedError, RuntimeOptions
 from sixhops.shim.stdio import ConsoleSocket, Paths, Streams, resize
+from sixhops.shim.taskoptions import runtime_options
 from sixhops.wire.proto import payloads_pb2, runc_options_pb2, shim_v2_pb2
 from sixhops.wire.proto.services import pack
 from sixhops.wire.ttrpc.status import Code, RpcError

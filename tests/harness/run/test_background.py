@@ -36,8 +36,8 @@ def test_the_next_step_waits_for_the_head_that_is_expected(run: Run, engine: Soc
     attached = threading.Event()
 
     def attach(seen: Seen) -> None:
-        seen.connection.sendall(HEAD)
         attached.set()
+        seen.connection.sendall(HEAD)
         assert started.wait(WAIT)
         seen.connection.sendall(frame(b"hello\n"))
 
@@ -236,10 +236,10 @@ def test_eventually_repeats_until_it_holds(run: Run, engine: SocketEngine) -> No
 def test_eventually_ends_at_its_bound_with_the_last_attempt(run: Run, engine: SocketEngine) -> None:
     engine.json("GET /x", {"Status": "running"})
 
-    result = run("steps:\n  - {request: GET /x, eventually: 0.03s, expect: {json: {Status: exited}}}")
+    result = run("steps:\n  - {request: GET /x, eventually: 0.2s, expect: {json: {Status: exited}}}")
 
     assert result.exchanges[0].attempts > 1
-    assert any("within 0.03 s" in note for note in result.verdict.mismatches[0].notes)
+    assert any("within 0.2 s" in note for note in result.verdict.mismatches[0].notes)
 
 
 def test_eventually_stops_at_once_when_it_is_futile(run: Run, engine: SocketEngine) -> None:

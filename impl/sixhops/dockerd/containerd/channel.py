@@ -1,7 +1,7 @@
 """One gRPC connection to containerd, and its errors in the words that dockerd's users know.
 
-Facts: every call carries `containerd-namespace`, calls under a lease `containerd-lease` as well; error texts end with the kind
-of error (`: not found`, `: unavailable`), as observed behind dockerd 20.10.
+Facts: every call carries `containerd-namespace`, calls under a lease `containerd-lease` as well; error texts end with the
+kind of error (`: not found`, `: unavailable`), as observed behind dockerd 20.10.
 """
 
 from __future__ import annotations

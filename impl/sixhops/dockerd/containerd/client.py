@@ -63,7 +63,7 @@ class ProcessIo:
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """What containerd knows of a process; `status` is CREATED, RUNNING, STOPPED, PAUSED or UNKNOWN; time in ns since 1970."""
+    """What containerd knows of a process: CREATED, RUNNING, STOPPED, PAUSED or UNKNOWN; time in ns since 1970."""
 
     pid: int
     status: str

@@ -16,7 +16,7 @@ from sixhops.dockerd.errors import invalid
 from sixhops.wire.rawstream import Stream, encode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from sixhops.dockerd.containers.stdio import Subscription
     from sixhops.dockerd.containers.streams import ClientStream
@@ -153,8 +153,3 @@ class AttachSession:
 
     def _framed(self, kind: Stream, data: bytes) -> bytes:
         return data if self.tty else encode(kind, data)
-
-
-async def as_text(lines: AsyncIterator[bytes]) -> bytes:
-    """Return all of a stream of bytes at once."""
-    return b"".join([line async for line in lines])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sixhops.dockerd.errors import invalid
@@ -16,17 +17,35 @@ __all__ = ["DEFAULT", "choose", "known", "normalize"]
 #: In the order in which dockerd writes them.
 DEFAULT = tuple(
     f"CAP_{name}"
-    for name in (
-        "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL "
-        "AUDIT_WRITE"
-    ).split()
+    for name in [
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FSETID",
+        "FOWNER",
+        "MKNOD",
+        "NET_RAW",
+        "SETGID",
+        "SETUID",
+        "SETFCAP",
+        "SETPCAP",
+        "NET_BIND_SERVICE",
+        "SYS_CHROOT",
+        "KILL",
+        "AUDIT_WRITE",
+    ]
 )
 _ALL = "ALL"
 
 
 @cache
 def known() -> tuple[str, ...]:
-    """Return every capability of this kernel, by number."""
+    """Return every capability that this kernel knows and this process has, by number: no other can be given away."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapPrm:"):
+            mask = int(line.split()[1], 16)
+            return tuple(
+                name for number, name in enumerate(NAMES[: last_capability() + 1]) if mask >> number & 1
+            )
     return NAMES[: last_capability() + 1]
 
 

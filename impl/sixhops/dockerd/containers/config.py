@@ -13,7 +13,7 @@ from sixhops.dockerd.containers import capabilities
 from sixhops.dockerd.containers.signals import parse_signal
 from sixhops.dockerd.errors import EngineError, invalid
 
-__all__ = ["command_of", "merge_config", "merge_host_config", "validate"]
+__all__ = ["CONFIG_MEMBERS", "command_of", "merge_config", "merge_host_config", "validate"]
 
 _CONFIG: dict[str, Any] = {
     "Hostname": "",
@@ -42,6 +42,7 @@ _CONFIG: dict[str, Any] = {
     "StopTimeout": None,
     "Shell": None,
 }
+CONFIG_MEMBERS = frozenset(_CONFIG)
 #: Members that are not printed when they are empty.
 _OPTIONAL = frozenset(
     {
@@ -155,6 +156,10 @@ _UNSUPPORTED = (
     "IOMaximumBandwidth",
     "Annotations",
 )
+_NO_LIMIT_WARNING = (
+    "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of "
+    "resources."
+)
 _NOT_IMPLEMENTED = 501
 _SMALLEST_MEMORY = 6 << 20
 _BILLION = 10**9
@@ -167,10 +172,9 @@ def merge_config(
 ) -> dict[str, Any]:
     """Return Config: the request's members, and the image's where the request has none.
 
-    `image` is the `config` of the image's configuration; `host_name` is used with the host's network. Raises EngineError 400.
+    `image` is the `config` of the image's configuration; `host_name` is used with the host's network.
+    Raises EngineError 400.
     """
-    if not any(key in _CONFIG for key in body):
-        raise invalid("Config cannot be empty in order to create a container")
     config = {key: body[key] if body.get(key) is not None else default for key, default in _CONFIG.items()}
     _check_types("Config", config, _CONFIG)
     for key in ("Cmd", "Entrypoint", "Shell"):
@@ -360,9 +364,7 @@ def _check_memory(host: dict[str, Any]) -> list[str]:
     if memory and reservation > memory:
         raise invalid("Minimum memory limit can not be less than memory reservation limit, see usage")
     if host["OomKillDisable"] and not memory:
-        return [
-            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."
-        ]
+        return [_NO_LIMIT_WARNING]
     return []
 
 

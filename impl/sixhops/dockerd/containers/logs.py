@@ -68,7 +68,7 @@ class LineSplitter:
 
     def feed(self, data: bytes, now: int) -> list[Record]:
         """Take bytes that came at `now`; return the records that they complete."""
-        records = []
+        records: list[Record] = []
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
         for line in lines:
@@ -164,11 +164,15 @@ class JsonFileLog:
                         return
                     if selection.takes(record):
                         yield record
-                if generation != self._generation or (file is None and self._size):
-                    # the file that was read to its end has been rotated away; the next one begins
+                if file is None:
+                    generation = self._generation
+                    file = self._open_current()
                     if file:
-                        file.close()
-                    generation = self._generation if file is None else generation + 1
+                        continue
+                elif generation != self._generation:
+                    # the file that was read to its end has been rotated away; the next one begins
+                    file.close()
+                    generation += 1
                     file = self._open_generation(generation)
                     continue
                 if not self.is_open:

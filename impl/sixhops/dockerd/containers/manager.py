@@ -1,15 +1,43 @@
-"""INTERFACE FIRST (K fills the bodies): the containers of one engine."""
+"""The containers of one engine: every operation of the API on them, each a short method that checks, locks and delegates.
+
+Who may change a container's state holds its lock; what only reads does not. Documents are written with one transaction
+a change.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+import time
 from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.containers.runtimes import Runtimes
+from sixhops.dockerd.containerd.client import ContainerdError
+from sixhops.dockerd.containers import config as configs
+from sixhops.dockerd.containers import documents, logs, names, stats, top, volumes
+from sixhops.dockerd.containers.attach import AttachSession, Input, parse_keys
+from sixhops.dockerd.containers.exec import Execs
+from sixhops.dockerd.containers.files import ContainerFiles
+from sixhops.dockerd.containers.held import Held
+from sixhops.dockerd.containers.lifecycle import Operation, Status, check
+from sixhops.dockerd.containers.model import Container
+from sixhops.dockerd.containers.mounts import plan
+from sixhops.dockerd.containers.reading import LogReader, past_output
+from sixhops.dockerd.containers.registry import Registry
+from sixhops.dockerd.containers.running import Runner
+from sixhops.dockerd.containers.settings import ContainerSettings
+from sixhops.dockerd.containers.signals import parse_signal
+from sixhops.dockerd.containers.spec import security_of
+from sixhops.dockerd.containers.stopping import Stopper
+from sixhops.dockerd.containers.supervisor import Supervisor
+from sixhops.dockerd.errors import EngineError, conflict, invalid, not_found
+from sixhops.wire.rawstream import Stream
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
+
     from sixhops.dockerd.containerd.client import Containerd
     from sixhops.dockerd.containers.ports import Networks
     from sixhops.dockerd.containers.streams import AttachOptions, LogOptions, Session
@@ -17,30 +45,29 @@ if TYPE_CHECKING:
     from sixhops.dockerd.images.store import ImageStore
     from sixhops.dockerd.state import State
 
+__all__ = ["ContainerSettings", "Containers", "LogReader"]
 
-@dataclass(frozen=True, slots=True)
-class ContainerSettings:
-    data_root: Path
-    exec_root: Path
-    runtimes: Runtimes = field(default_factory=Runtimes)
-    cgroup_parent: str = "/docker"
-    live_restore: bool = False
-    shm_size: int = 64 << 20
-    init_path: str = ""  # --init-path; "" looks for docker-init, tini on PATH
-    log_driver: str = "json-file"
-    log_options: dict[str, str] = field(default_factory=dict)
-    dns: Sequence[str] = ()
-    dns_search: Sequence[str] = ()
-    dns_options: Sequence[str] = ()
+_log = logging.getLogger(__name__)
+_NOT_MODIFIED = 304
 
-
-class LogReader:
-    tty: bool  # the body is already framed when False
-
-    def __aiter__(self) -> AsyncIterator[bytes]: ...  # bytes ready for the wire
+#: What every container's root has, whatever its image lacks.
+_INITIAL = (
+    ("/dev/pts", "dir"),
+    ("/dev/shm", "dir"),
+    ("/proc", "dir"),
+    ("/sys", "dir"),
+    ("/.dockerenv", "file"),
+    ("/etc/resolv.conf", "file"),
+    ("/etc/hosts", "file"),
+    ("/etc/hostname", "file"),
+    ("/dev/console", "file"),
+    ("/etc/mtab", "link:/proc/mounts"),
+)
 
 
 class Containers:
+    """The containers room. Belongs to one event loop."""
+
     def __init__(
         self,
         settings: ContainerSettings,
@@ -49,47 +76,453 @@ class Containers:
         networks: Networks,
         containerd: Containerd,
         events: Events,
-    ) -> None: ...
-    async def restore(self) -> None: ...  # call once at start, before the API answers
-    async def close(self) -> None: ...  # call once at the end
-    def users_of(
-        self, image_id: str
-    ) -> list[tuple[str, bool]]: ...  # (container id, running): what ImageStore.delete wants
-    def counts(
-        self,
-    ) -> dict[
-        str, int
-    ]: ...  # {"Containers", "ContainersRunning", "ContainersPaused", "ContainersStopped"} for /info
-    async def create(self, body: dict[str, Any], name: str, platform: str) -> tuple[str, list[str]]: ...
+    ) -> None:
+        self._settings = settings
+        self._images = images
+        self._networks = networks
+        self._containerd = containerd
+        self._events = events
+        self._registry = Registry(state)
+        self._runner = Runner(
+            settings, images.layers, networks, containerd, events, self._registry.find, self._registry.save
+        )
+        self._stopper = Stopper(containerd, events, self._save)
+        self._execs = Execs(settings.exec_root / "containerd", containerd, events)
+        self._supervisor = Supervisor(
+            self._registry,
+            images.layers,
+            containerd,
+            self._runner,
+            self._stopper,
+            self._execs,
+            events,
+            live_restore=settings.live_restore,
+        )
+
+    # -- the engine's own calls
+
+    async def restore(self) -> None:
+        """Take up what the state knows: call once, before the API answers. Waits for containerd as long as it takes."""
+        for container in self._registry.stored():
+            self._registry.add(self._hold(container))
+        await self._supervisor.begin()
+
+    async def close(self) -> None:
+        """End: stop what runs (unless live-restore), close streams, cancel tasks."""
+        await self._supervisor.end()
+        for held in self._registry:
+            if held.stdio is not None:
+                held.stdio.release()
+            if held.log is not None:
+                held.log.close()
+            held.output.end()
+
+    def users_of(self, image_id: str) -> list[tuple[str, bool]]:
+        """Return (id, runs) of the containers that use an image."""
+        return [
+            (held.container.id, held.container.state.is_running)
+            for held in self._registry
+            if held.container.image == image_id
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many containers there are, as /info prints it."""
+        states = [held.container.state for held in self._registry]
+        paused = sum(state.status is Status.PAUSED for state in states)
+        running = sum(state.is_running for state in states) - paused
+        return {
+            "Containers": len(states),
+            "ContainersRunning": running,
+            "ContainersPaused": paused,
+            "ContainersStopped": len(states) - running - paused,
+        }
+
+    # -- the life of a container
+
+    async def create(self, body: dict[str, Any], name: str, platform: str) -> tuple[str, list[str]]:
+        """Create a container; return its id and warnings. Raises EngineError."""
+        if not any(key in configs.CONFIG_MEMBERS for key in body):
+            raise invalid("Config cannot be empty in order to create a container")
+        image = self._images.resolve(str(body.get("Image") or ""))
+        _check_platform(image.config, platform, str(body.get("Image")))
+        identity = secrets.token_hex(32)
+        defaults = image.config.get("config") or {}
+        config = configs.merge_config(body, defaults, identity, socket.gethostname())
+        host = configs.merge_host_config(
+            body,
+            runtime=self._settings.runtimes.default,
+            shm_size=self._settings.shm_size,
+            log_driver=self._settings.log_driver,
+            log_options=dict(self._settings.log_options),
+            unified=self._settings.unified,
+        )
+        warnings = configs.validate(config, host)
+        self._settings.runtimes.get(host["Runtime"])
+        security_of(host["SecurityOpt"] or [])
+        if (defaults.get("Healthcheck") or {}).get("Test"):
+            warnings.append(
+                "The image's health check is not run: health checks are not supported by this engine yet."
+            )
+        path, arguments = configs.command_of(config)
+        chosen = names.check_name(name) if name else names.generate(self._registry.names, identity[:12])
+        self._registry.reserve(chosen, identity)
+        container = Container(
+            id=identity,
+            name=chosen,
+            created=time.time_ns(),
+            image=image.id,
+            path=path,
+            arguments=arguments,
+            config=config,
+            host_config=host,
+            networking=body.get("NetworkingConfig") or {},
+            layer=secrets.token_hex(32),
+        )
+        try:
+            container.mounts = tuple(plan(config, host, self._settings.data_root / "volumes"))
+            held = self._hold(container)
+            await asyncio.to_thread(self._make_files, held, image.chain_id)
+        except BaseException:
+            self._registry.free(chosen)
+            raise
+        self._registry.save(container)
+        self._registry.add(held)
+        self._events.emit("container", "create", identity, container.attributes)
+        return identity, warnings
+
+    async def start(self, text: str, detach_keys: str = "") -> None:
+        """Start a container. Raises EngineError, with status 304 when it runs."""
+        parse_keys(detach_keys)
+        held = self._registry.find(text)
+        async with held.lock:
+            if held.container.state.status is Status.RESTARTING:
+                self._stopper.cancel_restart(held)
+            check(held.container.state.status, Operation.START, held.container.id)
+            held.container.state.restart_count = 0
+            held.delay = 0.0
+            await self._supervisor.start(held)
+
+    async def stop(self, text: str, timeout: int | None) -> None:  # noqa: ASYNC109 - the user's, in seconds
+        """Stop a container. Raises EngineError, with status 304 when it does not run."""
+        await self._stopper.stop(self._registry.find(text), timeout)
+
+    async def kill(self, text: str, signal: str) -> None:
+        """Send a signal ("" is KILL). Raises EngineError."""
+        number = parse_signal(signal or "KILL")
+        try:
+            held = self._registry.find(text)
+            if number == parse_signal("KILL"):
+                await self._stopper.kill(held)
+            else:
+                await self._stopper.signal(held, number)
+        except EngineError as error:
+            raise EngineError(error.status, f"Cannot kill container: {text}: {error.message}") from error
+
+    async def restart(self, text: str, timeout: int | None) -> None:  # noqa: ASYNC109 - the user's, in seconds
+        """Stop, if it runs, and start. Raises EngineError."""
+        held = self._registry.find(text)
+        try:
+            if held.container.state.is_running:
+                await self._stopper.stop(held, timeout)
+            async with held.lock:
+                await self._supervisor.start(held)
+        except EngineError as error:
+            if error.status == _NOT_MODIFIED:
+                raise
+            raise EngineError(error.status, f"Cannot restart container {text}: {error.message}") from error
+        self._emit(held, "restart")
+
+    async def pause(self, text: str) -> None:
+        """Freeze. Raises EngineError."""
+        held = self._registry.find(text)
+        async with held.lock:
+            container = held.container
+            after = check(container.state.status, Operation.PAUSE, container.id)
+            try:
+                await self._containerd.pause(container.id)
+            except ContainerdError as error:
+                raise EngineError(500, f"Cannot pause container {container.id}: {error}") from error
+            container.state.status = after
+            self._save(held)
+            self._emit(held, "pause")
+
+    async def unpause(self, text: str) -> None:
+        """Thaw. Raises EngineError."""
+        held = self._registry.find(text)
+        async with held.lock:
+            container = held.container
+            after = check(container.state.status, Operation.UNPAUSE, container.id)
+            try:
+                await self._containerd.resume(container.id)
+            except ContainerdError as error:
+                raise EngineError(500, f"Cannot unpause container {container.id}: {error}") from error
+            container.state.status = after
+            self._save(held)
+            self._emit(held, "unpause")
+
+    async def rename(self, text: str, name: str) -> None:
+        """Give another name. Raises EngineError."""
+        held = self._registry.find(text)
+        container = held.container
+        if not name:
+            raise EngineError(400, "Neither old nor new names may be empty")
+        new = names.check_name(name)
+        if new == container.name:
+            raise invalid("Renaming a container with the same name as its current name")
+        async with held.lock:
+            self._registry.reserve(new, container.id)
+            old, container.name = container.name, new
+            try:
+                self._save(held)
+            except BaseException:
+                container.name = old
+                self._registry.free(new)
+                raise
+            self._registry.free(old)
+            self._events.emit(
+                "container", "rename", container.id, {**container.attributes, "oldName": f"/{old}"}
+            )
+
+    async def resize(self, text: str, height: int, width: int) -> None:
+        """Set the terminal's size. Raises EngineError 409 when it does not run."""
+        held = self._registry.find(text)
+        container = held.container
+        check(container.state.status, Operation.RESIZE, container.id)
+        try:
+            await self._containerd.resize(container.id, height, width)
+        except ContainerdError as error:
+            raise EngineError(500, str(error)) from error
+        self._events.emit(
+            "container",
+            "resize",
+            container.id,
+            {**container.attributes, "height": str(height), "width": str(width)},
+        )
+
+    async def remove(self, text: str, force: bool, volumes: bool, link: bool) -> None:
+        """Remove a container, with its anonymous volumes if `volumes`. Raises EngineError."""
+        held = self._registry.find(text)
+        if link:
+            raise conflict(f"Conflict, cannot remove the default link name of the container {text}")
+        if force and held.container.state.is_running:
+            await self._kill_for_removal(held)
+        async with held.lock:
+            if held.is_being_removed or held.container.id not in self._registry:
+                raise conflict(f"removal of container {text} is already in progress")
+            check(held.container.state.status, Operation.REMOVE, held.container.id)
+            await self._supervisor.remove(held, with_volumes=volumes)
+
+    async def wait(self, text: str, condition: str) -> Awaitable[dict[str, Any]]:
+        """Register for an outcome and return it as an awaitable. Raises EngineError."""
+        held = self._registry.find(text)
+        state = held.container.state
+        match condition:
+            case "" | "not-running":
+                if not state.is_running:
+                    return _outcome(_resolved(state.exit_code))
+                return _outcome(held.waiters.stop())
+            case "next-exit":
+                return _outcome(held.waiters.exit())
+            case "removed":
+                return _outcome(held.waiters.removal())
+            case _:
+                raise invalid(f'invalid condition: "{condition}"')
+
+    # -- looking at containers
+
     async def list(
         self, all_: bool, limit: int, size: bool, filters: dict[str, list[str]]
-    ) -> list[dict[str, Any]]: ...  # EngineError 400 "Invalid filter 'x'"
-    async def inspect(self, text: str, size: bool = False) -> dict[str, Any]: ...
-    async def top(self, text: str, ps_args: str) -> dict[str, Any]: ...
-    async def start(
-        self, text: str, detach_keys: str = ""
-    ) -> None: ...  # EngineError(304, "") when it runs already
-    async def stop(
-        self, text: str, timeout: int | None
-    ) -> None: ...  # EngineError(304, "") when it does not run
-    async def kill(self, text: str, signal: str) -> None: ...
-    async def restart(self, text: str, timeout: int | None) -> None: ...
-    async def pause(self, text: str) -> None: ...
-    async def unpause(self, text: str) -> None: ...
-    async def rename(self, text: str, name: str) -> None: ...
-    async def resize(self, text: str, height: int, width: int) -> None: ...
-    async def remove(self, text: str, force: bool, volumes: bool, link: bool) -> None: ...
-    async def wait(
-        self, text: str, condition: str
-    ) -> Awaitable[dict[str, Any]]: ...  # outcome = await (await wait(...)): flush headers between
-    async def attach(
-        self, text: str, options: AttachOptions
-    ) -> Session: ...  # then write the 101/200 head, then `await session.run(stream)`
-    async def logs(self, text: str, options: LogOptions) -> LogReader: ...
-    async def stats(self, text: str, stream: bool, one_shot: bool) -> AsyncIterator[dict[str, Any]]: ...
-    async def exec_create(self, text: str, body: dict[str, Any]) -> str: ...
-    async def exec_start(
-        self, id_: str, detach: bool, tty: bool
-    ) -> Session | None: ...  # None when detached: answer 200 with no body
-    async def exec_inspect(self, id_: str) -> dict[str, Any]: ...
-    async def exec_resize(self, id_: str, height: int, width: int) -> None: ...
+    ) -> list[dict[str, Any]]:
+        """Return the list's entries. Raises EngineError 400 for a bad filter."""
+        found = documents.select(
+            self._registry,
+            all_=all_,
+            limit=limit,
+            filters=filters,
+            find=self._registry.find,
+            is_of_image=self._is_of_image,
+        )
+        entries = []
+        for held in found:
+            entry = documents.list_entry(held, self._image_name(held.container), self._network(held))
+            if size:
+                entry |= await asyncio.to_thread(self._sizes, held)
+            entries.append(entry)
+        return entries
+
+    async def inspect(self, text: str, size: bool = False) -> dict[str, Any]:
+        """Return the inspect document. Raises EngineError 404."""
+        held = self._registry.find(text)
+        graph = self._images.layers.writable(held.container.layer).document()
+        document = documents.inspect_document(held, graph, self._network(held))
+        if size:
+            document |= await asyncio.to_thread(self._sizes, held)
+        return document
+
+    async def top(self, text: str, ps_args: str) -> dict[str, Any]:
+        """Return the container's processes as `ps` shows them. Raises EngineError."""
+        held = self._registry.find(text)
+        try:
+            found = await top.top(held, self._containerd, ps_args)
+        except ContainerdError as error:
+            raise EngineError(500, str(error)) from error
+        self._emit(held, "top")
+        return found
+
+    async def stats(self, text: str, stream: bool, one_shot: bool) -> AsyncIterator[dict[str, Any]]:
+        """Return samples, one a second while `stream`. Raises EngineError 404."""
+        return stats.samples(self._registry.find(text), self._containerd, stream=stream, one_shot=one_shot)
+
+    async def logs(self, text: str, options: LogOptions) -> LogReader:
+        """Return the log for reading. Raises EngineError."""
+        held = self._registry.find(text)
+        return LogReader(held.log, options, tty=held.container.tty)
+
+    async def attach(self, text: str, options: AttachOptions) -> Session:
+        """Register a client; its session moves the bytes. Raises EngineError."""
+        keys = parse_keys(options.detach_keys)
+        held = self._registry.find(text)
+        container = held.container
+        if container.state.status is Status.PAUSED:
+            raise conflict(f"container {text} is paused, unpause the container before attach")
+        if container.state.status is Status.RESTARTING:
+            raise conflict(f"container {text} is restarting, wait until the container is running")
+        wanted = frozenset(
+            stream
+            for stream, is_wanted in ((Stream.STDOUT, options.stdout), (Stream.STDERR, options.stderr))
+            if is_wanted
+        )
+        past = list(past_output(held.log, wanted)) if options.logs else []
+        self._emit(held, "attach")
+        source = (
+            self._input(held, keys)
+            if options.stream and options.stdin and container.config["OpenStdin"]
+            else None
+        )
+        # a client of stdin alone listens to nothing, but is told of the end
+        output = held.output.subscribe(wanted) if options.stream and (wanted or source) else None
+        return AttachSession(
+            tty=container.tty,
+            past=past,
+            output=output,
+            source=source,
+            detached=lambda: self._emit(held, "detach"),
+            wait=options.stream,
+        )
+
+    # -- execs
+
+    async def exec_create(self, text: str, body: dict[str, Any]) -> str:
+        """Create an exec; return its id. Raises EngineError."""
+        return self._execs.create(self._registry.find(text), text, body)
+
+    async def exec_start(self, id_: str, detach: bool, tty: bool) -> Session | None:
+        """Start an exec: None when detached, else the session that starts it. Raises EngineError."""
+        return await self._execs.start(id_, detach=detach, tty=tty)
+
+    async def exec_inspect(self, id_: str) -> dict[str, Any]:
+        """Return an exec's document. Raises EngineError 404."""
+        return self._execs.get(id_).document()
+
+    async def exec_resize(self, id_: str, height: int, width: int) -> None:
+        """Set the size of an exec's terminal. Raises EngineError."""
+        await self._execs.resize(id_, height, width)
+
+    # -- inside
+
+    def _hold(self, container: Container) -> Held:
+        files = ContainerFiles(self._settings.data_root / "containers" / container.id)
+        driver = container.host_config["LogConfig"]
+        log = None if driver["Type"] == "none" else logs.JsonFileLog(files.log, driver["Config"])
+        return Held(container, files, log)
+
+    def _make_files(self, held: Held, chain_id: str) -> None:
+        try:
+            held.files.make()
+            self._images.layers.create_writable(held.container.layer, chain_id, _INITIAL)
+            volumes.make(held.container.mounts)
+        except BaseException:
+            self._images.layers.remove_writable(held.container.layer)
+            held.files.remove()
+            raise
+
+    async def _kill_for_removal(self, held: Held) -> None:
+        try:
+            await self._stopper.kill(held)
+        except EngineError:
+            # it may have ended meanwhile
+            if held.container.state.is_running:
+                raise
+
+    def _input(self, held: Held, keys: bytes) -> Input:
+        async def write(data: bytes) -> None:
+            stdin = await held.stdin()
+            if stdin is not None:
+                await stdin.write(data)
+
+        async def close() -> None:
+            stdin = await held.stdin()
+            if stdin is not None and stdin.is_open:
+                stdin.close()
+                with contextlib.suppress(ContainerdError):
+                    await self._containerd.close_stdin(held.container.id)
+
+        config = held.container.config
+        hands_on = config["StdinOnce"] and not config["Tty"]
+        return Input(write, close if hands_on else None, keys if config["Tty"] else None)
+
+    def _network(self, held: Held) -> dict[str, Any]:
+        container = held.container
+        mode = container.host_config["NetworkMode"]
+        context = {**container.networking, "HostConfig": container.host_config, "Config": container.config}
+        return self._networks.settings(mode, context, held.endpoint, container.endpoint)
+
+    def _sizes(self, held: Held) -> dict[str, int]:
+        own = self._images.layers.size_of_writable(held.container.layer)
+        image = self._images.by_id(held.container.image)
+        below = sum(layer.size for layer in self._images.layers.chain(image.chain_id)) if image else 0
+        return {"SizeRw": own, "SizeRootFs": own + below}
+
+    def _image_name(self, container: Container) -> str:
+        """Return the image as the user named it, or its id when that name now means another."""
+        name = str(container.config["Image"])
+        try:
+            return name if self._images.resolve(name).id == container.image else container.image
+        except EngineError:
+            return container.image
+
+    def _is_of_image(self, held: Held, text: str) -> bool:
+        try:
+            return self._images.resolve(text).id == held.container.image
+        except EngineError:
+            return False
+
+    def _save(self, held: Held) -> None:
+        self._registry.save(held.container)
+
+    def _emit(self, held: Held, action: str) -> None:
+        self._events.emit("container", action, held.container.id, held.container.attributes)
+
+
+async def _outcome(future: asyncio.Future[int]) -> dict[str, Any]:
+    return {"Error": None, "StatusCode": await future}
+
+
+def _resolved(code: int) -> asyncio.Future[int]:
+    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    future.set_result(code)
+    return future
+
+
+def _check_platform(image: dict[str, Any], platform: str, name: str) -> None:
+    """Refuse an image of another platform than the one asked for (`os[/architecture]`)."""
+    if not platform:
+        return
+    system, _, architecture = platform.partition("/")
+    actual = f"{image.get('os', '')}/{image.get('architecture', '')}"
+    if system != image.get("os") or (
+        architecture and architecture.partition("/")[0] != image.get("architecture")
+    ):
+        raise not_found(
+            f"image with reference {name} was found but does not match the specified platform: wanted {platform}, actual: {actual}"
+        )

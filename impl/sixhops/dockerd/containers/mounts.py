@@ -132,15 +132,12 @@ def _anonymous(place: str, volumes: Path) -> MountPoint:
 
 
 def _place(text: str, whole: str) -> str:
+    prefix = f"invalid volume specification: '{whole}': invalid mount config for type \"bind\":"
     if not text.startswith("/"):
-        raise invalid(
-            f"invalid volume specification: '{whole}': invalid mount config for type \"bind\": invalid mount path: '{text}' mount path must be absolute"
-        )
+        raise invalid(f"{prefix} invalid mount path: '{text}' mount path must be absolute")
     place = _clean(text)
     if place == "/":
-        raise invalid(
-            f"invalid volume specification: '{whole}': invalid mount config for type \"bind\": invalid specification: destination can't be '/'"
-        )
+        raise invalid(f"{prefix} invalid specification: destination can't be '/'")
     return place
 
 

@@ -1,15 +1,18 @@
 """Which runtime runs a container: the one place where names of the Engine API meet containerd's.
 
-`HostConfig.Runtime` names a runtime; containerd is told a shim (`io.containerd.runc.v2`) and, in the shim's options, the binary
-and its state directory, as dockerd 20.10 does (observed in Containers/Create).
+`HostConfig.Runtime` names a runtime; containerd is told a shim (`io.containerd.runc.v2`) and, in the shim's options, the
+binary and its state directory, as dockerd 20.10 does (observed in Containers/Create).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sixhops.dockerd.errors import invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["DEFAULT_NAME", "DEFAULT_SHIM", "Runtime", "Runtimes"]
 

@@ -98,7 +98,9 @@ _DEFAULT = (
     _Rule("s390_pci_mmio_read s390_pci_mmio_write s390_runtime_instr", machines=("s390", "s390x")),
     _Rule("open_by_handle_at", capability="CAP_DAC_READ_SEARCH"),
     _Rule(
-        "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie mount mount_setattr move_mount open_tree perf_event_open quotactl quotactl_fd setdomainname sethostname setns syslog umount umount2 unshare",
+        "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie mount mount_setattr "
+        "move_mount open_tree perf_event_open quotactl quotactl_fd setdomainname sethostname setns syslog "
+        "umount umount2 unshare",
         capability="CAP_SYS_ADMIN",
     ),
     _Rule(
@@ -153,9 +155,7 @@ def make(profile: dict[str, Any], capabilities: Collection[str]) -> dict[str, An
     """
     machine, _ours = _MACHINES.get(os.uname().machine, ("", ()))
     if profile.get("archMap") and profile.get("architectures"):
-        raise ValueError(
-            "'architectures' and 'archMap' were specified in the seccomp profile, use either 'architectures' or 'archMap'"
-        )
+        raise ValueError("'architectures' and 'archMap' were specified: use either of them")
     architectures = list(profile.get("architectures") or [])
     for entry in profile.get("archMap") or []:
         if entry["architecture"] == _native():

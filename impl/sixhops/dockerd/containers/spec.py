@@ -6,7 +6,6 @@ the namespace exists before, and its path stands in the document.
 
 from __future__ import annotations
 
-import json
 import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,7 @@
 """A process's stdin, stdout and stderr: fifos to the shim on one side, the log and attached clients on the other.
 
-Rules: everything happens in the event loop's thread; a fifo is read only when epoll says so (a reader that is there before the
-first writer would read an end that is none); a client that does not read stops the program it is attached to, as in dockerd,
+Rules: everything happens in the event loop's thread; a fifo is read only when epoll says so (a reader that is there before
+the first writer would read an end that is none); a client that does not read stops the program it is attached to, as in dockerd,
 once `CLIENT_LIMIT` bytes wait for it, so memory is bounded whatever the client does.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sixhops.dockerd.containerd.client import ProcessIo
@@ -230,16 +231,11 @@ class Stdio:
             for path in self._paths.values():
                 path.unlink(missing_ok=True)
                 os.mkfifo(path, 0o600)
-        outputs = [(Stream.STDOUT, "stdout"), (Stream.STDERR, "stderr")]
-        for stream, name in outputs:
+        for stream, name in ((Stream.STDOUT, "stdout"), (Stream.STDERR, "stderr")):
             if name in self._paths:
                 descriptor = os.open(self._paths[name], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 self._left += 1
-                self._copiers.append(
-                    _Copier(
-                        descriptor, lambda data, stream=stream: take(stream, data), fanout, self._one_ended
-                    )  # type: ignore[misc] # the default argument binds the loop's variable
-                )
+                self._copiers.append(_Copier(descriptor, partial(take, stream), fanout, self._one_ended))
         if "stdin" in self._paths:
             self.stdin = Stdin(self._paths["stdin"])
 

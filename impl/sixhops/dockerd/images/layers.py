@@ -106,6 +106,16 @@ class LayerStore:
             chain_id = layer.parent
         return found
 
+    def directories(self, chain_id: str) -> dict[str, str]:
+        """Return `GraphDriver.Data` of an image whose topmost layer is `chain_id`. KeyError when it is missing."""
+        top, *below = (self._root / layer.cache_id for layer in self.chain(chain_id))
+        found = {"LowerDir": ":".join(f"{directory}/diff" for directory in below)} if below else {}
+        return found | {"MergedDir": f"{top}/merged", "UpperDir": f"{top}/diff", "WorkDir": f"{top}/work"}
+
+    def tree(self, chain_id: str) -> Path:
+        """Return the directory with one layer's own files. KeyError when it is missing."""
+        return self._root / self.chain(chain_id)[0].cache_id / "diff"
+
     def begin(self) -> Path:
         """Make an empty directory to unpack a layer into; `commit` or `abandon` it."""
         directory = self._root / f"{_UNFINISHED}{secrets.token_hex(8)}"

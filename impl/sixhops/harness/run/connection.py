@@ -14,23 +14,25 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import ssl
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from sixhops.harness.errors import TargetError
+from sixhops.harness.run.tls import TlsStream
 from sixhops.harness.tap.httpmessage import Head, Kind, MessageError, MessageReader, Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sixhops.harness.target import Address
 
 __all__ = ["Connection", "StepTimeout"]
 
 _READ = 64 * 1024
+T = TypeVar("T")
 
 
 class StepTimeout(TargetError):  # noqa: N818 - the name says what happened; its base says whose fault it is
@@ -48,54 +50,44 @@ class Connection:
         self.was_cut = False
         self._address = address
         self._reader = MessageReader(answers=True)
-        # OpenSSL objects are not to be used by two threads at once; plain sockets don't mind the lock.
+        # OpenSSL objects are not for two threads at once; plain sockets don't mind the lock.
         self._lock = threading.Lock()
         self._closed = False
         try:
-            self._socket = _connect(address, max(0.001, deadline - time.monotonic()))
+            self._socket, self._tls = _connect(address, max(0.001, deadline - time.monotonic()))
         except TimeoutError:
             raise StepTimeout(f"{address.text}: no connection within the step's time") from None
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             raise TargetError(f"{address.text} can't be reached: {_reason(error)}") from error
         self._socket.setblocking(False)
 
-    @property
-    def socket(self) -> socket.socket:
-        """Return the connected, non-blocking socket."""
-        return self._socket
-
     def send(self, data: bytes) -> None:
-        """Write all of `data`. Raises TargetError when the peer has gone, StepTimeout when it does not
-        read.
-        """
+        """Write all of `data`. Raises TargetError when the peer has gone, StepTimeout when it does not read."""
         view = memoryview(data)
         while view:
-            try:
-                with self._lock:
-                    sent = self._socket.send(view)
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                self._wait(select.POLLOUT, "the engine to read what we send")
-            except ssl.SSLWantReadError:
-                self._wait(select.POLLIN, "the engine's part of the TLS handshake")
-            except OSError as error:
-                raise TargetError(f"{self._address.text} stopped reading: {_reason(error)}") from error
-            else:
-                view = view[sent:]
+            view = view[self._try_to_send(partial((self._tls or self._socket).send, view)) :]
+        if self._tls is not None:
+            self._try_to_send(self._tls.flush)
 
-    def receive(self, what: str = "the answer to go on") -> bytes:
-        """Return what has come, or b"" at the end. Raises TargetError for a reset, StepTimeout; `what` is
-        for the message.
-        """
+    def _try_to_send(self, action: Callable[[], T]) -> T:
+        """Return what `action` returns, after as many waits as the socket asks for."""
         while True:
             try:
                 with self._lock:
-                    return self._socket.recv(_READ)
-            except (BlockingIOError, ssl.SSLWantReadError):
+                    return action()
+            except BlockingIOError:
+                self._wait(select.POLLOUT, "the engine to read what we send")
+            except OSError as error:
+                raise TargetError(f"{self._address.text} stopped reading: {_reason(error)}") from error
+
+    def receive(self, what: str = "the answer to go on") -> bytes:
+        """Return what has come, or b"" at the end. `what` is for messages. Raises TargetError, StepTimeout."""
+        while True:
+            try:
+                with self._lock:
+                    return (self._tls or self._socket).recv(_READ)
+            except BlockingIOError:
                 self._wait(select.POLLIN, what)
-            except ssl.SSLWantWriteError:
-                self._wait(select.POLLOUT, what)
-            except ssl.SSLZeroReturnError:
-                return b""
             except OSError as error:
                 if self.was_cut:
                     return b""
@@ -152,15 +144,12 @@ class Connection:
 
         With TLS this is close_notify, after which OpenSSL still reads (TLS 1.3).
         """
-        with self._lock:
-            if isinstance(self._socket, ssl.SSLSocket):
-                # The peer's close_notify is not waited for, that is what WantRead says.
-                with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                    self._socket.unwrap()
-                return
-            # ENOTCONN: the engine has closed both directions before; there is nobody left to tell.
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_WR)
+        if self._tls is not None:
+            self._try_to_send(self._tls.half_close)
+            return
+        # ENOTCONN: the engine has closed both directions before; there is nobody left to tell.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
 
     def cut(self) -> None:
         """End both directions at once, as a client that goes away does; a thread that reads sees the end."""
@@ -169,8 +158,7 @@ class Connection:
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with contextlib.suppress(OSError):
-            # The base class, since SSLSocket.shutdown would forget its TLS state under the reader.
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the socket; no other thread may be inside it any more. May be called twice."""
@@ -192,22 +180,18 @@ class Connection:
             raise StepTimeout(f"waited for {what} until the step's time was over")
 
 
-def _connect(address: Address, timeout: float) -> socket.socket:
+def _connect(address: Address, timeout: float) -> tuple[socket.socket, TlsStream | None]:
     if address.unix is not None:
         plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            plain.settimeout(timeout)
-            plain.connect(str(address.unix))
-        except OSError:
-            plain.close()
-            raise
-        return plain
-    plain = socket.create_connection((address.host, address.port), timeout)
-    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if address.tls is None:
-        return plain
+    else:
+        plain = socket.create_connection((address.host, address.port), timeout)
     try:
-        return address.tls.wrap_socket(plain, server_hostname=address.host)
+        plain.settimeout(timeout)
+        if address.unix is not None:
+            plain.connect(str(address.unix))
+            return plain, None
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return plain, TlsStream(plain, address.tls, address.host) if address.tls is not None else None
     except OSError:
         plain.close()
         raise

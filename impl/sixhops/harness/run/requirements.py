@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from sixhops.harness.run.fault_step import fault_control, has_faults
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -38,6 +40,8 @@ def missing_requirement(scenario: Scenario, target: Target) -> str | None:
             return f"needs {program}, and the target has none"
     if scenario.registry_faults and fault_setter(target) is None:
         return "needs faults at the registry, and there is no tap of ours in front of it"
+    if has_faults(scenario) and fault_control(target) is None:
+        return "needs programs that it may kill, and the target's were not started by sixhops"
     return None
 
 

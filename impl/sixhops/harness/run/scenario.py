@@ -19,10 +19,12 @@ from sixhops.harness.judge import Status, Verdict, judge
 from sixhops.harness.run.api import Api
 from sixhops.harness.run.content import content
 from sixhops.harness.run.context import Context
+from sixhops.harness.run.fault_step import fault_control, has_faults
 from sixhops.harness.run.made import ImageTable, image_table, made_by, remove
 from sixhops.harness.run.prepare import prepare_images
 from sixhops.harness.run.requirements import fault_setter, missing_requirement
 from sixhops.harness.run.steps import perform
+from sixhops.harness.scenario.model import AwaitStep, CloseStdinStep, DisconnectStep, JoinStep, SendStep
 from sixhops.harness.scenario.variables import UndefinedVariable, make_scope, resolve
 from sixhops.harness.stack.leftovers import Residue, settled_difference
 
@@ -41,6 +43,8 @@ __all__ = ["ScenarioRun", "run_scenario"]
 #: Seconds that a background step which nobody joined gets to end by itself, since the end of an answer may
 #: be on its way.
 _LAST_CHANCE = 0.5
+
+_ON_BACKGROUND = (JoinStep, AwaitStep, SendStep, CloseStdinStep, DisconnectStep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,7 @@ class _Run:
         finally:
             self._end_backgrounds(report=False)
             self._set_faults(resolved=False)
+            self._mend()
             messages = self._target.recorder.since(recorded)
             if not self._keep:
                 self._clean_up(images, residue, messages)
@@ -152,7 +157,11 @@ class _Run:
 
     def _steps(self, steps: Sequence[Step]) -> None:
         for step in steps:
-            if self._failed and getattr(step, "target", None) not in {None, *self._context.backgrounds}:
+            if (
+                self._failed
+                and isinstance(step, _ON_BACKGROUND)
+                and step.target not in self._context.backgrounds
+            ):
                 # A clean-up step for a background step that was never reached.
                 continue
             try:
@@ -187,6 +196,15 @@ class _Run:
                             f"unfinished: the background step {name} still ran when all steps were over, "
                             "so it was cut; join it or disconnect it"
                         )
+
+    def _mend(self) -> None:
+        control = fault_control(self._target)
+        if control is None or not has_faults(self._scenario):
+            return
+        try:
+            control.mend()
+        except TargetError as error:
+            self._leftovers.append(f"the stack could not be mended: {error}")
 
     def _set_faults(self, *, resolved: bool) -> None:
         setter = fault_setter(self._target)

@@ -19,6 +19,7 @@ from sixhops.harness.exchange import Exchange
 from sixhops.harness.judge import fails_for_good, judge_step
 from sixhops.harness.run.content import content
 from sixhops.harness.run.context import Background
+from sixhops.harness.run.fault_step import do_fault
 from sixhops.harness.run.http_steps import registry_call, request_call
 from sixhops.harness.run.other_steps import docker_call, see_file, see_processes
 from sixhops.harness.scenario.model import (
@@ -26,6 +27,7 @@ from sixhops.harness.scenario.model import (
     CloseStdinStep,
     DisconnectStep,
     DockerStep,
+    FaultStep,
     FileStep,
     Hop,
     JoinStep,
@@ -62,6 +64,7 @@ _KINDS: dict[type[Step], str] = {
     SendStep: "send",
     CloseStdinStep: "close_stdin",
     DisconnectStep: "disconnect",
+    FaultStep: "fault",
 }
 
 
@@ -162,6 +165,8 @@ def _perform(step: Step, context: Context, exchange: Exchange, mark: int) -> flo
             live = _background(step.target, step, context).live
             live.disconnect()
             _take(exchange, live.snapshot())
+        case FaultStep():
+            exchange.sent = do_fault(step, context)
         case _:
             raise InternalError(f"no step of kind {type(step).__name__} can be performed")
     return 0.0

@@ -34,11 +34,10 @@ class WebSocketCall(HttpCall):
     closed.
     """
 
-    _protocol: Protocol | None = None
-
     def __init__(self, *args: object, **named: object) -> None:
         super().__init__(*args, **named)  # type: ignore[arg-type]  # handed on as they are
         self._messages: list[bytes] = []
+        self._protocol = Protocol(Side.CLIENT)
         self._writing = threading.Lock()
 
     def _data(self, connection: Connection, head: Head) -> Iterator[bytes]:
@@ -46,7 +45,7 @@ class WebSocketCall(HttpCall):
             yield from connection.read_body()
             return
         self._check_accept(head)
-        protocol = self._open()
+        protocol = self._protocol
         message = b""
         while protocol.state is not State.CLOSED:
             data = connection.take_rest() or self._receive(connection, protocol)
@@ -87,12 +86,6 @@ class WebSocketCall(HttpCall):
             if protocol.close_rcvd is None and protocol.parser_exc is None:
                 raise
 
-    def _open(self) -> Protocol:
-        # stdin is written before the stream is first read, so whoever comes first makes it.
-        if self._protocol is None:
-            self._protocol = Protocol(Side.CLIENT)
-        return self._protocol
-
     def _check_accept(self, head: Head) -> None:
         sent = {name.lower(): value for name, value in self._request.headers}
         wanted = accept_key(sent.get("sec-websocket-key", ""))
@@ -101,7 +94,7 @@ class WebSocketCall(HttpCall):
             raise TargetError(f"{self.name}: Sec-WebSocket-Accept is {given!r} and should be {wanted!r}")
 
     def _write(self, connection: Connection, data: bytes) -> None:
-        protocol = self._open()
+        protocol = self._protocol
         with self._writing:
             try:
                 protocol.send_binary(data)
@@ -110,7 +103,7 @@ class WebSocketCall(HttpCall):
             self._flush(connection, protocol)
 
     def _end_input(self, connection: Connection) -> None:
-        protocol = self._open()
+        protocol = self._protocol
         with self._writing:
             if protocol.state is State.OPEN:
                 protocol.send_close(CloseCode.NORMAL_CLOSURE)
@@ -125,7 +118,7 @@ class WebSocketCall(HttpCall):
         facets = super()._facets()
         if facets.get("status") == 101:
             facets["messages"] = [as_text(message) for message in self._messages]  # type: ignore[misc]
-            protocol = self._protocol
-            if protocol is not None and protocol.close_rcvd is not None:
-                facets["close_code"] = int(protocol.close_rcvd.code)
+            closed = self._protocol.close_rcvd
+            if closed is not None:
+                facets["close_code"] = int(closed.code)
         return facets

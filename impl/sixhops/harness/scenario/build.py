@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from sixhops.harness.errors import Mark, ScenarioError
 from sixhops.harness.match.arguments import pattern_problem
@@ -22,7 +22,9 @@ from sixhops.harness.scenario.model import (
     DockerStep,
     Eventually,
     Expectation,
+    FaultAction,
     FaultRule,
+    FaultStep,
     FileStep,
     Hop,
     ImageUse,
@@ -108,6 +110,8 @@ class Builder:
             if "to" not in action:
                 return None
             return SendStep(**common, target=action["to"], data=self._data(action))
+        if kind == "fault":
+            return self._fault_step(action, common)
         made: Step = _ON_BACKGROUND[kind](**common, target=action)
         return made
 
@@ -202,6 +206,8 @@ class Builder:
         if isinstance(action, Template) and action.text.startswith("${"):
             mark = action.mark
             line = self._of_row(action)
+            if isinstance(line, Template):  # of ${letters[N]} and the like, which are resolved with the step
+                line = line.text
             if not isinstance(line, str) or not _LINE.fullmatch(line):
                 self.error(f"request must be METHOD /path, and in this row it is {line!r}", mark)
                 line = "GET /"
@@ -258,6 +264,21 @@ class Builder:
             stdin=self._body(fields["stdin"]) if "stdin" in fields else None,
             env=dict(fields.get("env", {})),
             tty=TtySize(size["rows"], size["columns"]) if size else None,
+        )
+
+    def _fault_step(self, action: Fields, common: dict[str, Any]) -> FaultStep | None:
+        verb = next((verb for verb in get_args(FaultAction) if verb in action), None)
+        if verb is None:
+            return None
+        victim, of_container = action[verb], action[verb] in ("shim", "container")
+        if of_container and "of" not in action.marks:
+            self.error(f"a {victim} needs `of`, the id of its container", action.marks[verb])
+        if not of_container and "of" in action.marks:
+            self.error(f"{victim} is not of a container", action.marks["of"])
+        if verb != "kill" and "signal" in action.marks:
+            self.error("signal is for kill", action.marks["signal"])
+        return FaultStep(
+            **common, action=verb, victim=victim, of=action.get("of"), signal=action.get("signal", "KILL")
         )
 
     def _body(self, value: Any) -> Value:
@@ -354,4 +375,7 @@ def _default_name(kind: str, action: Any) -> str:
         return f"docker {' '.join(words)}"
     if kind == "processes":
         return "processes"
+    if kind == "fault":
+        verb, victim = next(iter(action.items()), ("", ""))
+        return f"{verb} {victim}"
     return f"{kind} {action.get('to', '') if isinstance(action, dict) else action}"

@@ -229,4 +229,7 @@ _ROOT_CHECKS: Final[dict[str, Callable[[str | int | None, set[str]], str | None]
     "images": _check_image,
     "scenario": _check_scenario,
     "target": lambda _second, _images: None,
+    "letters": lambda second, _images: (
+        None if isinstance(second, int) else "letters takes a count, as in letters[4096]"
+    ),
 }

@@ -11,6 +11,7 @@ from sixhops.harness.scenario.model import (
     CloseStdinStep,
     DisconnectStep,
     DockerStep,
+    FaultStep,
     FileStep,
     JoinStep,
     ProcessesStep,
@@ -154,6 +155,10 @@ def _action(step: Step) -> str:
             return f"close the stdin of {step.target}"
         case DisconnectStep():
             return f"cut the connection of {step.target}"
+        case FaultStep():
+            whose = f" of {_bare(step.of)}" if step.of is not None else ""
+            how = f" with SIG{step.signal}" if step.action == "kill" else ""
+            return f"{step.action} the {step.victim}{whose}{how}"
         case _:
             return type(step).__name__
 

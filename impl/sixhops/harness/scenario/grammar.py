@@ -35,6 +35,8 @@ __all__ = [
 
 HOPS: Final = ("engine", "registry", "containerd", "shim", "runtime", "process")
 _PROGRAMS: Final = ("docker", "dockerd", "registry", "containerd", "shim", "runc")
+_DAEMONS: Final = ("dockerd", "containerd", "registry")
+_VICTIMS: Final = (*_DAEMONS, "shim", "container")
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_-]*"
 _TIME: Final = r"\d+(\.\d+)?(ms|s|m)"
 
@@ -278,6 +280,30 @@ ACTIONS: Final[dict[str, Key]] = {
     "disconnect": Key(
         Text("the name of a background step"),
         "Cut a background step's connection, as a client that goes away does.",
+    ),
+    "fault": Key(
+        Record(
+            "fault",
+            "What happens to which process; the step ends once it has happened.",
+            {
+                "kill": Key(Choice(_VICTIMS), "Send a signal, SIGKILL unless `signal` says another."),
+                "stop": Key(Choice(_VICTIMS), "Halt it with SIGSTOP."),
+                "continue": Key(Choice(_VICTIMS), "Let it go on with SIGCONT."),
+                "restart": Key(
+                    Choice(_DAEMONS),
+                    "Start it again with the same arguments, after SIGTERM when it still runs; "
+                    "then wait until it answers.",
+                ),
+                "of": Key(
+                    Text("a container's id", r"(?s).+", templates=True),
+                    "Whose shim, or whose first process (`container`).",
+                ),
+                "signal": Key(Choice(("KILL", "TERM", "INT", "HUP", "QUIT", "ABRT")), "Which signal."),
+            },
+            one_of=("kill", "stop", "continue", "restart"),
+        ),
+        "Do harm to a program of the stack: a daemon by its role, or a container's `shim` or first process. Only "
+        "on stacks that sixhops starts. What is dead or halted at the end is brought back.",
     ),
 }
 

@@ -23,7 +23,9 @@ __all__ = [
     "DockerStep",
     "Eventually",
     "Expectation",
+    "FaultAction",
     "FaultRule",
+    "FaultStep",
     "FileStep",
     "Hop",
     "ImageUse",
@@ -74,6 +76,7 @@ class Matcher:
     mark: Mark
 
 
+FaultAction: TypeAlias = Literal["kill", "stop", "continue", "restart"]
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | Template | Matcher | None"
 
 
@@ -238,6 +241,20 @@ class DisconnectStep(Step):
     """Cut a background step's connection, as a client that goes away does."""
 
     target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultStep(Step):
+    """Harm done to a program of the stack.
+
+    `action`: kill (with `signal`, a name without SIG), stop, continue or restart. `victim`: dockerd, containerd,
+    registry, or shim and container, which are those of the container whose full id is `of`.
+    """
+
+    action: FaultAction
+    victim: str
+    of: Value = None
+    signal: str = "KILL"
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ key"]`.
 | `target` | what is known of the target |
 | `row` | the row of the `for` table |
 | `scenario.unique` | a short text that no other run has, for names; `scenario.id` is the scenario's id |
+| `letters[N]` | N times the letter a, for texts of a length that nobody wants to read |
 | any other name | from `vars`, or from the `save` of an earlier step |
 
 `save: {id: $.Id}` takes a part of the JSON body; `$stdout`, `$headers.location` and `$stream[0].id` take

@@ -2,8 +2,8 @@
 
 Templates are found when the file is read and replaced when a step is reached, in parsed data, so a value
 can't change the structure around it. A string that is one `${...}` alone takes the value's type; elsewhere
-the value becomes text. `$${` stands for `${`. Roots: `images`, `target`, `row`, `scenario`; any other first
-name comes from `vars` or `save`.
+the value becomes text. `$${` stands for `${`. Roots: `images`, `target`, `row`, `scenario`, `letters` (`${letters[N]}`
+is N times the letter a, for texts that nobody wants to read); any other first name comes from `vars` or `save`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ROOTS", "Scope", "UndefinedVariable", "make_scope", "nearest", "parse_template", "resolve"]
 
-ROOTS = ("images", "target", "row", "scenario")
+ROOTS = ("images", "target", "row", "scenario", "letters")
+
+#: The longest text that `${letters[N]}` gives: well above every limit of an engine, well below the machine's memory.
+_MOST_LETTERS = 1 << 26
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
 
@@ -132,6 +135,8 @@ def _substitute(template: Template, scope: Scope) -> Facet:
 
 def _variable(segments: Segments, scope: Scope, mark: Mark) -> Facet:
     name = str(segments[0])
+    if name == "letters":
+        return _letters(segments[1:], mark)
     if name not in scope.values:
         known = [key for key in scope.values if key not in ROOTS]
         raise UndefinedVariable(f"the variable {name} has no value{nearest(name, known)}", mark)
@@ -139,6 +144,13 @@ def _variable(segments: Segments, scope: Scope, mark: Mark) -> Facet:
         return look_up(scope.values[name], segments[1:], base=name)
     except PathMissingError as error:
         raise UndefinedVariable(f"undefined variable: {error}", mark) from None
+
+
+def _letters(rest: Segments, mark: Mark) -> str:
+    count = rest[0] if len(rest) == 1 else None
+    if not isinstance(count, int) or not 0 <= count <= _MOST_LETTERS:
+        raise ScenarioError(f"letters takes a count from 0 to {_MOST_LETTERS}, as in letters[4096]", mark)
+    return "a" * count
 
 
 def _text(segments: Segments, scope: Scope, mark: Mark) -> str:

@@ -58,7 +58,9 @@ class Residue:
         """Take a snapshot of a target now. Raises TargetError when the engine or its host doesn't answer."""
         found = _ask_engine(target)
         if target.host is not None:
-            found |= _look_at_host(target.host, private=_is_private(target), data_root=_data_root(target))
+            found |= _look_at_host(
+                target.host, private=_is_private(target), data_root=_data_root(target), own=_own(target)
+            )
         return cls(**found)
 
 
@@ -140,11 +142,11 @@ def _list(client: httpx.Client, path: str, key: str | None = None) -> list[dict[
     return found or []
 
 
-def _look_at_host(host: Host, *, private: bool, data_root: str) -> dict[str, Any]:
+def _look_at_host(host: Host, *, private: bool, data_root: str, own: frozenset[int]) -> dict[str, Any]:
     processes = {
         (_number(process, "pid"), _number(process, "start")): _describe(process)
         for process in host.processes()
-        if process["state"] != "Z" and (private or _of_engine(process))
+        if process["state"] != "Z" and process["pid"] not in own and (private or _of_engine(process))
     }
     # dockerd binds its own network namespace there for the first container that shares it, and keeps it.
     mounts = [mount for mount in host.mounts() if not mount.endswith("/netns/default")]
@@ -187,6 +189,12 @@ def _number(process: Mapping[str, Json], key: str) -> int:
     value = process[key]
     assert isinstance(value, int)
     return value
+
+
+def _own(target: Target) -> frozenset[int]:
+    """Return the pids of the stack's own daemons, which a scenario may have started anew."""
+    control = getattr(target, "faults", None)
+    return control.daemon_pids() if control is not None else frozenset()
 
 
 def _is_private(target: Target) -> bool:

@@ -12,28 +12,26 @@ harness ── engine.sock ── dockerd ── containerd.sock ── containe
 from __future__ import annotations
 
 import contextlib
-import json
-import select
+import dataclasses
 import shutil
 import signal
 import socket
-import time
 from typing import TYPE_CHECKING
 
 import httpx
 
 from sixhops.harness.errors import TargetError
 from sixhops.harness.scenario.model import Hop
+from sixhops.harness.stack.daemons import Choice, Daemons, stop_daemons
 from sixhops.harness.stack.facts import engine_client, read_facts
+from sixhops.harness.stack.faults import StackFaults
 from sixhops.harness.stack.host import LocalHost
-from sixhops.harness.stack.logs import last_lines, log_marks, log_since
-from sixhops.harness.stack.programs import SYSTEM_PATH, locate, make_bin, parse_stack
+from sixhops.harness.stack.logs import log_marks, log_since
 from sixhops.harness.stack.sandbox import Sandbox
-from sixhops.harness.stack.state import base_directory, create, sweep
+from sixhops.harness.stack.state import base_directory, create, read_record, sweep
 from sixhops.harness.tap.http import HttpTap
 from sixhops.harness.tap.recorder import Recorder
 from sixhops.harness.target import Address, Host, RegistryAccess, TargetFacts
-from sixhops.linux.inotify import DirectoryWatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PrivateStack"]
 
-_LOG_LINES = 15
 _NO_TAP = "sixhops has no tap for this hop yet"
 
 
@@ -58,20 +55,31 @@ class PrivateStack:
     def __init__(self, name: str, directory: Path | None, options: StackOptions) -> None:
         """Find the programs of stack `name`; nothing runs yet. Raises UsageError."""
         self._name = name
-        self._origins = parse_stack(name)
-        self._programs = locate(self._origins)
+        self._choice = Choice(name)
         self._options = options
         sweep(base_directory())
         home = create(base_directory())
-        self._home = home.path
+        self._home = home
         self._sandbox = Sandbox.start(home, name=name, keep=options.keep_state)
         self.directory = directory if directory is not None else home.path / "logs"
+        self._daemons = Daemons(self._choice, self._sandbox, self.directory, options)
         self.recorder = Recorder()
-        self.host: Host | None = LocalHost(self._sandbox.init, self._sandbox.cgroup)
+        self._view = LocalHost(self._sandbox.init, self._sandbox.cgroup)
+        self.host: Host | None = self._view
         self.engine = Address(f"unix://{home.path}/engine.sock", unix=home.path / "engine.sock")
         self.registry = None
-        self._logs: dict[str, Path] = {}
-        self._expected_exits: set[str] = set()
+        self._mirror_port = 0
+        self.faults = StackFaults(
+            self._sandbox,
+            self._view,
+            {
+                "containerd": home.path / "containerd.sock",
+                "registry": home.path / "registry.sock",
+                "dockerd": home.path / "engine.sock",
+            },
+            self._launch,
+            self._daemons.expected_exits,
+        )
         self._registry_tap: HttpTap | None = None
         self._engine_tap: HttpTap | None = None
         self._left: list[str] | None = None
@@ -100,19 +108,17 @@ class PrivateStack:
         """Return the docker client of the stack, with an empty configuration of its own; None when not
         installed.
         """
-        if "docker" not in self._programs:
+        if "docker" not in self._choice.programs:
             return None
-        bin_directory = self._home / "bin"
-        client = (
-            bin_directory / "docker" if self._origins["docker"] == "reference" else self._programs["docker"]
-        )
-        return [str(client), "--config", str(self._home / "docker-config")]
+        ours = self._choice.origins["docker"] == "reference"
+        client = self._home.path / "bin" / "docker" if ours else self._choice.programs["docker"]
+        return [str(client), "--config", str(self._home.path / "docker-config")]
 
     def engine_tap(self) -> Address | None:
         """Return the address for clients under test; what they say to the engine is recorded on the engine
         hop.
         """
-        path = self._home / "tap.sock"
+        path = self._home.path / "tap.sock"
         address = Address(f"unix://{path}", unix=path)
         if self._engine_tap is None:
             listener = socket.socket(socket.AF_UNIX)
@@ -124,26 +130,28 @@ class PrivateStack:
 
     def check_alive(self) -> None:
         """Raise TargetError when a program of the stack has ended, with its status and last log lines."""
-        for name, status in self._sandbox.exits().items():
-            if name not in self._expected_exits:
-                raise self._ended(name, status)
-        if not self._sandbox.alive():
-            raise TargetError(f"stack {self._name}: the private machine has gone, and every program with it")
+        self._daemons.check_alive()
 
     def log_marks(self) -> dict[str, int]:
         """Return the present length of each program's log."""
-        return log_marks(self._logs)
+        return log_marks(self._daemons.logs)
 
     def log_since(self, marks: dict[str, int], lines: int = 20) -> dict[str, str]:
         """Return the last `lines` lines that each program has logged since `marks`."""
-        return log_since(self._logs, marks, lines)
+        return log_since(self._daemons.logs, marks, lines)
 
     def close(self) -> list[str]:
         """Stop the programs in order, then the machine; return what didn't go as it should, or is left. May
         be called again.
         """
         if self._left is None:
-            self._left = self._stop_programs()
+            self._left = stop_daemons(
+                self._sandbox,
+                self.engine,
+                self._options,
+                self._daemons.logs,
+                self._daemons.expected_exits,
+            )
             self._left += self.abandon()
         return self._left
 
@@ -159,19 +167,16 @@ class PrivateStack:
         self._sandbox.signal(role, number)
 
     def _start_programs(self) -> None:
-        home = self._home
-        (home / "tmp").mkdir()
-        (home / "docker-config").mkdir()
-        self.directory.mkdir(parents=True, exist_ok=True)
-        make_bin(home / "bin", self._origins, self._programs)
+        home, daemons = self._home.path, self._daemons
+        daemons.prepare()
         listener = self._sandbox.listen()
-        port = listener.getsockname()[1]
+        self._mirror_port = port = listener.getsockname()[1]
         with contextlib.ExitStack() as undo:
             undo.callback(listener.close)
-            # containerd and the registry come up side by side, since neither knows of the other.
-            self._start_containerd()
-            self._start_registry()
             registry_socket = home / "registry.sock"
+            # containerd and the registry come up side by side, since neither knows of the other.
+            daemons.start_containerd()
+            daemons.start_registry({"net": "unix", "addr": str(registry_socket)})
             self._registry_tap = HttpTap(
                 listener,
                 Address(f"unix://{registry_socket}", unix=registry_socket),
@@ -180,10 +185,10 @@ class PrivateStack:
             )
             self._registry_tap.start()
             undo.pop_all()
-        self._await_socket("containerd", home / "containerd.sock")
-        self._start_dockerd(port)
-        self._await_socket("registry", registry_socket)
-        self._await_socket("dockerd", home / "engine.sock")
+        daemons.await_socket("containerd", home / "containerd.sock")
+        daemons.start_dockerd(port)
+        daemons.await_socket("registry", registry_socket)
+        daemons.await_socket("dockerd", home / "engine.sock")
         self.registry = RegistryAccess(
             direct=Address(f"unix://{registry_socket}", unix=registry_socket),
             mirrored=True,
@@ -192,96 +197,23 @@ class PrivateStack:
         )
         self._read_facts()
 
-    def _start_containerd(self) -> None:
-        home = self._home
-        config = home / "containerd.toml"
-        config.write_text(
-            "version = 2\n"
-            f'root = "{home}/containerd"\n'
-            f'state = "{home}/containerd-state"\n'
-            'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
-            "[grpc]\n"
-            f'  address = "{home}/containerd.sock"\n'
-            # else containerd makes /opt/containerd on the host
-            '[plugins."io.containerd.internal.v1.opt"]\n'
-            f'  path = "{home}/opt"\n'
-        )
-        arguments = ["--config", str(config)]
-        if self._options.debug:
-            arguments += ["--log-level", "debug"]
-        self._run("containerd", arguments)
-
-    def _start_registry(self) -> None:
-        home = self._home
-        config = home / "registry.yml"
-        # JSON is YAML. Schema 1 manifests are refused by default since distribution 2.7, yet the walkthrough
-        # pulls one.
-        config.write_text(
-            json.dumps(
-                {
-                    "version": 0.1,
-                    "log": {"level": "info"},
-                    "storage": {
-                        "filesystem": {"rootdirectory": str(home / "registry")},
-                        "delete": {"enabled": True},
-                    },
-                    "http": {"net": "unix", "addr": str(home / "registry.sock")},
-                    "compatibility": {"schema1": {"enabled": True}},
-                },
-                indent=1,
-            )
-        )
-        self._run("registry", ["serve", str(config)])
-
-    def _start_dockerd(self, mirror_port: int) -> None:
-        home = self._home
-        arguments = [
-            *("--host", f"unix://{home}/engine.sock"),
-            *("--data-root", f"{home}/docker"),
-            *("--exec-root", f"{home}/docker-exec"),
-            *("--pidfile", f"{home}/dockerd.pid"),
-            *("--containerd", f"{home}/containerd.sock"),
-            *("--registry-mirror", f"http://127.0.0.1:{mirror_port}"),
-            *("--cgroup-parent", f"/{self._sandbox.cgroup}"),
-            *("--storage-driver", "overlay2"),
-        ]
-        if self._options.debug:
-            arguments.append("--debug")
-        self._run("dockerd", arguments)
-
-    def _run(self, role: str, arguments: Sequence[str]) -> None:
-        program = self._programs[role]
-        if self._origins[role] == "reference":
-            upstream_name = "docker-registry" if role == "registry" else role
-            program = self._home / "bin" / upstream_name
-        log = self.directory / f"{role}.log"
-        self._logs[role] = log
-        environment = {
-            "HOME": "/root",
-            "PATH": f"{self._home}/bin:{SYSTEM_PATH}",
-            "TMPDIR": f"{self._home}/tmp",  # the shim leaves console sockets there when it is killed
-        }
-        self._sandbox.run(role, [str(program), *arguments], environment, log=log)
-
-    def _await_socket(self, role: str, path: Path) -> None:
-        """Wait until `path` accepts connections, or the program that should make it has ended."""
-        deadline = time.monotonic() + self._options.start_timeout
-        with DirectoryWatch(path.parent) as watch:
-            while not _accepts(path):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TargetError(
-                        f"stack {self._name}: {role} did not listen on {path} "
-                        f"within {self._options.start_timeout:g} s"
-                        f"{self._log_tail(role)}"
-                    )
-                # The file is there between bind(2) and listen(2), of which inotify tells nothing: look again
-                # in a moment.
-                select.select(
-                    [watch.fileno(), self._sandbox.fileno()], [], [], 0.002 if path.exists() else left
-                )
-                watch.drain()
-                self.check_alive()
+    def _launch(self, role: str) -> None:
+        """Start a daemon again that has ended; return when it answers."""
+        home = self._home.path
+        if role == "containerd":
+            self._daemons.start_containerd()
+            self._daemons.await_socket(role, home / "containerd.sock")
+        elif role == "registry":
+            self._daemons.start_registry({"net": "unix", "addr": str(home / "registry.sock")})
+            self._daemons.await_socket(role, home / "registry.sock")
+        else:
+            self._daemons.start_dockerd(self._mirror_port)
+            self._daemons.await_socket(role, home / "engine.sock")
+            with engine_client(self.engine, self._options.start_timeout) as client:
+                try:
+                    client.get("/_ping")
+                except httpx.HTTPError as error:
+                    raise TargetError(f"dockerd does not answer after its restart: {error}") from error
 
     def _read_facts(self) -> None:
         hops: dict[Hop, str | None] = {
@@ -293,7 +225,8 @@ class PrivateStack:
             Hop.PROCESS: None,
         }
         programs = {
-            role: self._origins[role] if role in self._programs else "unknown" for role in self._origins
+            role: origin if role in self._choice.programs else "unknown"
+            for role, origin in self._choice.origins.items()
         }
         assert self.registry is not None
         # dockerd's socket accepts long before it answers: this request waits for it, or for its end, which
@@ -307,56 +240,17 @@ class PrivateStack:
                 # It broke the connection because it ended, which says more than that the connection broke.
                 status = self._sandbox.wait_exit("dockerd", 1.0)
                 if status is not None:
-                    raise self._ended("dockerd", status) from None
+                    raise self._daemons.ended("dockerd", status) from None
                 raise
-
-    def _stop_programs(self) -> list[str]:
-        wrong = []
-        with contextlib.suppress(TargetError, httpx.HTTPError, ValueError):
-            self._kill_containers()
-        for role in ("dockerd", "containerd", "registry"):
-            if role in self._sandbox.exits() or not self._sandbox.alive():
-                continue
-            self._expected_exits.add(role)
-            with contextlib.suppress(TargetError):
-                self._sandbox.signal(role, signal.SIGTERM)
-            if self._sandbox.wait_exit(role, self._options.stop_timeout) is None:
-                wrong.append(
-                    f"{role} did not stop within {self._options.stop_timeout:g} s of SIGTERM"
-                    f"{self._log_tail(role)}"
-                )
-        return wrong
-
-    def _kill_containers(self) -> None:
-        """Kill what runs: dockerd would wait for each, up to ten seconds, and everything goes with the stack
-        anyhow.
-        """
-        if "dockerd" in self._sandbox.exits() or not self._sandbox.alive():
-            return
-        with engine_client(self.engine, self._options.request_timeout) as client:
-            for container in client.get("/containers/json").json():
-                client.post(f"/containers/{container['Id']}/kill")
-
-    def _ended(self, role: str, status: int) -> TargetError:
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        return TargetError(f"stack {self._name}: {role} {how}{self._log_tail(role)}")
-
-    def _log_tail(self, role: str) -> str:
-        text = last_lines(self._logs[role], _LOG_LINES) if role in self._logs else ""
-        return f"; its log ends with:\n{text}" if text else "; it logged nothing"
+        record = read_record(self._home.path)
+        assert record is not None
+        self._home.write_record(
+            dataclasses.replace(record, engine=self.engine.text, version=self.facts.engine_version)
+        )
 
     def keep_logs(self, directory: Path) -> None:
         """Copy the programs' logs to `directory`, for a person to read after the stack has gone."""
         directory.mkdir(parents=True, exist_ok=True)
-        for path in self._logs.values():
+        for path in self._daemons.logs.values():
             if path.exists():
                 shutil.copy(path, directory / path.name)
-
-
-def _accepts(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-    return True

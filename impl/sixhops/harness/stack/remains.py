@@ -10,8 +10,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "cgroup_name",
@@ -20,6 +25,7 @@ __all__ = [
     "hierarchies",
     "remove_cgroups",
     "remove_directory",
+    "remove_extra",
     "thaw",
 ]
 
@@ -57,10 +63,6 @@ def create_cgroups(stack_id: str) -> None:
     for hierarchy in hierarchies():
         group = hierarchy / cgroup_name(stack_id)
         group.mkdir(exist_ok=True)
-        # On v1 a new cpuset is empty, and no process may enter it.
-        for name in ("cpuset.cpus", "cpuset.mems"):
-            if (group / name).exists() and not (group / "cgroup.controllers").exists():
-                (group / name).write_text((hierarchy / name).read_text())
 
 
 def find_cgroups(stack_id: str) -> list[Path]:
@@ -135,3 +137,20 @@ def remove_directory(directory: Path, timeout: float = 5.0) -> list[str]:
             return []
         time.sleep(pause)
         pause = min(pause * 2, 0.1)
+
+
+def remove_extra(paths: Iterable[Path]) -> list[str]:
+    """Remove a stack's files outside of its directory (its pointer, its socket); return what can't be removed.
+
+    Only sockets and pointers are touched: something else at such a path is not the stack's any more.
+    """
+    left = []
+    for path in paths:
+        try:
+            if path.suffix == ".at" or stat.S_ISSOCK(path.lstat().st_mode):
+                path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            left.append(f"{path} ({error.strerror})")
+    return left

@@ -28,6 +28,7 @@ from sixhops.harness.stack.remains import (
     find_cgroups,
     remove_cgroups,
     remove_directory,
+    remove_extra,
     thaw,
 )
 from sixhops.harness.stack.state import Record, StackDirectory, mark_kept, read_record
@@ -63,6 +64,7 @@ class Sandbox:
         self.cgroup = cgroup_name(home.id)
         #: The first process, as this process's pid namespace counts it.
         self.init = 0
+        self._reaper_pid = reaper.pid if reaper is not None else 0
         self._home = home
         self._control = control
         self._reaper = reaper
@@ -74,11 +76,23 @@ class Sandbox:
         self._left: list[str] | None = None
         self._keep = False
         self._detached = False
+        # The write end of the pipe that ties a detached machine to this process; -1 when nothing does.
+        self._tie = -1
 
     @classmethod
-    def start(cls, home: StackDirectory, *, name: str, detached: bool = False, keep: bool = False) -> Sandbox:
+    def start(
+        cls,
+        home: StackDirectory,
+        *,
+        name: str,
+        detached: bool = False,
+        tied: bool = False,
+        keep: bool = False,
+    ) -> Sandbox:
         """Start the machine whose directory is `home`; it ends with this process unless it is `detached`.
 
+        Others can `attach` to a detached one. One that is `tied` besides ends with this process as well,
+        until `detach`.
         `name` is what people call the stack. With `keep` the directory stays when the machine has gone.
         Raises TargetError when the kernel refuses (no root, no overlayfs ...).
         """
@@ -96,13 +110,16 @@ class Sandbox:
             theirs.listen()
         else:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        tie_read, tie = os.pipe() if tied else (-1, -1)
         settings = {
             "id": home.id,
             "directory": str(home.path),
             "control": theirs.fileno(),
             "lock": home.lock,
             "detached": detached,
+            "owner": tie_read,
             "keep": keep,
+            "extra": list(map(str, home.extra)),
         }
         with theirs, (home.path / "supervisor.log").open("ab") as log:
             reaper = subprocess.Popen(
@@ -111,12 +128,15 @@ class Sandbox:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                pass_fds=(theirs.fileno(), home.lock),
+                pass_fds=[number for number in (theirs.fileno(), home.lock, tie_read) if number >= 0],
             )
+        if tied:
+            os.close(tie_read)
         if ours is None:
             ours = _connect(home.path)
         sandbox = cls(home, ours, reaper)
         sandbox._detached = detached
+        sandbox._tie = tie
         if keep:
             sandbox._keep = True
             mark_kept(home.path)
@@ -126,7 +146,9 @@ class Sandbox:
         except BaseException:
             sandbox.close()
             raise
-        home.write_record(Record(home.id, name, os.getpid(), reaper.pid, sandbox.init, sandbox.cgroup))
+        home.write_record(
+            Record(home.id, name, os.getpid(), reaper.pid, sandbox.init, sandbox.cgroup, time.time())
+        )
         return sandbox
 
     @classmethod
@@ -138,6 +160,7 @@ class Sandbox:
         if record is None:
             raise TargetError(f"there is no stack in {directory}")
         sandbox = cls(StackDirectory(record.id, directory, lock=-1), _connect(directory), None)
+        sandbox._reaper_pid = record.reaper
         sandbox.init = record.init
         sandbox._detached = True
         sandbox._await_ready()
@@ -156,16 +179,23 @@ class Sandbox:
         return self._control.fileno()
 
     def run(
-        self, name: str, argv: Sequence[str], env: Mapping[str, str], *, log: Path, cwd: str = "/"
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        log: Path,
+        cwd: str = "/",
+        descriptors: Sequence[int] = (),
     ) -> int:
         """Start a program; return its pid inside the machine. `argv[0]` is a path; output is appended to
-        `log`.
+        `log`; the program gets `descriptors` (at most 8) as 3, 4 ...
 
         Raises TargetError when it can't be executed or `name` runs already.
         """
         request = {"name": name, "argv": list(argv), "env": dict(env), "cwd": cwd, "log": str(log)}
         with self._lock:
-            answer, _ = self._ask("start", request)
+            answer, _ = self._ask("start", request, descriptors)
             pid: int = answer["pid"]
             known = self._programs.get(name)
             # The news of its exit may have come before the answer did.
@@ -235,15 +265,31 @@ class Sandbox:
             self._left = self._end()
         return self._left
 
+    def started(self) -> frozenset[str]:
+        """Return the names of the programs that were started, whether they still run or not."""
+        return frozenset(self._programs)
+
     def detach(self) -> None:
-        """Let go of a detached machine without ending it."""
+        """Let go of a detached machine without ending it. Raises TargetError when it has gone."""
+        if self._tie >= 0:
+            self._ask("release")
+            self._untie()
         self._control.close()
         self._home.release()
+        if self._reaper is not None:
+            # It outlives us on purpose; a Popen without a status would complain of that when it is collected.
+            self._reaper.returncode = 0
+
+    def _untie(self) -> None:
+        if self._tie >= 0:
+            os.close(self._tie)
+            self._tie = -1
 
     def _end(self) -> list[str]:
         if self._detached:
             with contextlib.suppress(TargetError):
                 self._ask("stop")
+        self._untie()
         self._control.close()
         self._gone = True
         left = []
@@ -254,7 +300,7 @@ class Sandbox:
                 self._reaper.kill()
                 self._reaper.wait()
         else:
-            _await_end(self.init, _END_TIMEOUT)
+            _await_end(self._reaper_pid, _END_TIMEOUT)
         # The reaper has done all this, unless somebody killed it.
         if self.init and _is_sandbox_init(self.init):
             left.append(f"process {self.init}: the stack's first process")
@@ -263,6 +309,7 @@ class Sandbox:
             left += [f"control group {group}" for group in remove_cgroups(self.id)]
         if not self._keep:
             left += [f"file {path}" for path in remove_directory(self.directory)]
+        left += [f"file {path}" for path in remove_extra(self._home.extra)]
         self._home.release()
         prefix = str(self.directory)
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
@@ -299,7 +346,9 @@ class Sandbox:
                 return f" ({text.splitlines()[-1]})"
         return ""
 
-    def _ask(self, what: str, fields: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], list[int]]:
+    def _ask(
+        self, what: str, fields: Mapping[str, Any] | None = None, descriptors: Sequence[int] = ()
+    ) -> tuple[dict[str, Any], list[int]]:
         with self._lock:
             number = self._next
             self._next += 1
@@ -307,7 +356,7 @@ class Sandbox:
             if len(packet) > MESSAGE_LIMIT:
                 raise InternalError(f"a control message of {len(packet)} bytes is too long")
             try:
-                self._control.send(packet)
+                socket.send_fds(self._control, [packet], list(descriptors))
             except OSError as error:
                 self._gone = True
                 raise TargetError("the stack's private machine has gone") from error

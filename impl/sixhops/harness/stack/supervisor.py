@@ -16,13 +16,14 @@ closes, when the
                 └─ adopted: shims
 
 Control messages are JSON objects, one to a packet (SOCK_SEQPACKET keeps the boundaries, and carries
-descriptors). Requests have `id` and `do`; the answer has the same `id`, and `error` when it failed.
+descriptors both ways). Requests have `id` and `do`; the answer has the same `id`, and `error` when it failed.
 `{"event": "exited", ...}` comes by itself.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import selectors
@@ -32,13 +33,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sixhops.harness.stack.remains import remove_cgroups, remove_directory, thaw
+from sixhops.harness.stack.remains import remove_cgroups, remove_directory, remove_extra, thaw
 from sixhops.linux import loopback, mounts, namespaces, prctl
 
-__all__ = ["MESSAGE_LIMIT", "main"]
+__all__ = ["DESCRIPTOR_LIMIT", "MESSAGE_LIMIT", "main"]
 
 #: Bytes in one control message.
 MESSAGE_LIMIT = 128 * 1024
+
+#: Descriptors in one control message.
+DESCRIPTOR_LIMIT = 8
 
 # A name server that exists nowhere (TEST-NET-1, RFC 5737): with no route to it, a look-up fails at once. A
 # local address would not do, because dockerd leaves those out of a container's resolv.conf and puts public
@@ -50,7 +54,9 @@ def main() -> int:
     """Start a stack's private machine from the JSON settings in argv[1]; return the reaper's exit status.
 
     Settings: `id`, `directory`, `control` (descriptor: a connected socket, or with `detached` a listening
-    one), `lock` (descriptor to keep open), `detached`, `keep` (leave the directory).
+    one), `lock` (descriptor to keep open), `detached`, `owner` (descriptor of a pipe whose end of file ends
+    the stack, until it is released; -1 for none), `keep` (leave the directory), `extra` (files elsewhere that
+    go with the stack).
     """
     settings = json.loads(sys.argv[1])
     # The terminal's Ctrl-C is for the owner, who then stops the stack in order.
@@ -59,8 +65,9 @@ def main() -> int:
     os.setsid()
     # They came through exec; what the stack starts must not get them, or the lock would outlive us in a
     # daemon.
-    for inherited in (settings["control"], settings["lock"]):
-        os.set_inheritable(inherited, False)
+    for inherited in (settings["control"], settings["lock"], settings["owner"]):
+        if inherited >= 0:
+            os.set_inheritable(inherited, False)
     life_read, life_write = os.pipe()
     reaper_read, reaper_write = os.pipe()
     namespaces.unshare(namespaces.CLONE_NEWPID)
@@ -88,6 +95,7 @@ def _reap(settings: dict[str, Any], pid: int, life: int) -> int:
     left = remove_cgroups(settings["id"])
     if not settings["keep"]:
         left += remove_directory(Path(settings["directory"]))
+    left += remove_extra(map(Path, settings["extra"]))
     for line in left:
         sys.stderr.write(f"left behind: {line}\n")
     return 1 if left else 0
@@ -105,7 +113,7 @@ def _run_first_process(settings: dict[str, Any], reaper: int) -> None:
             if not settings["detached"]:
                 control.send(json.dumps({"event": "failed", "error": str(error)}).encode())
             raise
-        Supervisor(control, reaper, detached=settings["detached"]).run()
+        Supervisor(control, reaper, settings["owner"], detached=settings["detached"]).run()
         status = 0
     finally:
         # Not sys.exit: the parent's clean-up handlers are not ours, and the kernel does the rest.
@@ -149,7 +157,7 @@ def _make_etc(directory: Path) -> None:
 class Supervisor:
     """The loop of the first process: control messages in, programs started, exits reported."""
 
-    def __init__(self, control: socket.socket, reaper: int, *, detached: bool) -> None:
+    def __init__(self, control: socket.socket, reaper: int, owner: int, *, detached: bool) -> None:
         self._selector = selectors.DefaultSelector()
         self._owners: list[socket.socket] = []
         self._programs: dict[str, dict[str, Any]] = {}
@@ -162,6 +170,9 @@ class Supervisor:
             self._add_owner(control)
         self._reaper = reaper
         self._selector.register(reaper, selectors.EVENT_READ, self._stop)
+        self._owner = owner
+        if owner >= 0:
+            self._selector.register(owner, selectors.EVENT_READ, self._stop)
         # A byte in this pipe for each signal: the selector wakes up, and the handler itself has nothing to
         # do.
         self._woken, wake = os.pipe()
@@ -209,9 +220,11 @@ class Supervisor:
 
     def _receive(self, owner: socket.socket) -> None:
         try:
-            packet = owner.recv(MESSAGE_LIMIT)
+            packet, received, _, _ = socket.recv_fds(
+                owner, MESSAGE_LIMIT, DESCRIPTOR_LIMIT, socket.MSG_CMSG_CLOEXEC
+            )
         except OSError:
-            packet = b""
+            packet, received = b"", []
         if not packet:
             self._drop_owner(owner)
             return
@@ -219,19 +232,24 @@ class Supervisor:
         descriptor: socket.socket | None = None
         answer: dict[str, Any] = {"id": request["id"]}
         try:
-            descriptor = self._perform(request, answer)
+            descriptor = self._perform(request, answer, received)
         except (OSError, KeyError, ValueError) as error:
             answer["error"] = (
                 f"{type(error).__name__}: {error}" if not isinstance(error, OSError) else str(error)
             )
+        finally:
+            for number in received:
+                os.close(number)
         self._send(owner, answer, descriptor)
         if descriptor is not None:
             descriptor.close()
 
-    def _perform(self, request: dict[str, Any], answer: dict[str, Any]) -> socket.socket | None:
+    def _perform(
+        self, request: dict[str, Any], answer: dict[str, Any], received: list[int]
+    ) -> socket.socket | None:
         match request["do"]:
             case "start":
-                answer["pid"] = self._start(request)
+                answer["pid"] = self._start(request, received)
             case "signal":
                 target = request["target"]
                 pid = self._programs[target]["pid"] if isinstance(target, str) else target
@@ -246,13 +264,18 @@ class Supervisor:
                 return socket.create_connection(
                     (request["host"], request["port"]), timeout=request["timeout"]
                 )
+            case "release":
+                if self._owner >= 0:
+                    self._selector.unregister(self._owner)
+                    os.close(self._owner)
+                    self._owner = -1
             case "stop":
                 self._stop()
             case unknown:
                 raise ValueError(f"no such request: {unknown}")
         return None
 
-    def _start(self, request: dict[str, Any]) -> int:
+    def _start(self, request: dict[str, Any], descriptors: list[int]) -> int:
         name = request["name"]
         known = self._programs.get(name)
         if known is not None and known["status"] is None:
@@ -260,7 +283,7 @@ class Supervisor:
         outcome_read, outcome_write = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _become(request, outcome_write)
+            _become(request, outcome_write, descriptors)
         os.close(outcome_write)
         with os.fdopen(outcome_read, "rb") as outcome:
             failure = outcome.read()
@@ -299,9 +322,16 @@ class Supervisor:
             self._drop_owner(owner)
 
 
-def _become(request: dict[str, Any], outcome: int) -> None:
-    """In the child: become the program; the error number goes to `outcome`, which exec closes."""
+def _become(request: dict[str, Any], outcome: int, descriptors: list[int]) -> None:
+    """In the child: become the program, which gets `descriptors` as 3, 4 ...; the error number goes to
+    `outcome`, which exec closes.
+    """
     try:
+        # Out of the way of the numbers that the program is to have.
+        high = 3 + DESCRIPTOR_LIMIT
+        outcome, *descriptors = (
+            fcntl.fcntl(given, fcntl.F_DUPFD_CLOEXEC, high) for given in (outcome, *descriptors)
+        )
         os.setsid()
         signal.set_wakeup_fd(-1)
         for number in (
@@ -319,6 +349,8 @@ def _become(request: dict[str, Any], outcome: int) -> None:
         os.dup2(nothing, 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        for place, given in enumerate(descriptors, 3):
+            os.dup2(given, place)
         os.chdir(request["cwd"])
         os.umask(0o022)
         os.execve(request["argv"][0], request["argv"], request["env"])

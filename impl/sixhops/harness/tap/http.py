@@ -112,10 +112,12 @@ class HttpTap:
         server = await asyncio.start_server(self._accept, sock=self._listener, limit=_READ)
         ready.set()
         await self._stop.wait()
-        server.close()
-        # A connection that was accepted just now reaches `_accept` two rounds of the loop later.
+        # A connection that was accepted just now reaches `_accept` two rounds of the loop later. Closing the server
+        # before would lose it: asyncio (3.11) then fails to make its transport and leaves its socket open.
+        self._loop.remove_reader(self._listener)
         for _ in range(3):
             await asyncio.sleep(0)
+        server.close()
         open_ones = dict(self._connections)
         for task in open_ones:
             task.cancel()

@@ -12,7 +12,7 @@ import time
 
 from sixhops.linux.libc import LinuxError, describe
 
-__all__ = ["create", "enter", "exists", "freeze", "is_frozen", "processes", "remove", "thaw", "write"]
+__all__ = ["create", "enter", "exists", "freeze", "is_frozen", "processes", "read", "remove", "thaw", "write"]
 
 _FREEZE_DEADLINE = 2.0
 _REMOVE_DEADLINE = 2.0
@@ -81,12 +81,20 @@ def create(groups: dict[str, str]) -> list[str]:
 
 
 def _inherit_cpuset(path: str) -> None:
-    """Copy cpus and mems from the parent: a version 1 cpuset is born empty, and nothing can enter an empty one."""
+    """Copy cpus and mems from the parent: a version 1 cpuset is born empty, and nothing can enter an empty one.
+
+    A parent that somebody else made may still be empty itself; then it is filled first.
+    """
     for name in ("cpuset.cpus", "cpuset.mems"):
-        if not read(f"{path}/{name}"):
-            value = read(f"{os.path.dirname(path)}/{name}")
-            if value:
-                write(f"{path}/{name}", value)
+        empty = [path]
+        while not read(f"{empty[-1]}/{name}"):
+            parent = os.path.dirname(empty[-1])
+            if not os.path.exists(f"{parent}/{name}"):
+                return  # above the hierarchy's root there is nothing to copy from
+            empty.append(parent)
+        value = read(f"{empty.pop()}/{name}")
+        for step in reversed(empty):
+            write(f"{step}/{name}", value)
 
 
 def _enable_controllers(path: str) -> None:

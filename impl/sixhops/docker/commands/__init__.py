@@ -1,0 +1,1 @@
+"""The commands, one module for each family; `main` imports the one that is asked for."""

@@ -1,0 +1,97 @@
+"""Answers as Go's HTTP server sends them: which headers, in which order, and when a body has a length.
+
+Facts (dockerd 20.10): the handler's headers in alphabetical order, then Date, then Content-Length or Transfer-Encoding; a body
+below 2048 bytes has a length, a longer one is chunked; 204 and 304 have neither body nor length.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import HttpVersion11, hdrs, web
+from multidict import CIMultiDict
+
+from sixhops.dockerd.api.gojson import encode
+from sixhops.dockerd.version import API_VERSION, SERVER
+
+if TYPE_CHECKING:
+    from sixhops.dockerd.errors import EngineError
+
+__all__ = ["COMMON", "arrange", "failure", "has_begun", "json_answer", "nothing", "plain", "stream"]
+
+#: What Go's server buffers before it gives up on a Content-Length.
+_BUFFER = 2048
+_JSON = "application/json"
+_BEGUN = "sixhops-begun"
+_TYPELESS = "sixhops-typeless"
+COMMON = {
+    "Api-Version": API_VERSION,
+    "Docker-Experimental": "false",
+    "Ostype": "linux",
+    "Server": SERVER,
+}
+_LAST = ("Date", "Content-Length", "Transfer-Encoding", "Connection")
+
+
+async def arrange(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Put a response's headers into Go's order; connect to the application's `on_response_prepare`."""
+    del request
+    headers = CIMultiDict(response.headers)
+    if headers.pop(_TYPELESS, None) is not None or response.status in {204, 304}:
+        headers.popall(hdrs.CONTENT_TYPE, None)
+    if isinstance(response, web.WebSocketResponse):
+        return
+    headers.update(COMMON)
+    last = [(name, headers.pop(name)) for name in _LAST if name in headers]
+    response.headers.clear()
+    response.headers.extend(sorted(headers.items()))
+    response.headers.extend(last)
+
+
+async def json_answer(request: web.BaseRequest, value: Any, status: int = 200) -> web.StreamResponse:
+    """Return (and for a long one: send) a JSON answer."""
+    data = encode(value)
+    if len(data) <= _BUFFER:
+        return web.Response(status=status, body=data, headers={hdrs.CONTENT_TYPE: _JSON})
+    response = await stream(request, _JSON, status=status)
+    await response.write(data)
+    return response
+
+
+def failure(error: EngineError) -> web.Response:
+    """Return the answer to a request that failed."""
+    if error.status in {204, 304}:
+        return nothing(error.status)
+    body = encode({"message": error.message})
+    return web.Response(status=error.status, body=body, headers={hdrs.CONTENT_TYPE: _JSON})
+
+
+def nothing(status: int = 204) -> web.Response:
+    """Return an answer without a body; with a length of 0 unless the status has none."""
+    return web.Response(status=status, headers={_TYPELESS: "1"})
+
+
+def plain(text: str, status: int, headers: dict[str, str] | None = None) -> web.Response:
+    """Return text."""
+    fields = {hdrs.CONTENT_TYPE: "text/plain; charset=utf-8"} | (headers or {})
+    return web.Response(status=status, body=text.encode(), headers=fields)
+
+
+async def stream(
+    request: web.BaseRequest, content_type: str = "", status: int = 200
+) -> web.StreamResponse:
+    """Send the head of a chunked answer at once; `content_type` "" for none."""
+    headers = {hdrs.CONTENT_TYPE: content_type} if content_type else {_TYPELESS: "1"}
+    response = web.StreamResponse(status=status, headers=headers)
+    if request.version >= HttpVersion11:
+        response.enable_chunked_encoding()
+    else:
+        response.force_close()
+    request[_BEGUN] = True
+    await response.prepare(request)
+    return response
+
+
+def has_begun(request: web.BaseRequest) -> bool:
+    """Tell whether `stream` has sent the head of an answer to a request."""
+    return _BEGUN in request

@@ -1,0 +1,164 @@
+"""/containers: every operation on containers except those that take the connection over (see `hijack`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sixhops.dockerd.api import answers, bodies
+from sixhops.dockerd.api.gojson import encode
+from sixhops.dockerd.api.server import Route, route
+from sixhops.dockerd.containers.streams import LogOptions
+from sixhops.dockerd.errors import EngineError, invalid
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from sixhops.dockerd.api.server import Call
+    from sixhops.dockerd.containers.manager import Containers
+
+__all__ = ["routes"]
+
+_NEVER_RUNNING = frozenset({"", "not-running", "next-exit", "removed"})
+
+
+def routes(containers: Containers) -> list[Route]:
+    """Return the routes of a room of containers."""
+
+    async def create(call: Call) -> web.StreamResponse:
+        call.require_json()
+        body = await call.json(bodies.CREATE, status=500)
+        identity, warnings = await containers.create(body, call.text("name"), call.text("platform"))
+        return await answers.json_answer(call.request, {"Id": identity, "Warnings": warnings}, 201)
+
+    async def list_all(call: Call) -> web.StreamResponse:
+        filters = call.filters()
+        limit = call.number("limit") or 0
+        found = await containers.list(call.flag("all"), limit, call.flag("size"), filters)
+        return await answers.json_answer(call.request, found)
+
+    async def inspect(call: Call) -> web.StreamResponse:
+        found = await containers.inspect(call["name"], call.flag("size"))
+        return await answers.json_answer(call.request, found)
+
+    async def top(call: Call) -> web.StreamResponse:
+        found = await containers.top(call["name"], call.text("ps_args"))
+        return await answers.json_answer(call.request, found)
+
+    async def start(call: Call) -> web.StreamResponse:
+        await containers.start(call["name"], call.text("detachKeys"))
+        return answers.nothing()
+
+    async def stop(call: Call) -> web.StreamResponse:
+        await containers.stop(call["name"], call.number("t"))
+        return answers.nothing()
+
+    async def restart(call: Call) -> web.StreamResponse:
+        await containers.restart(call["name"], call.number("t"))
+        return answers.nothing()
+
+    async def kill(call: Call) -> web.StreamResponse:
+        await containers.kill(call["name"], call.text("signal"))
+        return answers.nothing()
+
+    async def pause(call: Call) -> web.StreamResponse:
+        await containers.pause(call["name"])
+        return answers.nothing()
+
+    async def unpause(call: Call) -> web.StreamResponse:
+        await containers.unpause(call["name"])
+        return answers.nothing()
+
+    async def rename(call: Call) -> web.StreamResponse:
+        await containers.rename(call["name"], call.text("name"))
+        return answers.nothing()
+
+    async def resize(call: Call) -> web.StreamResponse:
+        height, width = size_of(call)
+        await containers.resize(call["name"], height, width)
+        return answers.nothing(200)
+
+    async def remove(call: Call) -> web.StreamResponse:
+        await containers.remove(
+            call["name"], force=call.flag("force"), volumes=call.flag("v"), link=call.flag("link")
+        )
+        return answers.nothing()
+
+    async def wait(call: Call) -> web.StreamResponse:
+        condition = call.text("condition")
+        if condition not in _NEVER_RUNNING:
+            await containers.inspect(call["name"])
+            raise invalid(f'invalid condition: "{condition}"')
+        outcome = await containers.wait(call["name"], condition or "not-running")
+        response = await answers.stream(call.request, "application/json")
+        await response.write(encode(await outcome))
+        return response
+
+    async def logs(call: Call) -> web.StreamResponse:
+        options = LogOptions(
+            stdout=call.flag("stdout"),
+            stderr=call.flag("stderr"),
+            follow=call.flag("follow"),
+            timestamps=call.flag("timestamps"),
+            details=call.flag("details"),
+            since=call.text("since"),
+            until=call.text("until"),
+            tail=call.text("tail", "all"),
+        )
+        if not (options.stdout or options.stderr):
+            raise invalid("Bad parameters: you must choose at least one stream")
+        reader = await containers.logs(call["name"], options)
+        response = await answers.stream(call.request)
+        async for piece in reader:
+            await response.write(piece)
+        return response
+
+    async def stats(call: Call) -> web.StreamResponse:
+        wanted = call.flag("stream", default=True)
+        if wanted and call.flag("one-shot"):
+            raise invalid("cannot have stream=true and one-shot=true")
+        found = await containers.stats(call["name"], wanted, call.flag("one-shot"))
+        response = await answers.stream(call.request, "application/json")
+        async for sample in found:
+            await response.write(encode(sample))
+        return response
+
+    async def prune(call: Call) -> web.StreamResponse:
+        filters = call.filters()
+        unknown = sorted(set(filters) - {"label", "label!", "until"})
+        if unknown:
+            raise invalid(f"Invalid filter '{unknown[0]}'")
+        prune_all = getattr(containers, "prune", None)
+        if prune_all is None:
+            raise EngineError(501, "this engine does not prune containers yet")
+        return await answers.json_answer(call.request, await prune_all(filters))
+
+    return [
+        route("POST", "/containers/create", create),
+        route("POST", "/containers/prune", prune),
+        route("GET", "/containers/json", list_all),
+        route("GET", "/containers/{name}/json", inspect),
+        route("GET", "/containers/{name}/top", top),
+        route("GET", "/containers/{name}/logs", logs, streams=True),
+        route("GET", "/containers/{name}/stats", stats, streams=True),
+        route("POST", "/containers/{name}/start", start),
+        route("POST", "/containers/{name}/stop", stop),
+        route("POST", "/containers/{name}/restart", restart),
+        route("POST", "/containers/{name}/kill", kill),
+        route("POST", "/containers/{name}/pause", pause),
+        route("POST", "/containers/{name}/unpause", unpause),
+        route("POST", "/containers/{name}/rename", rename),
+        route("POST", "/containers/{name}/resize", resize),
+        route("POST", "/containers/{name}/wait", wait, streams=True),
+        route("DELETE", "/containers/{name}", remove),
+    ]
+
+
+def size_of(call: Call) -> tuple[int, int]:
+    """Return height and width of a resize. EngineError 400."""
+    sizes = []
+    for name in ("h", "w"):
+        value = call.number(name, status=400)
+        if value is None:
+            raise invalid('strconv.Atoi: parsing "": invalid syntax')
+        sizes.append(value)
+    return sizes[0], sizes[1]

@@ -1,0 +1,202 @@
+"""/images and /distribution: pulls with their progress, documents, names, archives."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import platform as platforms
+import re
+from typing import TYPE_CHECKING, Any
+
+from sixhops.dockerd.api import answers, gojson
+from sixhops.dockerd.api.server import Route, go_quoted, route
+from sixhops.dockerd.errors import EngineError, invalid, system
+from sixhops.dockerd.images import reference as references
+from sixhops.dockerd.images.progress import encode_line
+from sixhops.dockerd.images.remote import Credentials
+from sixhops.wire.image import Platform
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp import web
+
+    from sixhops.dockerd.api.server import Call
+    from sixhops.dockerd.images.progress import Emit
+    from sixhops.dockerd.images.service import Images
+
+__all__ = ["credentials_of", "routes"]
+
+_ARCHITECTURES = {
+    "amd64": "amd64",
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "arm64": "arm64",
+    "aarch64": "arm64",
+    "arm": "arm",
+    "386": "386",
+    "i386": "386",
+    "ppc64le": "ppc64le",
+    "s390x": "s390x",
+    "riscv64": "riscv64",
+    "mips64le": "mips64le",
+}
+_SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd"})
+_PIECE = 1 << 16
+
+
+def routes(images: Images) -> list[Route]:
+    """Return the routes of a room of images."""
+
+    async def create(call: Call) -> web.StreamResponse:
+        platform = platform_of(call.text("platform"))
+        name = call.text("fromImage")
+        if not name:
+            if call.text("fromSrc"):
+                raise EngineError(501, "this engine does not import file systems yet")
+            raise system('Get "http:": http: no Host in request URL')
+        wanted = references.with_tag_or_digest(name, call.text("tag"))
+        credentials = credentials_of(call)
+        agent = call.request.headers.get("User-Agent", "")
+        return await _progress(
+            call, lambda emit: images.pull(wanted, emit, credentials, agent, platform), failure="early"
+        )
+
+    async def load(call: Call) -> web.StreamResponse:
+        body = call.request.content.iter_chunked(_PIECE)
+        quiet = call.flag("quiet")
+        return await _progress(call, lambda emit: images.load(body, emit, quiet=quiet), failure="late")
+
+    async def list_all(call: Call) -> web.StreamResponse:
+        filters = call.filters()
+        if call.text("filter"):
+            filters.setdefault("reference", []).append(call.text("filter"))
+        found = await asyncio.to_thread(images.list, filters, everything=call.flag("all"))
+        return await answers.json_answer(call.request, found)
+
+    async def inspect(call: Call) -> web.StreamResponse:
+        return await answers.json_answer(call.request, images.inspect(call["name"]))
+
+    async def history(call: Call) -> web.StreamResponse:
+        return await answers.json_answer(call.request, images.history(call["name"]))
+
+    async def tag(call: Call) -> web.StreamResponse:
+        images.tag(call["name"], call.text("repo"), call.text("tag"))
+        return answers.nothing(201)
+
+    async def delete(call: Call) -> web.StreamResponse:
+        found = await images.delete(call["name"], force=call.flag("force"), prune=not call.flag("noprune"))
+        return await answers.json_answer(call.request, found)
+
+    async def prune(call: Call) -> web.StreamResponse:
+        return await answers.json_answer(call.request, await images.prune(call.filters()))
+
+    async def save(call: Call) -> web.StreamResponse:
+        texts = [call["name"]] if "name" in call.parameters else call.query.get("names", [])
+        async with images.save(texts) as file:
+            response = await answers.stream(call.request, "application/x-tar")
+            while piece := await asyncio.to_thread(file.read, _PIECE):
+                await response.write(piece)
+        return response
+
+    async def search(call: Call) -> web.StreamResponse:
+        raise EngineError(501, "this engine does not search registries")
+
+    async def push(call: Call) -> web.StreamResponse:
+        raise EngineError(501, "this engine does not push images yet")
+
+    return [
+        route("POST", "/images/create", create, streams=True),
+        route("POST", "/images/load", load, streams=True),
+        route("POST", "/images/prune", prune),
+        route("GET", "/images/json", list_all),
+        route("GET", "/images/search", search),
+        route("GET", "/images/get", save, streams=True),
+        route("GET", "/images/{name:.*}/get", save, streams=True),
+        route("GET", "/images/{name:.*}/json", inspect),
+        route("GET", "/images/{name:.*}/history", history),
+        route("POST", "/images/{name:.*}/tag", tag),
+        route("POST", "/images/{name:.*}/push", push),
+        route("DELETE", "/images/{name:.*}", delete),
+    ]
+
+
+def credentials_of(call: Call) -> Credentials:
+    """Return what X-Registry-Auth says; a header that can't be read counts as none, as dockerd treats it."""
+    text = call.request.headers.get("X-Registry-Auth", "")
+    if not text:
+        return Credentials()
+    try:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        value = gojson.decode(data)
+    except (binascii.Error, gojson.GoJsonError, ValueError):
+        return Credentials()
+    return credentials(value) if isinstance(value, dict) else Credentials()
+
+
+def credentials(value: dict[str, Any]) -> Credentials:
+    """Return credentials from an AuthConfig document; `auth` stands for user and password."""
+    user, password = str(value.get("username") or ""), str(value.get("password") or "")
+    packed = value.get("auth")
+    if not user and isinstance(packed, str) and packed:
+        try:
+            user, _, password = base64.b64decode(packed).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            user = password = ""
+    return Credentials(
+        user, password, str(value.get("identitytoken") or ""), str(value.get("registrytoken") or "")
+    )
+
+
+def platform_of(text: str) -> Platform | None:
+    """Return what `platform` of a request means, None for "". Raises EngineError 400."""
+    if not text:
+        return None
+    parts = text.lower().split("/")
+    if not all(re.fullmatch(r"[a-z0-9_-]+", part) for part in parts) or len(parts) > 3:
+        raise invalid(f"{go_quoted(text)} is an invalid component of a platform specifier: invalid argument")
+    if len(parts) == 1:
+        if parts[0] in _SYSTEMS:
+            return Platform(_ARCHITECTURES.get(platforms.machine(), platforms.machine()), parts[0])
+        if parts[0] in _ARCHITECTURES:
+            return Platform(_ARCHITECTURES[parts[0]])
+        raise invalid(f"{go_quoted(text)}: unknown operating system or architecture: invalid argument")
+    return Platform(_ARCHITECTURES.get(parts[1], parts[1]), parts[0], parts[2] if len(parts) > 2 else "")
+
+
+async def _progress(
+    call: Call, work: Callable[[Emit], Awaitable[None]], *, failure: str
+) -> web.StreamResponse:
+    """Run `work` and send what it emits, line by line. It is cancelled when the client goes away.
+
+    An error before the first line is the request's answer with `failure` "early"; otherwise it is the stream's last object.
+    """
+    lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+
+    async def run() -> None:
+        try:
+            await work(lines.put_nowait)
+        finally:
+            lines.put_nowait(None)
+
+    task = asyncio.ensure_future(run())
+    response: web.StreamResponse | None = None
+    try:
+        while (line := await lines.get()) is not None:
+            if response is None:
+                response = await answers.stream(call.request, "application/json")
+            await response.write(encode_line(line))
+        try:
+            await task
+        except EngineError as error:
+            if response is None and failure == "early":
+                raise
+            if response is None:
+                response = await answers.stream(call.request, "application/json")
+            detail = {"errorDetail": {"message": error.message}, "error": error.message}
+            await response.write(encode_line(detail))
+        return response or await answers.stream(call.request, "application/json")
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -1,0 +1,308 @@
+"""The API's front: versions in paths, routes, errors, and the listeners.
+
+A handler gets a `Call` and returns an answer, or raises EngineError. It is not disturbed when its client goes away, as the
+engine finishes what was asked for; handlers of streams are, and say so with `streams=True`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import posixpath
+import re
+import socket
+import urllib.parse
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from aiohttp import web
+
+from sixhops.dockerd.api import answers, gojson
+from sixhops.dockerd.api.connection import Connection, Taken
+from sixhops.dockerd.errors import EngineError, invalid, system
+from sixhops.dockerd.version import API_VERSION, MINIMUM_API_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+    from sixhops.dockerd.api.gojson import Struct
+
+    Handler = Callable[["Call"], Awaitable[web.StreamResponse]]
+
+__all__ = ["Call", "Route", "Server", "route"]
+
+_log = logging.getLogger(__name__)
+
+_VERSIONED = re.compile(r"/v([0-9.]+)(/.*)", re.DOTALL)
+_PARAMETER = re.compile(r"\{(\w+)(:\.\*)?\}")
+#: JSON bodies above this are refused; archives are streams and not concerned.
+_LONGEST_BODY = 64 << 20
+_FALSE = frozenset({"", "0", "no", "false", "none"})
+_BACKLOG = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One endpoint: `pattern` matches the path without its version."""
+
+    method: str
+    pattern: re.Pattern[str]
+    handler: Handler
+    streams: bool = False
+
+
+def route(method: str, path: str, handler: Handler, *, streams: bool = False) -> Route:
+    """Return a route for a path such as `/containers/{name}/start`; `{name:.*}` also matches slashes."""
+    pattern, end = "", 0
+    for found in _PARAMETER.finditer(path):
+        pattern += re.escape(path[end : found.start()])
+        pattern += f"(?P<{found[1]}>{'.*' if found[2] else '[^/]+'})"
+        end = found.end()
+    return Route(method, re.compile(pattern + re.escape(path[end:]), re.DOTALL), handler, streams)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, as handlers see it: parameters of the path, the query, the body."""
+
+    request: web.BaseRequest
+    parameters: dict[str, str]
+    query: dict[str, list[str]] = field(default_factory=dict)
+    version: str = API_VERSION
+
+    def __getitem__(self, name: str) -> str:
+        """Return a parameter of the path."""
+        return self.parameters[name]
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return the first value of a query parameter."""
+        values = self.query.get(name)
+        return values[0] if values else default
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """Return a query parameter as Docker reads booleans: anything but a few words of denial is true."""
+        if name not in self.query:
+            return default
+        return self.text(name).strip().lower() not in _FALSE
+
+    def number(self, name: str, *, status: int = 500) -> int | None:
+        """Return a whole number, None when it is not there or empty. EngineError with `status` for another text."""
+        text = self.text(name)
+        if not text:
+            return None
+        if not re.fullmatch(r"[+-]?[0-9]+", text):
+            raise EngineError(status, f"strconv.Atoi: parsing {go_quoted(text)}: invalid syntax")
+        return int(text)
+
+    def filters(self, *, prefix: str = "", status: int = 500) -> dict[str, list[str]]:
+        """Return the `filters` parameter, in its present or its old form. EngineError with `status` for nonsense."""
+        text = self.text("filters")
+        if not text:
+            return {}
+        try:
+            value = gojson.decode(text.encode())
+        except gojson.GoJsonError as error:
+            raise EngineError(status, f"{prefix}{error}") from error
+        if not isinstance(value, dict):
+            raise EngineError(status, f"{prefix}invalid filter")
+        found: dict[str, list[str]] = {}
+        for key, values in value.items():
+            if isinstance(values, dict):
+                # {"label": {"a=b": true}} is how clients since API 1.22 write it
+                found[key] = [item for item, wanted in values.items() if wanted]
+            elif isinstance(values, list):
+                found[key] = [str(item) for item in values]
+            else:
+                raise EngineError(status, f"{prefix}invalid filter")
+        return found
+
+    async def raw_body(self) -> bytes:
+        """Return the whole body. EngineError when it is longer than any document should be."""
+        data = bytearray()
+        async for piece in self.request.content.iter_any():
+            data += piece
+            if len(data) > _LONGEST_BODY:
+                raise system("http: request body too large")
+        return bytes(data)
+
+    def require_json(self) -> None:
+        """Raise EngineError 400 when there is a body that does not say that it is JSON."""
+        kind = self.request.headers.get("Content-Type", "")
+        if not kind and not self.request.can_read_body:
+            return
+        if kind.partition(";")[0].strip().lower() != "application/json":
+            raise invalid(f"Content-Type specified ({kind}) must be 'application/json'")
+
+    async def json(self, kind: Struct, *, status: int = 400, empty: str | None = None) -> dict[str, Any]:
+        """Return the body as an object of a type; {} for null. EngineError with `status` for anything else.
+
+        `empty` is the message for no body at all, when it is not just "EOF".
+        """
+        try:
+            value = gojson.decode(await self.raw_body())
+            gojson.check(value, kind)
+        except gojson.GoJsonError as error:
+            text = str(error)
+            raise EngineError(status, empty if empty is not None and text == "EOF" else text) from error
+        return value if isinstance(value, dict) else {}
+
+
+def go_quoted(text: str) -> str:
+    """Return text in Go's double quotes."""
+    return gojson.encode(text).decode().rstrip("\n").replace("\\u003c", "<").replace("\\u003e", ">").replace("\\u0026", "&")
+
+
+class Server:
+    """The API of one engine on any number of listeners."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._routes = list(routes)
+        self._runner: web.AppRunner | None = None
+        self._listeners: list[asyncio.Server] = []
+        self._operations: set[asyncio.Future[Any]] = set()
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Serve on sockets that are bound already."""
+        application = web.Application(client_max_size=0)
+        application.on_response_prepare.append(cast(Any, answers.arrange))
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(application, handler_cancellation=True)
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None
+        loop = asyncio.get_running_loop()
+        manager = server
+
+        def connect() -> Connection:
+            return Connection(
+                manager,
+                loop=loop,
+                access_log=None,  # type: ignore[arg-type] # None means no access log
+                auto_decompress=False,
+                max_line_size=1 << 16,
+                max_field_size=1 << 16,
+            )
+
+        for listener in sockets:
+            if listener.family == socket.AF_UNIX:
+                self._listeners.append(await loop.create_unix_server(connect, sock=listener, backlog=_BACKLOG))
+            else:
+                self._listeners.append(await loop.create_server(connect, sock=listener, backlog=_BACKLOG))
+
+    async def close(self, patience: float = 5.0) -> None:
+        """Stop listening, end all connections; wait up to `patience` seconds for operations under way."""
+        for listener in self._listeners:
+            listener.close()
+        if self._operations:
+            await asyncio.wait(self._operations, timeout=patience)
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        connection = request.protocol
+        try:
+            response = await self._route(request)
+        except EngineError as error:
+            response = _failed(request, error)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            _log.exception("%s %s", request.method, request.raw_path)
+            response = _failed(request, system("the engine has a bug; its log says which"))
+        if isinstance(connection, Connection):
+            connection.decline()
+        return response
+
+    async def _route(self, request: web.Request) -> web.StreamResponse:
+        raw, _, query = request.raw_path.partition("?")
+        path = urllib.parse.unquote(raw)
+        clean = posixpath.normpath(path) if path != "/" else "/"
+        if path.endswith("/") and clean != "/":
+            clean += "/"
+        if clean.replace("//", "/") != path:
+            location = urllib.parse.quote(clean.replace("//", "/")) + (f"?{query}" if query else "")
+            response = answers.nothing(301)
+            response.headers["Location"] = location
+            return response
+        if request.method == "OPTIONS":
+            return answers.nothing(200)
+        version = API_VERSION
+        versioned = _VERSIONED.fullmatch(path)
+        if versioned is not None:
+            version, path = versioned[1], versioned[2]
+        for candidate in self._routes:
+            if candidate.method != request.method:
+                continue
+            found = candidate.pattern.fullmatch(path)
+            if found is None:
+                continue
+            if versioned is not None:
+                refusal = _refuse(version)
+                if refusal is not None:
+                    return refusal
+            call = Call(
+                request,
+                found.groupdict(),
+                urllib.parse.parse_qs(query, keep_blank_values=True),
+                version,
+            )
+            return await self._run(candidate, call)
+        raise EngineError(404, "page not found")
+
+    async def _run(self, found: Route, call: Call) -> web.StreamResponse:
+        if found.streams:
+            return await found.handler(call)
+        operation = asyncio.ensure_future(found.handler(call))
+        self._operations.add(operation)
+        operation.add_done_callback(self._done)
+        return await asyncio.shield(operation)
+
+    def _done(self, operation: asyncio.Future[Any]) -> None:
+        self._operations.discard(operation)
+        if not operation.cancelled():
+            # an error that nobody waits for any more (the client has gone) was the client's to hear
+            operation.exception()
+
+
+def _failed(request: web.BaseRequest, error: EngineError) -> web.StreamResponse:
+    if not answers.has_begun(request):
+        return answers.failure(error)
+    # what has begun can't become an error any more: the client sees a stream that breaks off
+    _log.warning("%s %s: %s", request.method, request.raw_path, error.message)
+    if request.transport is not None:
+        request.transport.close()
+    return Taken()
+
+
+def _refuse(version: str) -> web.Response | None:
+    if _compare(version, API_VERSION) > 0:
+        raise invalid(f"client version {version} is too new. Maximum supported API version is {API_VERSION}")
+    if _compare(version, MINIMUM_API_VERSION) < 0:
+        return answers.plain(
+            f"client version {version} is too old. Minimum supported API version is {MINIMUM_API_VERSION}, "
+            "please upgrade your client to a newer version\n",
+            400,
+            {"X-Content-Type-Options": "nosniff"},
+        )
+    return None
+
+
+def _compare(one: str, other: str) -> int:
+    """Compare versions part by part; a missing part counts as zero, as an unreadable one does."""
+    parts = [[int(part) if part.isdigit() else 0 for part in text.split(".")] for text in (one, other)]
+    length = max(map(len, parts))
+    left, right = ([*numbers, *[0] * (length - len(numbers))] for numbers in parts)
+    return (left > right) - (left < right)
+
+
+def unix_listener(path: Path, mode: int = 0o660) -> socket.socket:
+    """Bind a unix socket, taking the place of one that nobody serves any more. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    path.chmod(mode)
+    return listener

@@ -1,0 +1,75 @@
+"""/_ping, /version, /info, /events, /auth: the engine itself."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from sixhops.dockerd.api import answers
+from sixhops.dockerd.api.gojson import encode
+from sixhops.dockerd.api.server import Route, go_quoted, route
+from sixhops.dockerd.errors import invalid, system
+
+if TYPE_CHECKING:
+    from sixhops.dockerd.api.server import Call
+    from sixhops.dockerd.events import Events
+    from sixhops.dockerd.system import System
+
+__all__ = ["routes"]
+
+_UNCACHED = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache"}
+_SECOND = 10**9
+_TIME = re.compile(r"(-?\d+)(?:\.(\d{0,9})\d*)?")
+
+
+def routes(documents: System, events: Events) -> list[Route]:
+    """Return the routes of the engine's own documents."""
+
+    async def ping(call: Call) -> web.StreamResponse:
+        del call
+        return answers.plain("OK", 200, _UNCACHED)
+
+    async def ping_head(call: Call) -> web.StreamResponse:
+        del call
+        return answers.plain("", 200, _UNCACHED)
+
+    async def version(call: Call) -> web.StreamResponse:
+        return await answers.json_answer(call.request, await documents.version())
+
+    async def info(call: Call) -> web.StreamResponse:
+        return await answers.json_answer(call.request, await documents.info())
+
+    async def tell(call: Call) -> web.StreamResponse:
+        since, until = _time(call.text("since")), _time(call.text("until"))
+        if since is not None and until is not None and since > until:
+            raise invalid(
+                f"`since` time ({call.text('since')}) cannot be after `until` time ({call.text('until')})"
+            )
+        found = events.subscribe(since, until, dict(call.filters()))
+        response = await answers.stream(call.request, "application/json")
+        async for event in found:
+            await response.write(encode(event.document()))
+        return response
+
+    return [
+        route("GET", "/_ping", ping),
+        route("HEAD", "/_ping", ping_head),
+        route("GET", "/version", version),
+        route("GET", "/info", info),
+        route("GET", "/events", tell, streams=True),
+    ]
+
+
+def _time(text: str) -> int | None:
+    """Return nanoseconds of `seconds[.fraction]`, None for "". EngineError 500 for another text, as dockerd answers."""
+    if not text:
+        return None
+    found = _TIME.fullmatch(text)
+    if found is None:
+        whole = text.partition(".")[0]
+        raise system(f"strconv.ParseInt: parsing {go_quoted(whole)}: invalid syntax")
+    return int(found[1]) * _SECOND + int((found[2] or "").ljust(9, "0"))
+
+

@@ -1,0 +1,406 @@
+"""Starting a container and dealing with its end: the calls to containerd, in dockerd's order, and the tidying up.
+
+`start` and `exited` run under the container's lock. An exit that is reported before Tasks/Start has answered (which is
+common with short programs) waits for the lock, so that `start` always precedes `die`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sixhops.dockerd.containerd.client import ContainerdError, runc_options
+from sixhops.dockerd.containers import user, volumes
+from sixhops.dockerd.containers.files import hosts_text, resolv_conf_text
+from sixhops.dockerd.containers.lifecycle import Operation, Status, check
+from sixhops.dockerd.containers.logs import LineSplitter
+from sixhops.dockerd.containers.spec import Surroundings, make_spec
+from sixhops.dockerd.containers.stdio import Stdio
+from sixhops.dockerd.errors import EngineError, conflict, invalid, system
+from sixhops.linux import mounts
+from sixhops.linux.libc import LinuxError
+from sixhops.linux.paths import make_directories
+from sixhops.wire.rawstream import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sixhops.dockerd.containerd.client import Containerd, TaskExit
+    from sixhops.dockerd.containers.held import Held
+    from sixhops.dockerd.containers.model import Container
+    from sixhops.dockerd.containers.ports import Networks
+    from sixhops.dockerd.containers.settings import ContainerSettings
+    from sixhops.dockerd.events import Events
+    from sixhops.dockerd.images.layers import LayerStore
+
+__all__ = ["Runner", "StartError", "start_error"]
+
+#: How long an ended program's output is waited for, in seconds; a process that it left behind may hold the pipe.
+_OUTPUT_PATIENCE = 2.0
+_INIT_NAMES = ("docker-init", "tini")
+_COMMAND_NOT_FOUND = (
+    "executable file not found",
+    "no such file or directory",
+    "system cannot find the file specified",
+)
+_NOT_EXECUTABLE = ("permission denied", "is a directory")
+_CANNOT_START = 128
+
+
+class Runner:
+    """Runs containers. `find` resolves another container by name (for `container:ID` modes); `save` stores a document."""
+
+    def __init__(
+        self,
+        settings: ContainerSettings,
+        layers: LayerStore,
+        networks: Networks,
+        containerd: Containerd,
+        events: Events,
+        find: Callable[[str], Held],
+        save: Callable[[Container], None],
+    ) -> None:
+        self._settings = settings
+        self._layers = layers
+        self._networks = networks
+        self._containerd = containerd
+        self._events = events
+        self._find = find
+        self._save = save
+
+    async def start(self, held: Held) -> None:
+        """Start a container; the caller holds its lock. Raises EngineError, having undone everything."""
+        container = held.container
+        check(container.state.status, Operation.START, container.id)
+        try:
+            await self._start(held)
+        except BaseException as error:
+            await asyncio.shield(self._undo(held))
+            if isinstance(error, EngineError):
+                self._failed(container, error)
+            raise
+
+    async def _start(self, held: Held) -> None:
+        container = held.container
+        identity, host = container.id, container.host_config
+        root = await asyncio.to_thread(self._mount_root, container)
+        await self._connect(held)
+        around = await asyncio.to_thread(self._surroundings, held, root)
+        spec = make_spec(container, around)
+        runtime = self._settings.runtimes.get(host["Runtime"])
+        options = runc_options(runtime.binary, str(self._settings.exec_root / f"runtime-{host['Runtime']}"))
+        bundle = self._settings.exec_root / "containerd" / identity
+        try:
+            await self._create_record(identity, str(bundle), runtime.shim, options, spec)
+            self._open_stdio(held)
+            assert held.stdio is not None
+            pid = await self._containerd.create_task(identity, held.stdio.io, options)
+            container.state.pid = pid
+            await self._containerd.start(identity)
+        except ContainerdError as error:
+            raise start_error(error, container.path) from error
+        state = container.state
+        state.status, state.pid, state.exit_code, state.error = Status.RUNNING, pid, 0, ""
+        state.oom_killed, state.stopped_by_user = False, False
+        state.started_at, state.finished_at = time.time_ns(), state.finished_at
+        self._save(container)
+        held.stdin_is_ready()
+        self._events.emit("container", "start", identity, container.attributes)
+
+    async def exited(self, held: Held, exit_: TaskExit) -> None:
+        """Tidy up after the program; the caller holds the lock. Does nothing for a run that is over already."""
+        container, state = held.container, held.container.state
+        if not state.has_process or (exit_.pid and state.pid and exit_.pid != state.pid):
+            return
+        await self._forget_task(container.id)
+        if held.stdio is not None:
+            await self._drain(held.stdio)
+        self._close_output(held)
+        for exec_ in held.execs.values():
+            exec_.container_ended(exit_.status)
+        state.status, state.pid, state.exit_code = Status.EXITED, 0, exit_.status
+        state.finished_at = exit_.exited_at if exit_.exited_at > 0 else time.time_ns()
+        self._events.emit(
+            "container", "die", container.id, {**container.attributes, "exitCode": str(exit_.status)}
+        )
+        await self._disconnect(held)
+        await asyncio.to_thread(self._unmount, held)
+        await self._forget_record(container.id)
+        self._save(container)
+
+    async def adopt(self, held: Held, pid: int) -> None:
+        """Take over a program that outlived the last engine: its fifos and its network."""
+        container = held.container
+        container.state.pid = pid
+        if container.endpoint is not None:
+            held.endpoint = await self._networks.recover(container.id, container.endpoint)
+        self._open_stdio(held, fresh=False)
+        held.stdin_is_ready()
+
+    def record(self, held: Held) -> Callable[[Stream, bytes], bool]:
+        """Return what takes a program's output: log first, then clients; it tells whether there is room for more."""
+        splitters = {stream: LineSplitter(stream.label) for stream in (Stream.STDOUT, Stream.STDERR)}
+
+        def take(stream: Stream, data: bytes) -> bool:
+            if held.log is not None:
+                held.log.write(splitters[stream].feed(data, time.time_ns()))
+            return held.output.publish(stream, data)
+
+        def finish() -> None:
+            if held.log is not None:
+                for splitter in splitters.values():
+                    held.log.write(splitter.finish(time.time_ns()))
+
+        held.finish_log = finish
+        return take
+
+    def _open_stdio(self, held: Held, *, fresh: bool = True) -> None:
+        container = held.container
+        if held.log is not None:
+            held.log.open()
+        directory = self._settings.exec_root / "containerd" / container.id
+        held.stdio = Stdio(
+            directory, "init", stdin=bool(container.config["OpenStdin"]), terminal=container.tty
+        )
+        held.stdio.open(self.record(held), held.output, fresh=fresh)
+
+    def _close_output(self, held: Held) -> None:
+        if held.stdio is not None:
+            held.stdio.close()
+            held.stdio = None
+        held.finish_log()
+        if held.log is not None:
+            held.log.close()
+        held.output.end()
+
+    async def _drain(self, stdio: Stdio) -> None:
+        try:
+            async with asyncio.timeout(_OUTPUT_PATIENCE):
+                await asyncio.shield(stdio.done)
+        except TimeoutError:
+            return
+
+    async def _create_record(
+        self, identity: str, bundle: str, shim: str, options: object, spec: dict[str, object]
+    ) -> None:
+        """Register the container; a record that a crash left is replaced."""
+        try:
+            await self._containerd.create_container(identity, bundle, shim, options, spec)  # type: ignore[arg-type] # an Any of protobuf
+        except ContainerdError as error:
+            if not error.is_already_there:
+                raise
+            await self._forget_task(identity)
+            await self._containerd.delete_container(identity)
+            await self._containerd.create_container(identity, bundle, shim, options, spec)  # type: ignore[arg-type] # as above
+
+    async def _undo(self, held: Held) -> None:
+        """Take back what a failed start has made."""
+        identity = held.container.id
+        await self._forget_task(identity)
+        self._close_output_quietly(held)
+        await self._forget_record(identity)
+        await self._disconnect(held)
+        await asyncio.to_thread(self._unmount, held)
+        held.container.state.pid = 0
+
+    def _close_output_quietly(self, held: Held) -> None:
+        """A start that failed ends attached clients only if it came as far as making their streams."""
+        if held.stdio is not None:
+            self._close_output(held)
+
+    def _failed(self, container: Container, error: EngineError) -> None:
+        """Note why a start failed; the container stays what it was."""
+        container.state.error = error.message
+        container.state.exit_code = error.exit_code if isinstance(error, StartError) else _CANNOT_START
+        self._save(container)
+
+    async def _forget_task(self, identity: str) -> None:
+        try:
+            await self._containerd.delete_task(identity)
+        except ContainerdError:
+            # a containerd that is away forgets the task itself when it finds the shim dead
+            return
+
+    async def _forget_record(self, identity: str) -> None:
+        try:
+            await self._containerd.delete_container(identity)
+        except ContainerdError:
+            return  # as above; the next start replaces the record
+
+    async def _connect(self, held: Held) -> None:
+        container = held.container
+        mode = container.host_config["NetworkMode"]
+        if mode.startswith("container:"):
+            return
+        held.endpoint = await self._networks.allocate(
+            container.id,
+            mode,
+            container.config["Hostname"],
+            {**container.networking, "HostConfig": container.host_config, "Config": container.config},
+        )
+        container.endpoint = held.endpoint.saved
+
+    async def _disconnect(self, held: Held) -> None:
+        endpoint, held.endpoint = held.endpoint, None
+        if endpoint is not None:
+            await self._networks.release(held.container.id, endpoint)
+
+    def _mount_root(self, container: Container) -> str:
+        try:
+            return self._layers.mount(container.layer)
+        except LinuxError as error:
+            raise system(
+                f"error creating overlay mount to {self._layers.writable(container.layer).merged}: {error}"
+            ) from error
+
+    def _unmount(self, held: Held) -> None:
+        if held.files.shm.is_mount():
+            mounts.unmount(str(held.files.shm), mounts.MNT_DETACH)
+        self._layers.unmount(held.container.layer)
+
+    def _surroundings(self, held: Held, root: str) -> Surroundings:
+        container = held.container
+        config, host = container.config, container.host_config
+        identity = user.resolve(root, config["User"], host["GroupAdd"] or [])
+        self._make_working_directory(root, config["WorkingDir"])
+        volumes.prepare(container, root)
+        return Surroundings(
+            root=root,
+            identity=identity,
+            files=self._write_files(held),
+            netns=self._netns(held),
+            hostname=config["Hostname"],
+            cgroup_parent=self._settings.cgroup_parent,
+            unified=self._settings.unified,
+            ipc=self._namespace(host["IpcMode"], "ipc"),
+            pid=self._namespace(host["PidMode"], "pid"),
+            shm=self._shm(held),
+            init=self._init(host),
+        )
+
+    def _write_files(self, held: Held) -> dict[str, str]:
+        """Write hostname, hosts and resolv.conf; a container in another's network uses the other's."""
+        container, files = held.container, held.files
+        config, host = container.config, container.host_config
+        mode = host["NetworkMode"]
+        if mode.startswith("container:"):
+            files = self._find(mode.partition(":")[2]).files
+        else:
+            own = mode != "host"
+            servers = host["Dns"] or self._settings.dns
+            resolv = resolv_conf_text(
+                _read("/etc/resolv.conf"),
+                servers,
+                host["DnsSearch"] or self._settings.dns_search,
+                host["DnsOptions"] or self._settings.dns_options,
+                own_network=own and mode != "none",
+            )
+            address = held.endpoint.address if held.endpoint else ""
+            extra = host["ExtraHosts"] or []
+            hosts = hosts_text(address, config["Hostname"], config["Domainname"], extra)
+            if not own:
+                hosts = _read("/etc/hosts") + "".join(
+                    f"{e.partition(':')[2]}\t{e.partition(':')[0]}\n" for e in extra
+                )
+            files.write(config["Hostname"], hosts, resolv)
+        return {
+            "/etc/resolv.conf": str(files.resolv_conf),
+            "/etc/hostname": str(files.hostname),
+            "/etc/hosts": str(files.hosts),
+        }
+
+    def _netns(self, held: Held) -> str:
+        mode = held.container.host_config["NetworkMode"]
+        if mode.startswith("container:"):
+            return f"/proc/{self._running(mode).container.state.pid}/ns/net"
+        return held.endpoint.netns if held.endpoint else ""
+
+    def _namespace(self, mode: str, kind: str) -> str:
+        if not mode.startswith("container:"):
+            return ""
+        return f"/proc/{self._running(mode).container.state.pid}/ns/{kind}"
+
+    def _running(self, mode: str) -> Held:
+        other = self._find(mode.partition(":")[2])
+        if not other.container.state.has_process:
+            raise conflict(f"cannot join network of a non running container: {other.container.id}")
+        return other
+
+    def _shm(self, held: Held) -> str:
+        mode = held.container.host_config["IpcMode"]
+        if mode == "host":
+            return "/dev/shm"
+        if mode.startswith("container:"):
+            other = self._running(mode)
+            if other.container.host_config["IpcMode"] not in {"shareable", "host"}:
+                raise conflict("non-shareable IPC (hint: use IpcMode:shareable for the donor container)")
+            return str(other.files.shm)
+        if mode != "shareable":
+            return ""
+        held.files.shm.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = mounts.MS_NOSUID | mounts.MS_NOEXEC | mounts.MS_NODEV
+        size = held.container.host_config["ShmSize"]
+        mounts.mount("shm", str(held.files.shm), "tmpfs", flags, f"mode=1777,size={size}")
+        return str(held.files.shm)
+
+    def _init(self, host: dict[str, object]) -> str:
+        if not host.get("Init"):
+            return ""
+        found = self._settings.init_path or next(filter(None, map(shutil.which, _INIT_NAMES)), None)
+        if not found or not Path(found).exists():
+            raise invalid(
+                "Init was asked for, but there is no docker-init or tini on PATH (and no --init-path)"
+            )
+        return str(found)
+
+    def _make_working_directory(self, root: str, path: str) -> None:
+        if not path or path == "/":
+            return
+        descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.close(make_directories(descriptor, path))
+        except LinuxError as error:
+            raise system(f"Cannot mkdir: {path} is not a directory") from error
+        finally:
+            os.close(descriptor)
+
+
+class StartError(EngineError):
+    """A start that containerd refused; `exit_code` is what the container shows for it."""
+
+    def __init__(self, status: int, message: str, exit_code: int) -> None:
+        super().__init__(status, message)
+        self.exit_code = exit_code
+
+
+def start_error(error: ContainerdError, command: str) -> StartError:
+    """Return the answer to a start that containerd refused: 400 when the fault is the command's, else 500.
+
+    127: there is no such command; 126: it can't be executed; 128: anything else (what dockerd makes of the texts).
+    """
+    text = str(error)
+    lower = text.lower()
+    if error.is_unavailable:
+        return StartError(500, text, _CANNOT_START)
+    if "not a directory" in lower:
+        text += (
+            ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists "
+            "and is the expected type"
+        )
+        return StartError(400, text, 126)
+    if any(reason in lower for reason in _NOT_EXECUTABLE):
+        return StartError(400, text, 126)
+    if command in text and any(reason in lower for reason in _COMMAND_NOT_FOUND):
+        return StartError(400, text, 127)
+    return StartError(500, text, _CANNOT_START)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""

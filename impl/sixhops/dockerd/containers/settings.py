@@ -1,0 +1,37 @@
+"""What the daemon's flags say about containers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sixhops.dockerd.containers.runtimes import Runtimes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["ContainerSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSettings:
+    """Paths of the engine and defaults of containers.
+
+    `cgroup_parent` is --cgroup-parent; `unified` says that the host has cgroup version 2 only; with `live_restore` programs
+    that outlived the last engine go on, without it they are stopped as dockerd does; `init_path` "" looks on PATH.
+    """
+
+    data_root: Path
+    exec_root: Path
+    runtimes: Runtimes = field(default_factory=Runtimes)
+    cgroup_parent: str = "/docker"
+    unified: bool = False
+    live_restore: bool = False
+    shm_size: int = 64 << 20
+    init_path: str = ""
+    log_driver: str = "json-file"
+    log_options: Mapping[str, str] = field(default_factory=dict)
+    dns: Sequence[str] = ()
+    dns_search: Sequence[str] = ()
+    dns_options: Sequence[str] = ()

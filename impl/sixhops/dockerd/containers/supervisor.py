@@ -1,0 +1,228 @@
+"""What happens to containers by itself: exits that containerd reports, restarts by policy, automatic removal, reconciling.
+
+`Supervisor` owns the background tasks; the API's operations (`manager`) call it where they need the same steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sixhops.dockerd.containerd.client import ContainerdError, TaskEvent
+from sixhops.dockerd.containers import restore, volumes
+from sixhops.dockerd.containers.lifecycle import Status
+from sixhops.dockerd.containers.stopping import next_delay, should_restart
+from sixhops.dockerd.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from sixhops.dockerd.containerd.client import Containerd, TaskExit
+    from sixhops.dockerd.containers.exec import Execs
+    from sixhops.dockerd.containers.held import Held
+    from sixhops.dockerd.containers.registry import Registry
+    from sixhops.dockerd.containers.running import Runner
+    from sixhops.dockerd.containers.stopping import Stopper
+    from sixhops.dockerd.events import Events
+    from sixhops.dockerd.images.layers import LayerStore
+
+__all__ = ["Supervisor"]
+
+_log = logging.getLogger(__name__)
+_NOT_MODIFIED = 304
+
+
+class Supervisor:
+    """Watches over the containers of a registry."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        layers: LayerStore,
+        containerd: Containerd,
+        runner: Runner,
+        stopper: Stopper,
+        execs: Execs,
+        events: Events,
+        *,
+        live_restore: bool,
+    ) -> None:
+        self._registry = registry
+        self._layers = layers
+        self._containerd = containerd
+        self._runner = runner
+        self._stopper = stopper
+        self._execs = execs
+        self._events = events
+        self._live = live_restore
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+
+    async def begin(self) -> None:
+        """Follow containerd's events, and bring the registry into line with what runs."""
+        await self._containerd.ready()
+        subscribed = asyncio.Event()
+        self._spawn(self._listen(subscribed))
+        await subscribed.wait()
+        await self._reconcile(first=True)
+
+    async def end(self) -> None:
+        """Stop what runs (unless live-restore) and cancel all tasks."""
+        self._is_closing = True
+        running = [held for held in self._registry if held.container.state.is_running]
+        if not self._live:
+            await asyncio.gather(*(self._shut_down(held) for held in running))
+        # an exit that is being dealt with (automatic removal, say) is dealt with to its end
+        for held in self._registry:
+            async with held.lock:
+                if held.restarting is not None:
+                    held.restarting.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def start(self, held: Held) -> None:
+        """Start a container; the caller holds the lock. Raises EngineError; one with AutoRemove has gone then."""
+        try:
+            await self._runner.start(held)
+        except EngineError:
+            if held.container.host_config["AutoRemove"] and held.container.state.status is Status.CREATED:
+                await self.remove(held, with_volumes=True)
+            raise
+
+    async def remove(self, held: Held, *, with_volumes: bool) -> None:
+        """Remove a container that does not run; the caller holds the lock."""
+        held.is_being_removed = True
+        container = held.container
+        before, container.state.status = container.state.status, Status.REMOVING
+        try:
+            await asyncio.to_thread(self._remove_files, held, with_volumes=with_volumes)
+        except OSError as error:
+            container.state.status = Status.DEAD
+            held.is_being_removed = False
+            raise EngineError(
+                500, f'container {container.id}: driver "overlay2" failed to remove root filesystem: {error}'
+            ) from error
+        except BaseException:
+            container.state.status = before
+            held.is_being_removed = False
+            raise
+        self._registry.remove(held)
+        self._execs.forget(held)
+        self._emit(held, "destroy")
+        held.waiters.removed(container.state.exit_code)
+        held.output.end()
+
+    def _remove_files(self, held: Held, *, with_volumes: bool) -> None:
+        self._layers.remove_writable(held.container.layer)
+        if held.log is not None:
+            held.log.close()
+        held.files.remove()
+        if with_volumes:
+            volumes.remove(held.container.mounts)
+
+    async def _listen(self, subscribed: asyncio.Event) -> None:
+        """Follow containerd's events for ever; after a break, look for exits that were missed."""
+        while True:
+            try:
+                stream = self._containerd.events()
+                subscribed.set()
+                async for event in stream:
+                    self._handle(event)
+            except ContainerdError as error:
+                _log.warning("events of containerd: %s; waiting for it", error)
+            await self._containerd.ready()
+            self._spawn(self._reconcile(first=False))
+
+    def _handle(self, event: TaskExit | TaskEvent) -> None:
+        if event.container not in self._registry:
+            return
+        held = self._registry.find(event.container)
+        if isinstance(event, TaskEvent):
+            if event.kind == "oom":
+                held.container.state.oom_killed = True
+                self._emit(held, "oom")
+        elif event.process == event.container:
+            self._spawn(self._exited(held, event))
+        else:
+            self._spawn(self._execs.exited(event))
+
+    async def _exited(self, held: Held, event: TaskExit) -> None:
+        async with held.lock:
+            state = held.container.state
+            if not state.has_process:
+                return
+            oom = state.oom_killed
+            await self._runner.exited(held, event)
+            if state.has_process:
+                return
+            state.oom_killed = oom
+            restarts = should_restart(held) and not self._is_closing
+            if restarts:
+                state.status = Status.RESTARTING
+                self._registry.save(held.container)
+                held.restarting = asyncio.create_task(self._restart_later(held))
+            held.waiters.exited(state.exit_code, restarts=restarts)
+            if not restarts and held.container.host_config["AutoRemove"] and not held.is_being_removed:
+                await self.remove(held, with_volumes=True)
+
+    async def _restart_later(self, held: Held) -> None:
+        await asyncio.sleep(next_delay(held))
+        async with held.lock:
+            state = held.container.state
+            if state.status is not Status.RESTARTING:
+                return
+            held.restarting = None
+            state.restart_count += 1
+            try:
+                await self._runner.start(held)
+            except EngineError as error:
+                _log.warning("restart of container %s: %s", held.container.id, error)
+                state.status = Status.EXITED
+                self._registry.save(held.container)
+                held.waiters.exited(state.exit_code, restarts=False)
+
+    async def _reconcile(self, *, first: bool) -> None:
+        await restore.reconcile(
+            self._registry,
+            self._containerd,
+            self._runner,
+            exited=self._exited,
+            stop=self._shut_down,
+            start=self._start_again,
+            first=first,
+            live=self._live,
+        )
+
+    async def _start_again(self, held: Held) -> None:
+        async with held.lock:
+            try:
+                await self._runner.start(held)
+            except EngineError as error:
+                _log.warning("start of container %s: %s", held.container.id, error)
+
+    async def _shut_down(self, held: Held) -> None:
+        """Stop a container because the engine ends or has come back; that is no stop of the user's."""
+        by_user = held.container.state.stopped_by_user
+        try:
+            await self._stopper.stop(held, None)
+        except EngineError as error:
+            if error.status != _NOT_MODIFIED:
+                _log.warning("stop of container %s: %s", held.container.id, error)
+        held.container.state.stopped_by_user = by_user
+        if held.container.id in self._registry:
+            self._registry.save(held.container)
+
+    def _emit(self, held: Held, action: str) -> None:
+        self._events.emit("container", action, held.container.id, held.container.attributes)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a task of the containers room failed", exc_info=task.exception())

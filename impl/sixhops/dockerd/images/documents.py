@@ -1,0 +1,261 @@
+"""What the API says of images: list, inspect and history, member by member as dockerd 20.10 prints them."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from typing import TYPE_CHECKING, Any
+
+from sixhops.dockerd.containers.times import parse_rfc3339, rfc3339
+from sixhops.dockerd.errors import EngineError, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sixhops.dockerd.images.layers import LayerStore
+    from sixhops.dockerd.images.reference import Reference
+    from sixhops.dockerd.images.store import Image, ImageStore
+
+__all__ = ["container_config", "history", "inspect", "matches", "passing", "summary", "summary_under"]
+
+_FILTERS = frozenset({"dangling", "label", "label!", "before", "since", "reference"})
+_BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
+_CONFIG: dict[str, Any] = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "ExposedPorts": None,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": None,
+    "Cmd": None,
+    "Healthcheck": None,
+    "ArgsEscaped": False,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "NetworkDisabled": False,
+    "MacAddress": "",
+    "OnBuild": None,
+    "Labels": None,
+    "StopSignal": "",
+    "StopTimeout": None,
+    "Shell": None,
+}
+_ONLY_WHEN_SET = frozenset(
+    {
+        "ExposedPorts",
+        "Healthcheck",
+        "ArgsEscaped",
+        "NetworkDisabled",
+        "MacAddress",
+        "StopSignal",
+        "StopTimeout",
+        "Shell",
+    }
+)
+
+
+def summary(store: ImageStore, image: Image) -> dict[str, Any]:
+    """Return the entry of an image in GET /images/json."""
+    names = store.names(image.id)
+    tags = sorted(name.familiar for name in names if name.tag)
+    digests = sorted(name.familiar for name in names if name.digest)
+    size = _size(store.layers, image)
+    labels = (image.config.get("config") or {}).get("Labels")
+    return {
+        "Containers": -1,
+        "Created": _seconds(image.config.get("created")),
+        "Id": image.id,
+        "Labels": dict(sorted(labels.items())) if labels else labels,
+        "ParentId": image.parent,
+        "RepoDigests": digests or (None if tags else ["<none>@<none>"]),
+        "RepoTags": tags or ["<none>:<none>"] if not tags and not digests else tags or None,
+        "SharedSize": -1,
+        "Size": size,
+        "VirtualSize": size,
+    }
+
+
+def inspect(store: ImageStore, image: Image) -> dict[str, Any]:
+    """Return GET /images/{name}/json."""
+    config = image.config
+    names = store.names(image.id)
+    size = _size(store.layers, image)
+    found: dict[str, Any] = {
+        "Id": image.id,
+        "RepoTags": sorted(name.familiar for name in names if name.tag),
+        "RepoDigests": sorted(name.familiar for name in names if name.digest),
+        "Parent": image.parent,
+        "Comment": _comment(config),
+        "Created": rfc3339(_nanoseconds(config.get("created"))),
+        "Container": config.get("container") or "",
+        "ContainerConfig": container_config(config.get("container_config")),
+        "DockerVersion": config.get("docker_version") or "",
+        "Author": config.get("author") or "",
+        "Config": container_config(config["config"]) if config.get("config") is not None else None,
+        "Architecture": config.get("architecture") or "",
+    }
+    if config.get("variant"):
+        found["Variant"] = config["variant"]
+    found["Os"] = config.get("os") or "linux"
+    if config.get("os.version"):
+        found["OsVersion"] = config["os.version"]
+    root_fs: dict[str, Any] = {"Type": "layers"}
+    if image.diff_ids:
+        root_fs["Layers"] = image.diff_ids
+    return found | {
+        "Size": size,
+        "VirtualSize": size,
+        "GraphDriver": {"Data": _graph(store.layers, image), "Name": "overlay2"},
+        "RootFS": root_fs,
+        "Metadata": {"LastTagTime": rfc3339(round(image.tagged * 1e9))},
+    }
+
+
+def history(store: ImageStore, image: Image) -> list[dict[str, Any]]:
+    """Return GET /images/{name}/history, newest first. Raises EngineError 500 when it does not fit the layers."""
+    layers = list(reversed(store.layers.chain(image.chain_id)))
+    entries: list[dict[str, Any]] = []
+    used = 0
+    for step in image.config.get("history") or []:
+        size = 0
+        if not step.get("empty_layer"):
+            if used >= len(layers):
+                raise EngineError(500, "too many non-empty layers in History section")
+            size = layers[used].size
+            used += 1
+        entries.append(
+            {
+                "Comment": step.get("comment") or "",
+                "Created": _seconds(step.get("created")),
+                "CreatedBy": step.get("created_by") or "",
+                "Id": "<missing>",
+                "Size": size,
+                "Tags": None,
+            }
+        )
+    entries.reverse()
+    ancestor: Image | None = image
+    for entry in entries:
+        if ancestor is None:
+            break
+        entry["Id"] = ancestor.id
+        entry["Tags"] = [name.familiar for name in store.names(ancestor.id) if name.tag] or None
+        ancestor = store.by_id(ancestor.parent) if ancestor.parent else None
+    return entries
+
+
+def passing(store: ImageStore, filters: Mapping[str, Sequence[str]], *, everything: bool) -> list[Image]:
+    """Return the images that pass the filters of GET /images/json, newest first. Raises EngineError 400."""
+    for key in filters:
+        if key not in _FILTERS:
+            raise invalid(f"Invalid filter '{key}'")
+    dangling = _dangling(filters.get("dangling", ()))
+    before = [_nanoseconds(store.resolve(text).config.get("created")) for text in filters.get("before", ())]
+    since = [_nanoseconds(store.resolve(text).config.get("created")) for text in filters.get("since", ())]
+    parents = {image.parent for image in store.all() if image.parent}
+    found = []
+    for image in store.all():
+        created = _nanoseconds(image.config.get("created"))
+        names = store.names(image.id)
+        is_dangling = not any(name.tag for name in names)
+        if not everything and not names and image.id in parents:
+            continue  # an intermediate image of a build
+        if dangling is not None and dangling is not is_dangling:
+            continue
+        if any(created >= limit for limit in before) or any(created <= limit for limit in since):
+            continue
+        labels = (image.config.get("config") or {}).get("Labels") or {}
+        if not all(_has(labels, wanted) for wanted in filters.get("label", ())):
+            continue
+        if any(_has(labels, unwanted) for unwanted in filters.get("label!", ())):
+            continue
+        patterns = filters.get("reference", ())
+        if patterns and not any(matches(pattern, name) for pattern in patterns for name in names):
+            continue
+        found.append(image)
+    return found
+
+
+def matches(pattern: str, name: Reference) -> bool:
+    """Tell whether a pattern (`busybox`, `*/app`, `busybox:1.*`) names a reference; `*` stops at a slash."""
+    for text in (name.familiar, name.familiar_name, name.canonical, name.name):
+        if len(pattern.split("/")) == len(text.split("/")) and all(
+            fnmatch.fnmatchcase(part, wanted)
+            for part, wanted in zip(text.split("/"), pattern.split("/"), strict=True)
+        ):
+            return True
+    return False
+
+
+def summary_under(
+    store: ImageStore, image: Image, filters: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Return the list entry of an image with only those names that a `reference` filter asked for."""
+    entry = summary(store, image)
+    patterns = filters.get("reference", ())
+    if patterns:
+        kept = [name for name in store.names(image.id) if any(matches(pattern, name) for pattern in patterns)]
+        entry["RepoTags"] = sorted(name.familiar for name in kept if name.tag) or None
+        entry["RepoDigests"] = sorted(name.familiar for name in kept if name.digest) or None
+    return entry
+
+
+def container_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a configuration with every member that Go prints, in its order."""
+    config = config or {}
+    return {
+        key: default if config.get(key) is None else config[key]
+        for key, default in _CONFIG.items()
+        if key not in _ONLY_WHEN_SET or config.get(key)
+    }
+
+
+def _comment(config: Mapping[str, Any]) -> str:
+    steps = config.get("history") or []
+    return str(config.get("comment") or (steps[-1].get("comment") if steps else "") or "")
+
+
+def _graph(layers: LayerStore, image: Image) -> dict[str, str] | None:
+    if not image.chain_id:
+        return None
+    return layers.directories(image.chain_id)
+
+
+def _size(layers: LayerStore, image: Image) -> int:
+    return sum(layer.size for layer in layers.chain(image.chain_id))
+
+
+def _dangling(values: Sequence[str]) -> bool | None:
+    if not values:
+        return None
+    if len(values) == 1 and values[0] in _BOOLEANS:
+        return _BOOLEANS[values[0]]
+    raise invalid(f"Invalid filter 'dangling=[{' '.join(values)}]'")
+
+
+def _has(labels: Mapping[str, str], wanted: str) -> bool:
+    key, has_value, value = wanted.partition("=")
+    return key in labels and (not has_value or labels[key] == value)
+
+
+def _nanoseconds(text: object) -> int:
+    """Return a configuration's time, 0 for the time that never was or one that can't be read."""
+    if not isinstance(text, str) or re.match("0001-01-01", text):
+        return 0
+    try:
+        return parse_rfc3339(text)
+    except ValueError:
+        return 0
+
+
+def _seconds(text: object) -> int:
+    found = _nanoseconds(text)
+    # Go prints its zero time as seconds before 1970
+    return found // 10**9 if found else -62135596800

@@ -1,0 +1,1 @@
+"""The networks: none, host, and the default bridge with addresses, masquerading and published ports."""

@@ -1,0 +1,312 @@
+"""The engine as a whole: GET /version, /info and /system/df, from what the machine and the flags say."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import platform
+import secrets
+import shutil
+import subprocess
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sixhops.dockerd.containers.times import rfc3339
+from sixhops.dockerd.version import API_VERSION, MINIMUM_API_VERSION, VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sixhops.dockerd.containerd.client import Containerd
+    from sixhops.dockerd.containers.manager import Containers
+    from sixhops.dockerd.containers.runtimes import Runtimes
+    from sixhops.dockerd.events import Events
+    from sixhops.dockerd.images.service import Images
+    from sixhops.dockerd.state import State
+
+__all__ = ["System", "SystemSettings", "architecture"]
+
+_GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_CGROUPS = Path("/sys/fs/cgroup")
+_EXT_MAGIC = 0xEF53
+_FILE_SYSTEMS = {
+    _EXT_MAGIC: "extfs",
+    0x58465342: "xfs",
+    0x9123683E: "btrfs",
+    0x01021994: "tmpfs",
+    0x794C7630: "overlayfs",
+}
+_RUNC_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SystemSettings:
+    """What the flags say that the documents repeat."""
+
+    data_root: Path
+    runtimes: Runtimes
+    mirrors: Sequence[str] = ()
+    insecure: Sequence[str] = ()
+    debug: bool = False
+    live_restore: bool = False
+    labels: Sequence[str] = ()
+
+
+def architecture() -> str:
+    """Return this machine's architecture in Go's words."""
+    machine = platform.machine()
+    return _GO_ARCHITECTURES.get(machine, machine)
+
+
+class System:
+    """The documents about the engine."""
+
+    def __init__(
+        self,
+        settings: SystemSettings,
+        state: State,
+        containers: Containers,
+        images: Images,
+        events: Events,
+        containerd: Containerd,
+        backing: int,
+    ) -> None:
+        """`backing` is the file system magic (statfs) that the data root is on."""
+        self._settings = settings
+        self._state = state
+        self._containers = containers
+        self._images = images
+        self._events = events
+        self._containerd = containerd
+        self._backing = _FILE_SYSTEMS.get(backing, "<unknown>")
+        self._runc: tuple[str, str] | None = None
+
+    @property
+    def identity(self) -> str:
+        """Return the engine's id: made once, kept in its state."""
+        row = self._state.row("SELECT value FROM settings WHERE key = 'id'")
+        if row is not None:
+            return str(row[0])
+        text = base64.b32encode(secrets.token_bytes(30)).decode()
+        identity = ":".join(text[at : at + 4] for at in range(0, 48, 4))
+        with self._state.change() as database:
+            database.execute("INSERT OR IGNORE INTO settings VALUES ('id', ?)", (identity,))
+        return self.identity
+
+    async def version(self) -> dict[str, Any]:
+        """Return GET /version."""
+        (containerd, containerd_commit), (runc, runc_commit) = await asyncio.gather(
+            self._containerd_version(), self._runc_version()
+        )
+        built = time.strftime("%Y-%m-%dT%H:%M:%S.000000000+00:00", time.gmtime(_built()))
+        python = f"python{platform.python_version()}"
+        kernel = os.uname().release
+        details = {
+            "ApiVersion": API_VERSION,
+            "Arch": architecture(),
+            "BuildTime": built,
+            "Experimental": "false",
+            "GitCommit": "",
+            "GoVersion": python,
+            "KernelVersion": kernel,
+            "MinAPIVersion": MINIMUM_API_VERSION,
+            "Os": "linux",
+        }
+        return {
+            "Platform": {"Name": ""},
+            "Components": [
+                {"Name": "Engine", "Version": VERSION, "Details": details},
+                {"Name": "containerd", "Version": containerd, "Details": {"GitCommit": containerd_commit}},
+                {"Name": "runc", "Version": runc, "Details": {"GitCommit": runc_commit}},
+            ],
+            "Version": VERSION,
+            "ApiVersion": API_VERSION,
+            "MinAPIVersion": MINIMUM_API_VERSION,
+            "GitCommit": "",
+            "GoVersion": python,
+            "Os": "linux",
+            "Arch": architecture(),
+            "KernelVersion": kernel,
+            "BuildTime": built,
+        }
+
+    async def info(self) -> dict[str, Any]:
+        """Return GET /info."""
+        (_, containerd_commit), (_, runc_commit) = await asyncio.gather(
+            self._containerd_version(), self._runc_version()
+        )
+        settings = self._settings
+        release = _release()
+        unified = (_CGROUPS / "cgroup.controllers").exists()
+        return {
+            "ID": self.identity,
+            **self._containers.counts(),
+            "Images": self._images.count(),
+            "Driver": "overlay2",
+            "DriverStatus": [
+                ["Backing Filesystem", self._backing],
+                ["Supports d_type", "true"],
+                ["Native Overlay Diff", "true"],
+                ["userxattr", "false"],
+            ],
+            "Plugins": {
+                "Volume": ["local"],
+                "Network": ["bridge", "host", "null"],
+                "Authorization": None,
+                "Log": ["json-file", "none"],
+            },
+            **_limits(unified),
+            "IPv4Forwarding": _is_one("/proc/sys/net/ipv4/ip_forward"),
+            "BridgeNfIptables": _is_one("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+            "BridgeNfIp6tables": _is_one("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
+            "Debug": settings.debug,
+            "NFd": len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - only how many
+            "OomKillDisable": not unified,
+            "NGoroutines": len(asyncio.all_tasks()),
+            "SystemTime": rfc3339(time.time_ns()),
+            "LoggingDriver": "json-file",
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": "2" if unified else "1",
+            "NEventsListener": self._events.listeners(),
+            "KernelVersion": os.uname().release,
+            "OperatingSystem": release.get("PRETTY_NAME", "Linux"),
+            "OSVersion": release.get("VERSION_ID", ""),
+            "OSType": "linux",
+            "Architecture": platform.machine(),
+            "IndexServerAddress": "https://index.docker.io/v1/",
+            "RegistryConfig": _registries(settings),
+            "NCPU": len(os.sched_getaffinity(0)),
+            "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "GenericResources": None,
+            "DockerRootDir": str(settings.data_root),
+            "HttpProxy": "",
+            "HttpsProxy": "",
+            "NoProxy": "",
+            "Name": os.uname().nodename,
+            "Labels": list(settings.labels),
+            "ExperimentalBuild": False,
+            "ServerVersion": VERSION,
+            "Runtimes": {name: {"path": settings.runtimes.get(name).binary} for name in settings.runtimes.names()},
+            "DefaultRuntime": settings.runtimes.default,
+            "Swarm": {
+                "NodeID": "",
+                "NodeAddr": "",
+                "LocalNodeState": "inactive",
+                "ControlAvailable": False,
+                "Error": "",
+                "RemoteManagers": None,
+            },
+            "LiveRestoreEnabled": settings.live_restore,
+            "Isolation": "",
+            "InitBinary": "docker-init",
+            "ContainerdCommit": {"ID": containerd_commit, "Expected": containerd_commit},
+            "RuncCommit": {"ID": runc_commit, "Expected": runc_commit},
+            "InitCommit": {"ID": "", "Expected": ""},
+            "SecurityOptions": ["name=seccomp,profile=default"],
+            "Warnings": None,
+        }
+
+    async def _containerd_version(self) -> tuple[str, str]:
+        return await self._containerd.version()
+
+    async def _runc_version(self) -> tuple[str, str]:
+        """Ask the default runtime once; what it is can't change behind the engine's back."""
+        if self._runc is None:
+            self._runc = await asyncio.to_thread(_ask_runtime, self._settings.runtimes.get("").binary)
+        return self._runc
+
+
+def _ask_runtime(binary: str) -> tuple[str, str]:
+    path = shutil.which(binary)
+    if path is None:
+        return "N/A", "N/A"
+    try:
+        result = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=_RUNC_TIMEOUT, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "N/A", "N/A"
+    version = commit = ""
+    for line in result.stdout.splitlines():
+        words = line.split()
+        if line.startswith("commit:") and len(words) > 1:
+            commit = words[1]
+        elif len(words) >= 3 and words[1] == "version" and not version:
+            version = words[2]
+    return version or "N/A", commit
+
+
+def _built() -> float:
+    """Return when this program was installed: a script has no other build time."""
+    return Path(__file__).stat().st_mtime
+
+
+def _release() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def _is_one(path: str) -> bool:
+    try:
+        return Path(path).read_text().strip() == "1"
+    except FileNotFoundError:
+        return False  # the kernel has no such feature
+
+
+def _limits(unified: bool) -> dict[str, bool]:
+    """Say which limits the kernel can set, by the files that set them."""
+    if unified:
+        found = set((_CGROUPS / "cgroup.controllers").read_text().split())
+        has_memory, has_cpu, has_sets, has_pids = (
+            name in found for name in ("memory", "cpu", "cpuset", "pids")
+        )
+        return {
+            "MemoryLimit": has_memory,
+            "SwapLimit": has_memory,
+            "KernelMemory": False,
+            "KernelMemoryTCP": False,
+            "CpuCfsPeriod": has_cpu,
+            "CpuCfsQuota": has_cpu,
+            "CPUShares": has_cpu,
+            "CPUSet": has_sets,
+            "PidsLimit": has_pids,
+        }
+
+    def has(path: str) -> bool:
+        return (_CGROUPS / path).exists()
+
+    return {
+        "MemoryLimit": has("memory/memory.limit_in_bytes"),
+        "SwapLimit": has("memory/memory.memsw.limit_in_bytes"),
+        "KernelMemory": has("memory/memory.kmem.limit_in_bytes"),
+        "KernelMemoryTCP": has("memory/memory.kmem.tcp.limit_in_bytes"),
+        "CpuCfsPeriod": has("cpu/cpu.cfs_period_us"),
+        "CpuCfsQuota": has("cpu/cpu.cfs_quota_us"),
+        "CPUShares": has("cpu/cpu.shares"),
+        "CPUSet": has("cpuset/cpuset.cpus"),
+        "PidsLimit": has("pids"),
+    }
+
+
+def _registries(settings: SystemSettings) -> dict[str, Any]:
+    networks = [entry for entry in settings.insecure if "/" in entry]
+    mirrors = [f"{url.rstrip('/')}/" for url in settings.mirrors]
+    indexes = {
+        "docker.io": {"Name": "docker.io", "Mirrors": mirrors, "Secure": True, "Official": True},
+    }
+    for host in settings.insecure:
+        if "/" not in host:
+            indexes[host] = {"Name": host, "Mirrors": [], "Secure": False, "Official": False}
+    return {
+        "AllowNondistributableArtifactsCIDRs": [],
+        "AllowNondistributableArtifactsHostnames": [],
+        "InsecureRegistryCIDRs": [*networks, "127.0.0.0/8"],
+        "IndexConfigs": indexes,
+        "Mirrors": mirrors,
+    }

@@ -1,0 +1,344 @@
+"""containerd and its shim with a real runc, on this machine: needs root, runc and busybox.
+
+One containerd for the module; each test has containers of its own. The forked shim and the shim's own command line are
+two rows of the same tests.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from sixhops.wire.proto import (
+    containers_pb2,
+    events_pb2,
+    payloads_pb2,
+    process_pb2,
+    runc_options_pb2,
+    tasks_pb2,
+)
+from sixhops.wire.proto.services import pack, service
+
+MISSING = [name for name in ("runc", "busybox") if shutil.which(name) is None]
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)} on PATH"),
+]
+NAMESPACE = "sixhopstest"
+SECONDS = 30
+FILES = {"Containers": containers_pb2, "Tasks": tasks_pb2, "Events": events_pb2}
+CAPABILITIES = ["CAP_KILL", "CAP_SETUID", "CAP_SETGID"]
+
+
+@dataclass
+class Containerd:
+    """A running sixhops-containerd and calls to it."""
+
+    directory: Path
+    process: subprocess.Popen[bytes] | None = None
+    channel: grpc.Channel | None = None
+    made: list[str] = field(default_factory=list)
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / "c.sock"
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "sixhops.containerd", "--address", str(self.socket)]
+        (self.directory / "config.toml").write_text("version = 2\n")
+        command += ["--config", str(self.directory / "config.toml")]
+        command += ["--root", str(self.directory / "root"), "--state", str(self.directory / "state")]
+        environment = {**os.environ, "PATH": f"{self.directory}/bin:{os.environ['PATH']}"}
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stderr=log, env=environment)
+        self.channel = grpc.insecure_channel(f"unix:{self.socket}")
+        try:
+            grpc.channel_ready_future(self.channel).result(SECONDS)
+        except grpc.FutureTimeoutError:
+            pytest.fail(f"containerd did not start: {(self.directory / 'log').read_text()}")
+
+    def kill(self) -> None:
+        assert self.channel is not None
+        assert self.process is not None
+        self.channel.close()
+        self.process.kill()
+        self.process.wait(SECONDS)
+
+    def method(self, path: str) -> Any:
+        assert self.channel is not None
+        name, _, method = path.partition("/")
+        entry = service(FILES[name].DESCRIPTOR, name).methods[method]
+        make: Any = self.channel.unary_stream if entry.server_streaming else self.channel.unary_unary
+        return make(entry.path, entry.request.SerializeToString, entry.response.FromString)
+
+    def call(self, path: str, request: Any) -> Any:
+        metadata = (("containerd-namespace", NAMESPACE),)
+        try:
+            return self.method(path)(request, metadata=metadata, timeout=SECONDS)
+        except grpc.RpcError as error:
+            return (error.code().name, error.details())  # type: ignore[attr-defined]
+
+    def create(self, identifier: str, runtime: str, *arguments: str, **streams: str) -> Any:
+        container = containers_pb2.Container(id=identifier)
+        container.runtime.name = runtime
+        pack(
+            container.runtime.options,
+            runc_options_pb2.Options(binary_name="runc", root=str(self.directory / "runc")),
+        )
+        container.spec.value = json.dumps(self.spec(identifier, arguments)).encode()
+        self.call("Containers/Create", containers_pb2.CreateContainerRequest(container=container))
+        self.made.append(identifier)
+        return self.call("Tasks/Create", tasks_pb2.CreateTaskRequest(container_id=identifier, **streams))
+
+    def spec(self, identifier: str, arguments: tuple[str, ...]) -> dict[str, Any]:
+        return {
+            "ociVersion": "1.0.2",
+            "process": {
+                "user": {"uid": 0, "gid": 0},
+                "args": list(arguments),
+                "env": ["PATH=/bin"],
+                "cwd": "/",
+                "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES),
+            },
+            "root": {"path": str(self.directory / "rootfs")},
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "linux": {
+                "cgroupsPath": f"/sixhopstest-{os.getpid()}-{identifier}",
+                "namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "network")],
+            },
+        }
+
+    def start_task(self, identifier: str) -> Any:
+        return self.call("Tasks/Start", tasks_pb2.StartRequest(container_id=identifier))
+
+    def wait(self, identifier: str) -> int:
+        return int(self.call("Tasks/Wait", tasks_pb2.WaitRequest(container_id=identifier)).exit_status)
+
+    def remove(self, identifier: str) -> Any:
+        self.call("Tasks/Kill", tasks_pb2.KillRequest(container_id=identifier, signal=signal.SIGKILL))
+        self.call("Tasks/Wait", tasks_pb2.WaitRequest(container_id=identifier))
+        self.call("Tasks/Delete", tasks_pb2.DeleteTaskRequest(container_id=identifier))
+        return self.call("Containers/Delete", containers_pb2.DeleteContainerRequest(id=identifier))
+
+
+@pytest.fixture(scope="module")
+def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
+    directory = tmp_path_factory.mktemp("ctrd")
+    bin_directory = directory / "rootfs" / "bin"
+    bin_directory.mkdir(parents=True)
+    (directory / "rootfs" / "proc").mkdir()
+    shutil.copy(str(shutil.which("busybox")), bin_directory / "busybox")
+    for name in ("sh", "sleep", "cat", "echo", "true"):
+        (bin_directory / name).symlink_to("busybox")
+    shim = directory / "bin" / "containerd-shim-runc-v2"
+    shim.parent.mkdir()
+    shim.write_text(f"#!{sys.executable}\nfrom sixhops.shim.main import main\nraise SystemExit(main())\n")
+    shim.chmod(0o755)
+    made = Containerd(directory)
+    made.start()
+    yield made
+    for identifier in made.made:
+        made.remove(identifier)
+    assert made.channel is not None
+    assert made.process is not None
+    made.channel.close()
+    made.process.terminate()
+    assert made.process.wait(SECONDS) == 0
+
+
+@pytest.fixture(params=["io.containerd.sixhops.v1", "io.containerd.runc.v2"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def read_fifo(path: Path) -> int:
+    os.mkfifo(path)
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def read_all(descriptor: int) -> bytes:
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "rb") as stream:
+        return stream.read()
+
+
+def test_run_to_the_end(containerd: Containerd, runtime: str, tmp_path: Path) -> None:
+    name = f"run-{runtime[14:]}"
+    out, err = read_fifo(tmp_path / "out"), read_fifo(tmp_path / "err")
+
+    created = containerd.create(
+        name,
+        runtime,
+        "sh",
+        "-c",
+        "echo out; echo err >&2; exit 7",
+        stdout=f"{tmp_path}/out",
+        stderr=f"{tmp_path}/err",
+    )
+    shim = Path(f"/proc/{os_parent(created.pid)}")
+    comm = (shim / "comm").read_text()
+    assert containerd.start_task(name).pid == created.pid
+    status = containerd.wait(name)
+    deleted = containerd.call("Tasks/Delete", tasks_pb2.DeleteTaskRequest(container_id=name))
+
+    assert (status, deleted.exit_status, comm) == (7, 7, "containerd-shim\n")
+    assert (read_all(out), read_all(err)) == (b"out\n", b"err\n")
+    assert (
+        list((containerd.directory / "state" / "io.containerd.runtime.v2.task" / NAMESPACE).iterdir()) == []
+    )
+    gone = containerd.call("Tasks/Get", tasks_pb2.GetRequest(container_id=name))
+    assert gone == ("NOT_FOUND", f"task {name} not found")
+
+
+def state_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return ""
+
+
+def os_parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_missing_command(containerd: Containerd, runtime: str) -> None:
+    code, message = containerd.create(f"none-{runtime[14:]}", runtime, "nosuchcmd")
+
+    assert code == "UNKNOWN"
+    assert message.startswith("failed to create shim task: OCI runtime create failed: runc create failed: ")
+    assert message.endswith('exec: "nosuchcmd": executable file not found in $PATH: unknown')
+
+
+def test_exec_pause_and_figures(containerd: Containerd, runtime: str, tmp_path: Path) -> None:
+    name = f"exec-{runtime[14:]}"
+    containerd.create(name, runtime, "sleep", "1000")
+    containerd.start_task(name)
+    out = read_fifo(tmp_path / "out")
+    spec = containerd.spec(name, ("sh", "-c", "echo inside; exit 3"))["process"]
+    request = tasks_pb2.ExecProcessRequest(container_id=name, exec_id="e1", stdout=f"{tmp_path}/out")
+    request.spec.value = json.dumps(spec).encode()
+
+    containerd.call("Tasks/Exec", request)
+    twice = containerd.call("Tasks/Exec", request)
+    containerd.call("Tasks/Start", tasks_pb2.StartRequest(container_id=name, exec_id="e1"))
+    waited = containerd.call("Tasks/Wait", tasks_pb2.WaitRequest(container_id=name, exec_id="e1"))
+    deleted = containerd.call(
+        "Tasks/DeleteProcess", tasks_pb2.DeleteProcessRequest(container_id=name, exec_id="e1")
+    )
+    containerd.call("Tasks/Pause", tasks_pb2.PauseTaskRequest(container_id=name))
+    paused = containerd.call("Tasks/Get", tasks_pb2.GetRequest(container_id=name)).process.status
+    again = containerd.call("Tasks/Pause", tasks_pb2.PauseTaskRequest(container_id=name))
+    containerd.call("Tasks/Resume", tasks_pb2.ResumeTaskRequest(container_id=name))
+    pids = containerd.call("Tasks/ListPids", tasks_pb2.ListPidsRequest(container_id=name)).processes
+    metrics = containerd.call("Tasks/Metrics", tasks_pb2.MetricsRequest(filters=[f"id=={name}"])).metrics
+    running = containerd.call("Tasks/Delete", tasks_pb2.DeleteTaskRequest(container_id=name))
+
+    assert (waited.exit_status, deleted.exit_status, read_all(out)) == (3, 3, b"inside\n")
+    assert twice == ("ALREADY_EXISTS", "id e1: already exists")
+    assert paused == process_pb2.PAUSED
+    assert again == ("UNKNOWN", "cannot pause a paused container: unknown")
+    assert len(pids) == 1
+    assert metrics[0].data.type_url.startswith("io.containerd.cgroups.v")
+    assert running == ("UNKNOWN", "cannot delete a running process: unknown")
+
+
+def test_stdin_is_handed_through(containerd: Containerd, runtime: str, tmp_path: Path) -> None:
+    name = f"cat-{runtime[14:]}"
+    out = read_fifo(tmp_path / "out")
+    os.mkfifo(tmp_path / "in")
+    containerd.create(name, runtime, "cat", stdin=f"{tmp_path}/in", stdout=f"{tmp_path}/out")
+    containerd.start_task(name)
+    writer = os.open(tmp_path / "in", os.O_WRONLY)
+    os.write(writer, b"typed")
+    os.close(writer)
+
+    containerd.call("Tasks/CloseIO", tasks_pb2.CloseIORequest(container_id=name, stdin=True))
+
+    assert containerd.wait(name) == 0
+    assert read_all(out) == b"typed"
+
+
+def test_events_come_in_order(containerd: Containerd, runtime: str) -> None:
+    name = f"events-{runtime[14:]}"
+    stream = containerd.method("Events/Subscribe")(
+        events_pb2.SubscribeRequest(filters=["topic~=|^/tasks/|"]), timeout=SECONDS
+    )
+    marker = events_pb2.PublishRequest(topic="/tasks/marker")
+    pack(marker.event, payloads_pb2.TaskOOM(container_id=name))
+    deadline = time.monotonic() + SECONDS
+    while not stream.is_active() and time.monotonic() < deadline:
+        containerd.call("Events/Publish", marker)
+
+    containerd.create(name, runtime, "true")
+    containerd.start_task(name)
+    containerd.wait(name)
+    containerd.call("Tasks/Delete", tasks_pb2.DeleteTaskRequest(container_id=name))
+
+    seen: list[str] = []
+    for envelope in stream:
+        if name.encode() in envelope.event.value and envelope.topic != "/tasks/marker":
+            seen.append(envelope.topic)
+        if envelope.topic == "/tasks/delete":
+            break
+    stream.cancel()
+    assert seen == ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]
+
+
+def test_killed_shim_takes_its_container_along(containerd: Containerd, runtime: str) -> None:
+    name = f"dead-{runtime[14:]}"
+    pid = containerd.create(name, runtime, "sleep", "1000").pid
+    containerd.start_task(name)
+    stream = containerd.method("Events/Subscribe")(
+        events_pb2.SubscribeRequest(filters=["topic==/tasks/exit"]), timeout=SECONDS
+    )
+    containerd.call("Tasks/Get", tasks_pb2.GetRequest(container_id=name))
+
+    os.kill(os_parent(pid), signal.SIGKILL)
+
+    event = payloads_pb2.TaskExit()
+    for envelope in stream:
+        event.ParseFromString(envelope.event.value)
+        if event.container_id == name:
+            break
+    stream.cancel()
+    assert (event.exit_status, event.pid) == (137, pid)
+    assert state_of(pid) in ("", "Z")  # gone, or waiting for init to reap it
+
+
+def test_tasks_survive_a_killed_containerd(containerd: Containerd, runtime: str) -> None:
+    name = f"kept-{runtime[14:]}"
+    pid = containerd.create(name, runtime, "sleep", "1000").pid
+    containerd.start_task(name)
+
+    containerd.kill()
+    containerd.start()
+
+    answer = containerd.call("Tasks/Get", tasks_pb2.GetRequest(container_id=name))
+    assert not isinstance(answer, tuple), answer
+    process = answer.process
+    assert (process.pid, process.status) == (pid, process_pb2.RUNNING)
+    containerd.call("Tasks/Kill", tasks_pb2.KillRequest(container_id=name, signal=signal.SIGKILL))
+    assert containerd.wait(name) == 137
+
+
+def test_runtime_without_a_shim(containerd: Containerd) -> None:
+    seen = [
+        containerd.create("nothing", "io.containerd.nothing.v9", "true"),
+        containerd.create("nonsense", "nonsense", "true")[0],
+    ]
+
+    text = 'runtime "io.containerd.nothing.v9" binary not installed "containerd-shim-nothing-v9": file does not exist'
+    assert seen == [
+        ("UNKNOWN", f"failed to start shim: failed to resolve runtime path: {text}: unknown"),
+        "INVALID_ARGUMENT",
+    ]

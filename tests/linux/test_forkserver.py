@@ -1,0 +1,89 @@
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sixhops.linux import forkserver
+from sixhops.linux.forkserver import ForkError, ForkServer
+
+WORKER = """
+import os
+
+def work(arguments, descriptors):
+    os.write(descriptors[0], f"{arguments['word']} {os.getppid()}".encode())
+    return 7
+
+def fail(arguments, descriptors):
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    raise ValueError("no")
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServer]:
+    (tmp_path / "forkserver_worker.py").write_text(WORKER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = forkserver.start(["forkserver_worker"], "test-fork")
+    yield made
+    made.close()
+
+
+def status_of(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_worker_is_our_child_and_gets_arguments_and_descriptors(server: ForkServer) -> None:
+    reader, writer = os.pipe()
+
+    pid = server.fork("forkserver_worker", "work", {"word": "hello"}, [writer])
+
+    assert status_of(pid) == 7
+    assert os.read(reader, 100).decode() == f"hello {os.getpid()}"
+    assert Path(f"/proc/{server.pid}/comm").read_text() == "test-fork\n"
+    os.close(reader)
+    os.close(writer)
+
+
+def test_worker_that_raises_exits_with_one(server: ForkServer) -> None:
+    assert status_of(server.fork("forkserver_worker", "fail", {})) == 1
+
+
+def test_several_workers_at_once(server: ForkServer) -> None:
+    reader, writer = os.pipe()
+    for number in range(5):
+        server.send("forkserver_worker", "work", {"word": str(number)}, [writer])
+
+    pids = [server.receive() for _ in range(5)]
+
+    assert [status_of(pid) for pid in pids] == [7] * 5
+    assert len(set(pids)) == 5
+    os.close(reader)
+    os.close(writer)
+
+
+def test_fork_server_that_was_killed(server: ForkServer) -> None:
+    os.kill(server.pid, signal.SIGKILL)
+
+    with pytest.raises(ForkError, match="has gone"):
+        server.fork("forkserver_worker", "work", {"word": ""})
+
+
+def test_request_over_the_limit(server: ForkServer) -> None:
+    with pytest.raises(ForkError, match="over the limit"):
+        server.send("forkserver_worker", "work", {"word": "x" * 200_000})
+
+
+def test_spawned_fork_server(server: ForkServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    another = forkserver.spawn(["forkserver_worker"], "spawned-fork")
+    reader, writer = os.pipe()
+
+    pid = another.fork("forkserver_worker", "work", {"word": "again"}, [writer])
+
+    assert status_of(pid) == 7
+    assert os.read(reader, 100).decode() == f"again {os.getpid()}"
+    another.close()
+    os.close(reader)
+    os.close(writer)
