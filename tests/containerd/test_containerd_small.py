@@ -108,6 +108,18 @@ def test_config_of_a_real_installation(tmp_path: Path) -> None:
     assert config.ignored == ("disabled_plugins",)
 
 
+def test_config_that_dockerd_writes(tmp_path: Path) -> None:
+    path = tmp_path / "containerd.toml"
+    path.write_text(
+        'version = 0\nroot = "/r"\ntemp = ""\noom_score = -500\n[grpc]\naddress = "/a"\ntcp_address = ""\n'
+        '[ttrpc]\naddress = ""\n[debug]\nlevel = "warn"\n[plugins]\n[plugins.linux]\nshim = "containerd-shim"\n'
+    )
+
+    config = load(path, {})
+
+    assert (config.oom_score, config.ttrpc, config.level) == (-500, Path("/a.ttrpc"), "warn")
+
+
 def test_defaults_without_a_file() -> None:
     assert load(None, {}) == Config()
 

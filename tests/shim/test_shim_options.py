@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from sixhops.shim.options import (
 )
 from sixhops.shim.runtime import RuntimeOptions
 from sixhops.shim.taskoptions import runtime_options
-from sixhops.wire.proto import leases_pb2, runc_options_pb2, shim_v2_pb2
+from sixhops.wire.proto import leases_pb2, runc_options_pb2, runtime_info_pb2, shim_v2_pb2
 from sixhops.wire.proto.services import pack
 from sixhops.wire.ttrpc.status import Code, RpcError
 
@@ -121,6 +123,36 @@ def test_options_survive_in_the_bundle(tmp_path: Path) -> None:
 
 def test_options_of_a_bundle_without_notes(tmp_path: Path) -> None:
     assert load_options(tmp_path) == RuntimeOptions(binary="runc", root="/run/containerd/runc")
+
+
+def run_shim(*words: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "sixhops.shim", *words]
+    return subprocess.run(command, input=data, capture_output=True, check=False, timeout=30)
+
+
+def test_info_repeats_the_options() -> None:
+    value = Any()
+    pack(value, runc_options_pb2.Options(binary_name="crun"))
+
+    done = run_shim("-info", data=value.SerializeToString())
+
+    answer = runtime_info_pb2.RuntimeInfo.FromString(done.stdout)
+    assert (done.returncode, answer.name, answer.options) == (0, "io.containerd.sixhops.v1", value)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "text"),
+    [
+        (["-nope"], 2, "flag provided but not defined: -nope"),
+        (["start"], 1, "shim namespace cannot be empty"),
+        (["-namespace", "n", "dance"], 1, "unknown action 'dance'"),
+    ],
+)
+def test_wrong_command_lines(words: list[str], status: int, text: str) -> None:
+    done = run_shim(*words)
+
+    assert done.returncode == status
+    assert text in done.stderr.decode()
 
 
 def test_output_of_delete_is_a_delete_response() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc.aio
@@ -75,6 +76,8 @@ async def run(
     config: Config, forks: ForkServer, again: Callable[[], ForkServer], runtime_module: str | None
 ) -> int:
     """Serve until a signal; return the exit status. `again` makes another fork server if this one dies."""
+    if config.oom_score:
+        _set_oom_score(config.oom_score)
     for path in (config.root, config.state):
         path.mkdir(parents=True, exist_ok=True, mode=0o711)
     metadata = config.root / "io.containerd.metadata.v1.sqlite"
@@ -140,6 +143,14 @@ async def run(
     database.close()
     workers.close()
     return 0
+
+
+def _set_oom_score(score: int) -> None:
+    """Tell the kernel how readily to kill this process; lowering it needs a capability that may be missing."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text(str(score))
+    except OSError as error:
+        log.warning("failed to change OOM score to %d: %s", score, error)
 
 
 async def _clean(collector: Collector) -> None:

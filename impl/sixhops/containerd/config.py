@@ -71,7 +71,7 @@ def _read(path: Path) -> Config:
     except ValueError as error:
         raise ConfigError(f"failed to load TOML: {path}: {error}") from error
     version = document.pop("version", 1)
-    if version not in (1, 2):
+    if version not in (0, 1, 2):  # dockerd 20.10 writes 0
         raise ConfigError(f"{path}: expected containerd config version 1 or 2, got `{version}`")
     values: dict[str, Any] = {}
     for name in ("root", "state"):

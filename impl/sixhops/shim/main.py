@@ -3,7 +3,7 @@ after a dead one.
 
     start    forks the shim, prints its address
     delete   kills and deletes what a dead shim left, prints a DeleteResponse
-    -v       version;  -info  what this shim can do (RuntimeInfo)
+    -v       version;  -info  what this shim is (RuntimeInfo);  -socket PATH without either: serve there
 
 It also works under the name of upstream's shim, containerd-shim-runc-v2.
 """
@@ -27,6 +27,7 @@ from sixhops.shim.runtime import Runtime, RuntimeFailedError
 __all__ = ["delete_response", "main", "main_forked"]
 
 VERSION = "0.1.0"
+NAME = "io.containerd.sixhops.v1"
 KILLED = 137
 GROUP_ANNOTATIONS = ("io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id")
 
@@ -42,6 +43,8 @@ def main(words: list[str] | None = None) -> int:
     if arguments.version:
         sys.stdout.write(f"{program}:\n  Version:  {VERSION}\n  Revision: \n  Go version: \n\n")
         return 0
+    if arguments.info:
+        return info()
     if not arguments.namespace:
         sys.stderr.write(f"{program}: shim namespace cannot be empty\n")
         return 1
@@ -50,11 +53,54 @@ def main(words: list[str] | None = None) -> int:
             return start(arguments)
         if arguments.action == "delete":
             return delete(arguments)
+        if not arguments.action and arguments.socket:
+            return serve(arguments)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{program}: {error}\n")
         return 1
     sys.stderr.write(f"{program}: unknown action {arguments.action!r}, expected start or delete\n")
     return 1
+
+
+def info() -> int:
+    """Print a RuntimeInfo; the options that come on stdin (an Any, or nothing) are repeated in it."""
+    from google.protobuf.any_pb2 import Any as AnyMessage  # noqa: PLC0415 - as in start
+
+    from sixhops.wire.proto import runtime_info_pb2  # noqa: PLC0415
+
+    answer = runtime_info_pb2.RuntimeInfo(name=NAME)
+    answer.version.version = VERSION
+    given = sys.stdin.buffer.read()
+    if given:
+        answer.options.CopyFrom(AnyMessage.FromString(given))
+    sys.stdout.buffer.write(answer.SerializeToString())
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def serve(arguments: Arguments) -> int:
+    """Be the shim in this process, on the socket that -socket names."""
+    listener = _listen(arguments.socket)
+    if listener is None:
+        raise OSError(f"{arguments.socket}: a shim answers there already")
+    return _become(arguments, listener, arguments.socket)
+
+
+def _become(arguments: Arguments, listener: socket.socket, path: str) -> int:
+    # here, because `delete` needs none of it: half of its time would be spent on importing
+    from sixhops.shim.server import Settings, run, settle  # noqa: PLC0415
+
+    settings = Settings(
+        namespace=arguments.namespace,
+        id=arguments.id,
+        address=arguments.address,
+        events=os.environ.get("TTRPC_ADDRESS") or arguments.address + ".ttrpc",
+        arguments=server_arguments(sys.argv[0], arguments),
+        socket=path,
+        debug=arguments.debug,
+    )
+    settle(settings)
+    return run(settings, listener)
 
 
 def start(arguments: Arguments) -> int:
@@ -65,26 +111,12 @@ def start(arguments: Arguments) -> int:
     address = socket_address(arguments.address, arguments.namespace, _group(Path.cwd()) or arguments.id)
     path = address.removeprefix("unix://")
     listener = _listen(path)
-    if listener is not None:
-        # here, because `delete` needs none of it: half of its time would be spent on importing
-        from sixhops.shim.server import Settings, run, settle  # noqa: PLC0415
-
-        settings = Settings(
-            namespace=arguments.namespace,
-            id=arguments.id,
-            address=arguments.address,
-            events=os.environ.get("TTRPC_ADDRESS") or arguments.address + ".ttrpc",
-            arguments=server_arguments(sys.argv[0], arguments),
-            socket=path,
-            debug=arguments.debug,
-        )
-        if os.fork() == 0:
-            status = 1
-            try:
-                settle(settings)
-                status = run(settings, listener)
-            finally:
-                os._exit(status)
+    if listener is not None and os.fork() == 0:
+        status = 1
+        try:
+            status = _become(arguments, listener, path)
+        finally:
+            os._exit(status)
     Path("address").write_text(address)
     sys.stdout.write(address)
     sys.stdout.flush()

@@ -34,6 +34,8 @@ def runtime_options(
             )
     except DecodeError as error:
         raise RpcError(Code.INVALID_ARGUMENT, f"runtime options: {error}: invalid argument") from error
+    if message.shim_cgroup:
+        raise RpcError(Code.UNIMPLEMENTED, "shim cgroup: not implemented")
     binary = message.binary_name or default_binary
     return RuntimeOptions(
         binary=binary,

@@ -100,8 +100,10 @@ REFUSALS: dict[tuple[Operation, Status | None], tuple[int, str]] = {
     ),
     (Operation.REMOVE, Status.PAUSED): (
         409,
-        "You cannot remove a paused container {id}. Unpause and then stop the container before attempting removal or force "
-        "remove",
+        (
+            "You cannot remove a paused container {id}. Unpause and then stop the container before attempting removal or "
+            "force remove"
+        ),
     ),
     (Operation.REMOVE, Status.REMOVING): (409, "removal of container {id} is already in progress"),
 }

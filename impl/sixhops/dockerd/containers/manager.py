@@ -524,5 +524,6 @@ def _check_platform(image: dict[str, Any], platform: str, name: str) -> None:
         architecture and architecture.partition("/")[0] != image.get("architecture")
     ):
         raise not_found(
-            f"image with reference {name} was found but does not match the specified platform: wanted {platform}, actual: {actual}"
+            f"image with reference {name} was found but does not match the specified platform: wanted {platform}, "
+            f"actual: {actual}"
         )

@@ -81,9 +81,7 @@ def spec_mounts(
     )  # runc does both: cgroup2 for "cgroup", and a bind of /sys where sysfs is refused
     if host["IpcMode"] == "host":
         found[-1] = _entry("/dev/mqueue", "bind", "/dev/mqueue", ["rbind", "nosuid", "noexec", "nodev"])
-    user: list[dict[str, Any]] = []
-    for point in points:
-        user.append(_user_mount(point))
+    user = [_user_mount(point) for point in points]
     for place, options in (host.get("Tmpfs") or {}).items():
         given = [option for option in options.split(",") if option]
         kept = [

@@ -116,21 +116,18 @@ def _device_rules(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> li
 
 
 def _processors(host: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"shares": host["CpuShares"]}
     quota, period = host["CpuQuota"], host["CpuPeriod"]
     if host["NanoCpus"]:
         period, quota = _PERIOD, host["NanoCpus"] * _PERIOD // _BILLION
-    for name, value in (
-        ("quota", quota),
-        ("period", period),
-        ("realtimeRuntime", host["CpuRealtimeRuntime"]),
-        ("realtimePeriod", host["CpuRealtimePeriod"]),
-        ("cpus", host["CpusetCpus"]),
-        ("mems", host["CpusetMems"]),
-    ):
-        if value:
-            found[name] = value
-    return found
+    limits = {
+        "quota": quota,
+        "period": period,
+        "realtimeRuntime": host["CpuRealtimeRuntime"],
+        "realtimePeriod": host["CpuRealtimePeriod"],
+        "cpus": host["CpusetCpus"],
+        "mems": host["CpusetMems"],
+    }
+    return {"shares": host["CpuShares"]} | {name: value for name, value in limits.items() if value}
 
 
 def _block_io(host: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ common with short programs) waits for the lock, so that `start` always precedes 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import time
@@ -172,6 +173,9 @@ class Runner:
         if held.stdio is not None:
             held.stdio.close()
             held.stdio = None
+            with contextlib.suppress(OSError):
+                # not empty while an exec that outlived its container still has fifos there
+                (self._settings.exec_root / "containerd" / held.container.id).rmdir()
         held.finish_log()
         if held.log is not None:
             held.log.close()

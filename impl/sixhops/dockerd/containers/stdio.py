@@ -1,8 +1,8 @@
 """A process's stdin, stdout and stderr: fifos to the shim on one side, the log and attached clients on the other.
 
 Rules: everything happens in the event loop's thread; a fifo is read only when epoll says so (a reader that is there before
-the first writer would read an end that is none); a client that does not read stops the program it is attached to, as in dockerd,
-once `CLIENT_LIMIT` bytes wait for it, so memory is bounded whatever the client does.
+the first writer would read an end that is none); a client that does not read stops the program it is attached to, as in
+dockerd, once `CLIENT_LIMIT` bytes wait for it, so memory is bounded whatever the client does.
 """
 
 from __future__ import annotations

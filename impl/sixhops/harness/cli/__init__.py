@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from sixhops.harness.cli import coverage, dev, inspect, run, suite, up
+from sixhops.harness.cli import coverage, dev, doctor, inspect, run, suite, up
 from sixhops.harness.errors import ScenarioError, TargetError, UsageError
 from sixhops.harness.integrity import Exit
 
@@ -82,6 +82,7 @@ cli.add_command(inspect.list_)
 cli.add_command(inspect.explain)
 cli.add_command(inspect.schema)
 cli.add_command(coverage.coverage)
+cli.add_command(doctor.doctor)
 cli.add_command(up.up)
 cli.add_command(up.down)
 cli.add_command(up.ps)

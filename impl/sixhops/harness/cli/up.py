@@ -95,7 +95,7 @@ def up(
 def _stand(stack: StandingStack, told: _Told) -> int:
     """Wait until a signal, a program's death or `sixhops down` ends the stack."""
     died: TargetError | None = None
-    while died is None and not told.ended and stack.alive():
+    while died is None and not told.heard() and stack.alive():
         select.select([stack.fileno(), told.fileno()], [], [])
         try:
             stack.check_alive()
@@ -103,14 +103,14 @@ def _stand(stack: StandingStack, told: _Told) -> int:
             if not stack.being_stopped():
                 died = error
             break
-    if died is None and not told.ended:
+    if died is None and not told.heard():
         # `sixhops down` is at work; its order is not to be disturbed.
         deadline = time.monotonic() + _DOWN_TIMEOUT
-        while stack.alive() and not told.ended and (rest := deadline - time.monotonic()) > 0:
+        while stack.alive() and not told.heard() and (rest := deadline - time.monotonic()) > 0:
             select.select([stack.fileno(), told.fileno()], [], [], rest)
     if died is not None:
         click.echo(str(died), err=True)
-    if told.ended:
+    if told.heard():
         click.echo("stopping", err=True)
     left = stack.close()
     _report(stack.id, left)
@@ -248,7 +248,7 @@ class _Told:
     """Whether somebody wants us to end; `fileno` wakes a select."""
 
     def __init__(self) -> None:
-        self.ended = False
+        self._ended = False
         self._raising = True
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
@@ -256,12 +256,16 @@ class _Told:
     def fileno(self) -> int:
         return self._read
 
+    def heard(self) -> bool:
+        """Return whether a signal has come."""
+        return self._ended
+
     def calm(self) -> None:
         """From now on a signal is only noted; before, it interrupts what is being done."""
         self._raising = False
 
     def hear(self, _number: int, _frame: FrameType | None) -> None:
-        self.ended = True
+        self._ended = True
         with contextlib.suppress(BlockingIOError):
             os.write(self._write, b"!")
         if self._raising:

@@ -46,14 +46,8 @@ def missing_requirement(scenario: Scenario, target: Target) -> str | None:
 
 
 def fault_setter(target: Target) -> FaultSetter | None:
-    """Return what takes fault rules for the target's registry, None with no tap of ours in front of it.
-
-    A private stack has it as a method of its own, an endpoint as part of its registry access.
-    """
-    if target.registry is not None and target.registry.set_faults is not None:
-        return target.registry.set_faults
-    setter: FaultSetter | None = getattr(target, "set_registry_faults", None)
-    return setter
+    """Return what takes fault rules for the target's registry, None with no tap of ours in front of it."""
+    return None if target.registry is None else target.registry.set_faults
 
 
 def _dotted(version: tuple[int, int]) -> str:

@@ -1,7 +1,7 @@
 """Carries connections into a stack: `python -m sixhops.harness.stack.forward RULES`, a program of the stack itself.
 
 Rules:
-1. One thread, standard library only; bytes pass unchanged, and each direction ends by itself (half-close), because
+1. One thread; bytes pass unchanged, and each direction ends by itself (half-close), because
    attach and exec end their input while output goes on.
 2. Bounded: so many connections, so many bytes for each direction. What is above waits in the kernel.
 3. It runs inside the stack, with listening sockets that may come from outside: it ends with the stack, whoever else
@@ -19,6 +19,8 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sixhops.linux import prctl
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,6 +37,7 @@ Destination = str | tuple[str, int]
 
 def main() -> None:
     """Serve the rules in argv[1] until the stack ends."""
+    prctl.set_name("sixhops-forward")
     forwarder = Forwarder()
     for rule in json.loads(sys.argv[1]):
         to: Destination = rule["to"] if isinstance(rule["to"], str) else (rule["to"][0], rule["to"][1])

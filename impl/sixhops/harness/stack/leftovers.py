@@ -30,6 +30,7 @@ _REQUEST_TIMEOUT = 10.0
 
 # On a machine that others use as well, only what an engine makes counts.
 _ENGINE_PROCESSES = ("containerd-shim", "runc", "docker-proxy", "docker-init", "sixhops-runc")
+_OWN_NETWORKS = ("bridge", "host", "none")
 _ENGINE_LINKS = ("veth", "br-", "docker")
 
 
@@ -129,7 +130,10 @@ def _ask_engine(target: Target) -> dict[str, Any]:
             for i in images
         },
         "volumes": {v["Name"]: v["Name"] for v in volumes},
-        "networks": {n["Id"]: f"{n['Name']} ({n['Id'][:12]})" for n in networks},
+        # The engine makes its own networks itself, the bridge with another id at each start.
+        "networks": {
+            n["Id"]: f"{n['Name']} ({n['Id'][:12]})" for n in networks if n["Name"] not in _OWN_NETWORKS
+        },
     }
 
 

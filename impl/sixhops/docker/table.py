@@ -1,0 +1,124 @@
+"""Columns as Go's text/tabwriter makes them with docker's settings, and `--format` for lists of things.
+
+A cell ends with a tab, so the last cell of a line belongs to no column and is never padded. A column is at least 10
+wide (20 for `top`) and has three spaces between its longest cell and the next.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sixhops.docker import template
+from sixhops.docker.errors import DockerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+__all__ = ["Listing", "align", "write"]
+
+_PADDING = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a list command prints: `fields` computes each placeholder from a thing, `titles` heads its column.
+
+    `default` and `quiet` are templates; a title of a field with an argument (`.Label "x"`) is that argument.
+    """
+
+    fields: Mapping[str, Callable[..., Any]]
+    titles: Mapping[str, str]
+    default: str
+    quiet: str = "{{.ID}}"
+
+
+def align(text: str, least: int = 10) -> str:
+    """Return `text` with its tabs turned into columns at least `least` wide."""
+    lines = [line.split("\t") for line in text.split("\n")]
+    widths: list[list[int]] = [[] for _ in lines]
+
+    def column(first: int, last: int, depth: int) -> None:
+        """Find the widths of column `depth` in the block of lines that have it."""
+        index = first
+        while index < last:
+            end = index
+            while end < last and len(lines[end]) - 1 > depth:
+                end += 1
+            if end > index:
+                width = max([least, *(len(lines[row][depth]) + _PADDING for row in range(index, end))])
+                for row in range(index, end):
+                    widths[row].append(width)
+                column(index, end, depth + 1)
+            index = max(end, index + 1)
+
+    column(0, len(lines), 0)
+    return "\n".join(
+        "".join(cell.ljust(width) for cell, width in zip(cells, widths[row], strict=False)) + cells[-1]
+        for row, cells in enumerate(lines)
+    )
+
+
+def write(listing: Listing, things: Iterable[Any], chosen: str, *, quiet: bool = False) -> None:
+    """Print things on stdout with the format that the person chose ("" and "table": the default). Raises DockerError."""
+    table = False
+    text = chosen
+    if chosen in ("", "table"):
+        text, table = (listing.quiet, False) if quiet else (listing.default, True)
+    elif chosen == "raw":
+        raise DockerError("the format 'raw' is not supported by this client; use a template or json")
+    elif chosen.startswith("table"):
+        text, table = chosen.removeprefix("table").strip(), True
+    text = text.replace("\\t", "\t").replace("\\n", "\n")
+    try:
+        compiled = template.parse(text)
+    except template.TemplateError as error:
+        raise DockerError(f"failed to parse template: {error}") from error
+    lines = []
+    try:
+        if table:
+            lines.append(compiled.render(_Titles(listing)))
+        lines += [compiled.render(_Row(listing, thing)) for thing in things]
+    except template.TemplateError as error:
+        raise DockerError(f"failed to execute template: {error}") from error
+    output = "".join(f"{line}\n" for line in lines)
+    sys.stdout.write(align(output) if table else output)
+
+
+class _Row(template.Fields):
+    """One thing, as a template sees it."""
+
+    def __init__(self, listing: Listing, thing: Any) -> None:
+        self._listing = listing
+        self._thing = thing
+
+    def field(self, name: str, arguments: list[Any]) -> Any:
+        """Compute a placeholder."""
+        function = self._listing.fields.get(name)
+        if function is None:
+            raise KeyError(name)
+        return function(self._thing, *arguments)
+
+    def as_json(self) -> str:
+        """Return all placeholders that take no argument, by name."""
+        values = {name: self.field(name, []) for name in self._listing.fields if name not in ("Label",)}
+        return json.dumps(dict(sorted(values.items())), separators=(",", ":"), ensure_ascii=False)
+
+
+class _Titles(template.Fields):
+    """The heading line: every placeholder is its column's title."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+
+    def field(self, name: str, arguments: list[Any]) -> Any:
+        """Return a title."""
+        if name not in self._listing.fields:
+            raise KeyError(name)
+        return str(arguments[0]) if arguments else self._listing.titles.get(name, name.upper())
+
+    def as_json(self) -> str:
+        """Return nothing: a heading has no JSON."""
+        return ""

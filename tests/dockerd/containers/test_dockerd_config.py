@@ -1,0 +1,175 @@
+"""Create requests: merging with the image, defaults, and everything that is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sixhops.dockerd.containers import config as configs
+from sixhops.dockerd.containers.mounts import plan
+from sixhops.dockerd.containers.names import check_name, generate
+from sixhops.dockerd.containers.runtimes import Runtimes
+from sixhops.dockerd.containers.signals import parse_signal
+from sixhops.dockerd.errors import EngineError
+
+IMAGE = {"Cmd": ["sh"], "Env": ["PATH=/bin", "A=image"], "Labels": {"l": "image"}, "User": "nobody"}
+ID = "ab" * 32
+
+
+def merge(body: dict[str, Any], image: dict[str, Any] | None = None) -> dict[str, Any]:
+    return configs.merge_config({"Image": "x", **body}, IMAGE if image is None else image, ID, "thehost")
+
+
+def host_config(host: dict[str, Any]) -> dict[str, Any]:
+    return configs.merge_host_config(
+        {"HostConfig": host}, runtime="runc", shm_size=1, log_driver="json-file", log_options={}, unified=False
+    )
+
+
+def refused(host: dict[str, Any], **config: Any) -> tuple[int, str]:
+    with pytest.raises(EngineError) as caught:
+        configs.validate(merge(config), host_config(host))
+    return caught.value.status, caught.value.message
+
+
+def test_image_gives_what_the_request_lacks() -> None:
+    config = merge({"Env": ["A=mine"], "Labels": {"m": "1"}})
+
+    assert config["Cmd"] == ["sh"]
+    assert config["Env"] == ["A=mine", "PATH=/bin"]
+    assert config["Labels"] == {"l": "image", "m": "1"}
+    assert config["User"] == "nobody"
+    assert config["Hostname"] == ID[:12]
+
+
+def test_entrypoint_of_the_request_drops_the_images_command() -> None:
+    config = merge({"Entrypoint": ["echo"]})
+
+    assert (config["Entrypoint"], config["Cmd"]) == (["echo"], None)
+
+
+def test_command_of_the_request_keeps_the_images_entrypoint() -> None:
+    config = merge({"Cmd": ["b"]}, {"Entrypoint": ["a"], "Cmd": ["c"]})
+
+    assert configs.command_of(config) == ("a", ("b",))
+
+
+def test_no_command_at_all() -> None:
+    with pytest.raises(EngineError, match="No command specified"):
+        merge({}, {})
+
+
+def test_wrong_json_type_is_a_bad_request() -> None:
+    with pytest.raises(EngineError, match="cannot unmarshal string") as caught:
+        merge({"Tty": "yes"})
+
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ({"Memory": 1}, "Minimum memory limit allowed is 6MB"),
+        ({"MemorySwap": 9 << 20}, "You should always set the Memory limit when using Memoryswap limit, see usage"),
+        ({"NanoCpus": 1, "CpuQuota": 5000}, "Conflicting options: Nano CPUs and CPU Quota cannot both be set."),
+        ({"CpusetCpus": "x"}, "Invalid value x for cpuset cpus"),
+        ({"OomScoreAdj": 1001}, "Invalid value 1001, range for oom score adj is [-1000, 1000]"),
+        ({"ShmSize": -1}, "SHM size can not be less than 0"),
+        ({"RestartPolicy": {"Name": "often"}}, "invalid restart policy 'often'"),
+        (
+            {"RestartPolicy": {"Name": "always"}, "AutoRemove": True},
+            "can't create 'AutoRemove' container with restart policy",
+        ),
+        ({"CapAdd": ["NOSUCH"]}, 'invalid capability: "NOSUCH"'),
+        ({"LogConfig": {"Type": "nosuch"}}, "logger: no log driver named 'nosuch' is registered"),
+    ],
+)
+def test_host_config_that_makes_no_sense(host: dict[str, Any], message: str) -> None:
+    assert refused(host) == (400, message)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        {"Links": ["a:b"]},
+        {"PortBindings": {"80/tcp": [{"HostPort": "1"}]}},
+        {"VolumesFrom": ["x"]},
+        {"UsernsMode": "private"},
+        {"DeviceRequests": [{"Count": 1}]},
+    ],
+)
+def test_what_is_not_supported_is_refused_and_named(host: dict[str, Any]) -> None:
+    status, message = refused(host)
+
+    assert status == 501
+    assert f"HostConfig.{next(iter(host))}" in message
+
+
+def test_what_the_cli_sends_is_accepted() -> None:
+    host = {"MemorySwappiness": -1, "PidsLimit": 0, "PortBindings": {}, "Isolation": "", "Devices": []}
+
+    assert configs.validate(merge({}), host_config(host)) == []
+
+
+@pytest.mark.parametrize(("text", "number"), [("KILL", 9), ("sigterm", 15), ("1", 1), ("RTMIN+1", 35), ("RTMAX", 64)])
+def test_signals(text: str, number: int) -> None:
+    assert parse_signal(text) == number
+
+
+@pytest.mark.parametrize("text", ["NOSUCH", "0", "SIG_DFL", ""])
+def test_signals_that_are_none(text: str) -> None:
+    with pytest.raises(EngineError, match=f"Invalid signal: {text}"):
+        parse_signal(text)
+
+
+@pytest.mark.parametrize("name", ["b@d", "a", "-x", ""])
+def test_forbidden_names(name: str) -> None:
+    with pytest.raises(EngineError, match="are allowed"):
+        check_name(name)
+
+
+def test_generated_name_avoids_what_is_taken() -> None:
+    first = generate(set(), "fallback", choose=lambda words: words[0])
+
+    assert generate({first}, "fallback", choose=lambda words: words[0]) == f"{first}0"
+    assert generate({first, f"{first}0"}, "fallback", choose=lambda words: words[0]) == "fallback"
+
+
+def test_runtimes_are_configured_in_one_place() -> None:
+    runtimes = Runtimes(shim="io.containerd.sixhops.v1", binaries={"runc": "/bin/other"})
+
+    assert runtimes.get("") == runtimes.get("runc")
+    assert (runtimes.get("").shim, runtimes.get("").binary) == ("io.containerd.sixhops.v1", "/bin/other")
+    with pytest.raises(EngineError, match="Unknown runtime specified nosuch"):
+        runtimes.get("nosuch")
+
+
+def volumes_of(host: dict[str, Any], volumes: dict[str, Any] | None = None) -> list[Any]:
+    return plan({"Volumes": volumes}, host_config(host), Path("/v"))
+
+
+def test_kinds_of_binds() -> None:
+    bind, named, anonymous = volumes_of({"Binds": ["/a:/1:ro,rshared", "name:/2:nocopy", "/3"]})
+
+    assert (bind.type, bind.source, bind.writable, bind.propagation) == ("bind", "/a", False, "rshared")
+    assert (named.type, named.source, named.copy_up) == ("volume", "/v/name/_data", False)
+    assert anonymous.anonymous
+
+
+def test_bind_wins_over_the_images_volume() -> None:
+    assert [point.type for point in volumes_of({"Binds": ["/a:/data"]}, {"/data": {}})] == ["bind"]
+
+
+@pytest.mark.parametrize("bind", ["a:b", "/a:b", "/a:/", "/a:/b:nosuch", "/a:/b:ro:x", ":", "n@me:/b"])
+def test_binds_that_make_no_sense(bind: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        volumes_of({"Binds": [bind]})
+
+    assert caught.value.status == 400
+
+
+def test_two_mounts_at_one_place() -> None:
+    with pytest.raises(EngineError, match="Duplicate mount point: /x"):
+        volumes_of({"Binds": ["/a:/x", "/b:/x/"]})
