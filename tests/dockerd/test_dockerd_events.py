@@ -12,13 +12,23 @@ from sixhops.dockerd.events import LONGEST_QUEUE, Event, Events, passes
 def test_container_event_has_the_legacy_members_first() -> None:
     event = Event("container", "start", "c1", {"name": "x", "image": "busybox"}, 1_500_000_001)
 
-    assert list(event.document()) == ["status", "id", "from", "Type", "Action", "Actor", "scope", "time", "timeNano"]
+    assert list(event.document()) == [
+        "status",
+        "id",
+        "from",
+        "Type",
+        "Action",
+        "Actor",
+        "scope",
+        "time",
+        "timeNano",
+    ]
     assert event.document()["Actor"] == {"ID": "c1", "Attributes": {"image": "busybox", "name": "x"}}
     assert (event.document()["time"], event.document()["timeNano"]) == (1, 1_500_000_001)
 
 
 def test_network_event_has_no_legacy_members() -> None:
-    assert list(Event("network", "connect", "n", {}, 1).document())[0] == "Type"
+    assert next(iter(Event("network", "connect", "n", {}, 1).document())) == "Type"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +26,9 @@ def fail(arguments, descriptors):
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServer]:
     (tmp_path / "forkserver_worker.py").write_text(WORKER)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    made = forkserver.start(["forkserver_worker"], "test-fork")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    # spawned, because the process that runs tests may have threads, and `start` must not be called then
+    made = forkserver.spawn(["forkserver_worker"], "test-fork")
     yield made
     made.close()
 
@@ -75,15 +78,21 @@ def test_request_over_the_limit(server: ForkServer) -> None:
         server.send("forkserver_worker", "work", {"word": "x" * 200_000})
 
 
-def test_spawned_fork_server(server: ForkServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    another = forkserver.spawn(["forkserver_worker"], "spawned-fork")
-    reader, writer = os.pipe()
+def test_fork_server_started_in_a_process_with_one_thread(tmp_path: Path) -> None:
+    (tmp_path / "forkserver_worker.py").write_text(WORKER)
+    script = """
+import os
+from sixhops.linux import forkserver
+server = forkserver.start(["forkserver_worker"], "started-fork")
+reader, writer = os.pipe()
+pid = server.fork("forkserver_worker", "work", {"word": "forked"}, [writer])
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+print(status, os.read(reader, 100).decode() == f"forked {os.getpid()}")
+server.close()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", script]
 
-    pid = another.fork("forkserver_worker", "work", {"word": "again"}, [writer])
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=30)
 
-    assert status_of(pid) == 7
-    assert os.read(reader, 100).decode() == f"again {os.getpid()}"
-    another.close()
-    os.close(reader)
-    os.close(writer)
+    assert (done.stdout, done.stderr) == ("7 True\n", "")

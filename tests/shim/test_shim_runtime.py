@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,20 +95,35 @@ def test_missing_binary(loop: Loop, tmp_path: Path) -> None:
         run(loop, runtime.run(["create"]))
 
 
-def test_loaded_runtime_is_forked(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loaded_runtime_is_forked(tmp_path: Path) -> None:
     (tmp_path / "fake_runtime.py").write_text(
-        "import os\ndef main(words):\n"
+        "import os\n"
+        "def main(words):\n"
         "    count = len(os.listdir('/proc/self/fd'))\n"
-        "    os.write(1, f'{count} {words[-2]} {words[-1]}\\n'.encode())\n"
+        "    os.write(1, f'{count} {words[-2]} {words[-1]}'.encode())\n"
         "    return 4\n"
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    options = RuntimeOptions("sixhops-runc", "/s", module="fake_runtime")
-    runtime = Runtime(loop, options, "ns", tmp_path / "log.json")
+    # a process of its own: a process that forks must have one thread
+    script = """
+import pathlib
+from sixhops.shim.loop import Loop, Task
+from sixhops.shim.runtime import Runtime, RuntimeFailedError, RuntimeOptions
+loop = Loop()
+loop.catch_signals()
+options = RuntimeOptions("sixhops-runc", "/s", module="fake_runtime")
+runtime = Runtime(loop, options, "ns", pathlib.Path("log.json"))
+async def main():
+    try:
+        await runtime.run(["delete", "c1"])
+    except RuntimeFailedError as error:
+        print(error.status, error.output)
+Task(main()).on_done(loop.stop)
+loop.run()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", script]
 
-    with pytest.raises(RuntimeFailedError) as caught:
-        run(loop, runtime.run(["delete", "c1"]))
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=30)
 
     # 0, 1, 2 and the one that lists the directory: nothing of ours leaks into the runtime
-    assert caught.value.output == "4 delete c1\n"
-    assert caught.value.status == 4
+    assert (done.stdout, done.stderr) == ("4 4 delete c1\n", "")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from sixhops.docker import streams
-from sixhops.docker.errors import ApiError, ConnectError, DockerError
+from sixhops.docker.errors import ApiError, ConnectError, DockerError, NotFoundError
 from sixhops.docker.http import Answer, ProtocolError, request
 
 if TYPE_CHECKING:
@@ -223,6 +223,10 @@ class Client:
         if not os.environ.get("DOCKER_API_VERSION") and _number(offered) < _number(self.version):
             self.version = offered
 
+    def skip_negotiation(self) -> None:
+        """Speak `version` as it is: another client has asked this engine already."""
+        self._negotiated = True
+
     def at_least(self, version: str) -> bool:
         """Tell whether the API version in use is `version` or newer."""
         self.negotiate()
@@ -235,10 +239,13 @@ class Client:
         query: Mapping[str, str] | None = None,
         document: Any = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        missing: tuple[str, str] | None = None,
     ) -> Reply:
         """Send a request and return the answer once its head is here.
 
-        `document` is sent as JSON. Raises ApiError for a status of 400 and above, ConnectError when there is no engine.
+        `document` is sent as JSON. `missing` is the kind and name of what a 404 says is not there: docker's client
+        words that itself for some requests. Raises ApiError for a status of 400 and above, ConnectError when there is no engine.
         """
         self.negotiate()
         sent = dict(headers or {})
@@ -249,6 +256,9 @@ class Client:
         elif body is not None:
             sent["Content-Type"] = "text/plain"
         reply = self._send(method, self._target(path, query), sent, body)
+        if reply.status == 404 and missing is not None:
+            reply.body()
+            raise NotFoundError(*missing)
         if reply.status >= 400:
             raise _refused(reply, path)
         return reply
@@ -261,9 +271,16 @@ class Client:
         stream.send(request(method, self._target(path, query), headers, b""))
         return Pending(self, stream, path)
 
-    def json(self, method: str, path: str, query: Mapping[str, str] | None = None, document: Any = None) -> Any:
+    def json(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, document: Any = None
+    ) -> Any:
         """Send a request and return the answer's JSON value. Raises as `call`."""
         return self.call(method, path, query, document).json()
+
+    def look(self, kind: str, name: str, query: Mapping[str, str] | None = None) -> Any:
+        """Return what the engine knows of a container or an image. Raises NotFoundError, and as `call`."""
+        path = f"/{kind}s/{quote(name, safe='/:@')}/json"
+        return self.call("GET", path, query, missing=(kind, name)).json()
 
     def hijack(self, path: str, query: Mapping[str, str] | None = None, document: Any = None) -> Hijacked:
         """POST and take the connection over. Raises as `call`, also for an engine that does not upgrade."""
@@ -325,7 +342,9 @@ class Client:
                     # the engine closed the idle connection meanwhile; a new one decides
                     stream, used_before = None, False
                     continue
-                raise ConnectError(f'error during connect: {_verb(method)} "{self._url(target)}": {error}') from error
+                raise ConnectError(
+                    f'error during connect: {_verb(method)} "{self._url(target)}": {error}'
+                ) from error
             return Reply(self, stream, answer, first)
 
     def _url(self, target: str) -> str:
@@ -368,7 +387,7 @@ def _number(version: str) -> tuple[int, ...]:
 
 
 def _host_and_port(address: str, tls: bool) -> tuple[str, int]:
-    host, colon, port = address.split("/")[0].rpartition(":")
+    host, colon, port = address.split("/", maxsplit=1)[0].rpartition(":")
     if not colon:
         host, port = port, "2376" if tls else "2375"
     if not port.isdigit():

@@ -97,7 +97,7 @@ def _count(command: Command, name: str, count: int) -> None:
         said = f"requires at least {least} and at most {most} arguments"
     raise ExitError(
         1,
-        f'"docker {name}" {said}.\nSee \'docker {name} --help\'.\n\n'
+        f"\"docker {name}\" {said}.\nSee 'docker {name} --help'.\n\n"
         f"Usage:  {_usage(command, name)}\n\n{command.summary}",
     )
 

@@ -89,7 +89,12 @@ def proxy_environment(settings: Settings, host: str) -> dict[str, str]:
     chosen = proxies.get(host) or proxies.get("default")
     if not isinstance(chosen, dict):
         return {}
-    names = {"httpProxy": "HTTP_PROXY", "httpsProxy": "HTTPS_PROXY", "noProxy": "NO_PROXY", "ftpProxy": "FTP_PROXY"}
+    names = {
+        "httpProxy": "HTTP_PROXY",
+        "httpsProxy": "HTTPS_PROXY",
+        "noProxy": "NO_PROXY",
+        "ftpProxy": "FTP_PROXY",
+    }
     found: dict[str, str] = {}
     for key, name in names.items():
         if chosen.get(key):
@@ -132,7 +137,7 @@ def _ask_helper(helper: str, key: str) -> dict[str, str]:
 
     program = f"docker-credential-{helper}"
     try:
-        done = subprocess.run([program, "get"], input=key.encode(), capture_output=True, check=False)  # noqa: S603
+        done = subprocess.run([program, "get"], input=key.encode(), capture_output=True, check=False)
     except OSError as error:
         raise DockerError(
             f'error getting credentials - err: exec: "{program}": executable file not found in $PATH, out: ``'

@@ -25,7 +25,11 @@ _MAC = re.compile(r"([0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\2){4}[0-9A-Fa-f]{2}"
 def build(options: Options, server_os: str, proxies: dict[str, str]) -> dict[str, Any]:
     """Return the create document. `proxies` are config.json's variables, which the person's own come after."""
     _check_numbers(options)
-    attached: list[str] = list(options["attach"]) or ["stdout", "stderr", *(["stdin"] if options["interactive"] else [])]
+    attached: list[str] = list(options["attach"]) or [
+        "stdout",
+        "stderr",
+        *(["stdin"] if options["interactive"] else []),
+    ]
     image, *command = options.arguments
     exposed, bindings = ports.published(options["publish"])
     exposed = ports.with_exposed(exposed, options["expose"])
@@ -55,7 +59,7 @@ def build(options: Options, server_os: str, proxies: dict[str, str]) -> dict[str
         document["Healthcheck"] = healthcheck
     document |= {
         "Image": image,
-        "Volumes": dict.fromkeys(volumes, {}),
+        "Volumes": {path: {} for path in volumes},
         "WorkingDir": options["workdir"],
         "Entrypoint": [options["entrypoint"]] if "entrypoint" in options.given else None,
     }
@@ -67,7 +71,11 @@ def build(options: Options, server_os: str, proxies: dict[str, str]) -> dict[str
     if "stop-timeout" in options.given:
         document["StopTimeout"] = options["stop-timeout"]
     host = _host_config(options, server_os, binds, tmpfs, bindings)
-    return {**document, "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": networks.endpoints(options)}}
+    return {
+        **document,
+        "HostConfig": host,
+        "NetworkingConfig": {"EndpointsConfig": networks.endpoints(options)},
+    }
 
 
 def key_value_lines(files: list[str], given: list[str], *, from_here: bool) -> list[str]:
@@ -94,7 +102,9 @@ def key_value_lines(files: list[str], given: list[str], *, from_here: bool) -> l
             if not name_part:
                 raise DockerError(f"poorly formatted environment: no variable name on line '{line}'")
             if any(sign.isspace() for sign in name_part):
-                raise DockerError(f"poorly formatted environment: variable '{name_part}' contains whitespaces")
+                raise DockerError(
+                    f"poorly formatted environment: variable '{name_part}' contains whitespaces"
+                )
             if equals:
                 found.append(f"{name_part}={value}")
             elif not from_here:
@@ -142,7 +152,12 @@ def _healthcheck(options: Options) -> dict[str, Any] | None:
         return {"Test": ["NONE"]}
     if not wanted:
         return None
-    for name, value in (("interval", interval), ("timeout", timeout), ("retries", retries), ("start-period", start)):
+    for name, value in (
+        ("interval", interval),
+        ("timeout", timeout),
+        ("retries", retries),
+        ("start-period", start),
+    ):
         if value < 0:
             raise DockerError(f"--health-{name} cannot be negative")
     found: dict[str, Any] = {"Test": ["CMD-SHELL", options["health-cmd"]] if options["health-cmd"] else None}
@@ -185,7 +200,9 @@ def _security(options: Options) -> tuple[list[str], bool]:
                     profile = file.read()
             except OSError as error:
                 reason = (error.strerror or str(error)).lower()
-                raise DockerError(f"opening seccomp profile ({value}) failed: open {value}: {reason}") from error
+                raise DockerError(
+                    f"opening seccomp profile ({value}) failed: open {value}: {reason}"
+                ) from error
             try:
                 text = f"seccomp={json.dumps(json.loads(profile), separators=(',', ':'))}"
             except ValueError as error:

@@ -134,7 +134,9 @@ def describe(flags: Sequence[Flag], width: int) -> str:
     import textwrap  # noqa: PLC0415 - only help needs it
 
     rows = []
-    for item in sorted((item for item in flags if not item.hidden and not item.same_as), key=lambda f: f.name):
+    for item in sorted(
+        (item for item in flags if not item.hidden and not item.same_as), key=lambda f: f.name
+    ):
         left = f"  -{item.short}, --{item.name}" if item.short else f"      --{item.name}"
         if item.kind:
             left += f" {item.kind}"

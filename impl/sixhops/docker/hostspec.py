@@ -25,6 +25,7 @@ __all__ = [
     "mount",
     "stream_name",
     "swap_size",
+    "sysctl",
     "throttle_bytes",
     "throttle_operations",
     "ulimit",
@@ -84,6 +85,16 @@ def environment_variable(text: str) -> str:
     if not name:
         raise ValueError(f"invalid environment variable: {text}")
     return text if equals or name not in os.environ else f"{name}={os.environ[name]}"
+
+
+def sysctl(text: str) -> tuple[str, str]:
+    """Read --sysctl, NAME=VALUE; only parameters that a namespace has of its own."""
+    name, _, value = text.partition("=")
+    known = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+             "kernel.shmmni", "kernel.shm_rmid_forced"}  # fmt: skip
+    if name not in known and not name.startswith(("net.", "fs.mqueue.")):
+        raise ValueError(f"sysctl '{text}' is not whitelisted")
+    return name, value
 
 
 def key_value(text: str) -> tuple[str, str]:

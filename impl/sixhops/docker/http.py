@@ -97,7 +97,9 @@ class Answer:
             if not colon:
                 raise ProtocolError(f"malformed header line {line[:100]!r}")
             key = name.strip().lower()
-            self.headers[key] = f"{self.headers[key]}, {value.strip()}" if key in self.headers else value.strip()
+            self.headers[key] = (
+                f"{self.headers[key]}, {value.strip()}" if key in self.headers else value.strip()
+            )
         self.status = status
         self._frame(version)
         return True

@@ -235,7 +235,7 @@ def _host(text: str, tls: bool) -> str:
         return f"tcp://{place}"
     if scheme in ("ssh", "fd", "npipe"):
         raise ExitError(1, f"this client does not speak {scheme}://: {text}")
-    raise ExitError(1, f"unable to parse docker host `{text}`")
+    raise ExitError(1, f"unable to resolve docker endpoint: Invalid bind address format: {text}")
 
 
 def _help() -> str:

@@ -44,15 +44,13 @@ def attachment(text: str) -> Attachment:
             found.driver_options[name.strip()] = setting.strip()
         else:
             raise ValueError(f"invalid field key {key}")
-    if not found.target:
-        raise ValueError("network name/id is not specified")
     return found
 
 
 def mode(options: Options) -> str:
     """Return HostConfig.NetworkMode: the first network, "default" when none is named."""
     chosen: list[Attachment] = options["network"]
-    return chosen[0].target if chosen else "default"
+    return (chosen[0].target or "default") if chosen else "default"
 
 
 def endpoints(options: Options) -> dict[str, Any]:
@@ -84,7 +82,9 @@ def _settings(item: Attachment, options: Options | None) -> dict[str, Any] | Non
     address: dict[str, Any] = {}
     if options is not None:
         if aliases and options["network-alias"]:
-            raise DockerError("conflicting options: cannot specify both --network-alias and per-network alias")
+            raise DockerError(
+                "conflicting options: cannot specify both --network-alias and per-network alias"
+            )
         aliases += options["network-alias"]
         if _user_defined(item.target):
             links = options["link"]
@@ -97,7 +97,7 @@ def _settings(item: Attachment, options: Options | None) -> dict[str, Any] | Non
         raise DockerError("no name set for network")
     if not _user_defined(item.target):
         if aliases:
-            raise DockerError("network-scoped alias is supported only for containers in user defined networks")
+            raise DockerError("network-scoped aliases are only supported for user-defined networks")
         if links:
             raise DockerError("links are only supported for user-defined networks")
     if not (aliases or links or address or item.driver_options):

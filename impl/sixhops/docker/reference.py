@@ -66,7 +66,9 @@ def parse(text: str) -> Reference:
     if _IDENTIFIER.fullmatch(text):
         raise DockerError(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
     first, slash, rest = text.partition("/")
-    if not slash or (not any(sign in first for sign in ".:") and first != "localhost" and first.lower() == first):
+    if not slash or (
+        not any(sign in first for sign in ".:") and first != "localhost" and first.lower() == first
+    ):
         domain, rest = _HUB, text
     else:
         domain = first

@@ -126,7 +126,7 @@ class Signals:
 
 def proxied_signals() -> set[signal.Signals]:
     """Return the signals that a proxying client passes on to the container."""
-    return {number for number in signal.valid_signals() if isinstance(number, signal.Signals)} - _OURS
+    return set(signal.Signals) - _OURS
 
 
 def signal_name(number: int) -> str:

@@ -17,7 +17,7 @@ from sixhops.docker.errors import DockerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["Listing", "align", "write"]
+__all__ = ["Listing", "align", "check", "write"]
 
 _PADDING = 3
 
@@ -61,21 +61,29 @@ def align(text: str, least: int = 10) -> str:
     )
 
 
-def write(listing: Listing, things: Iterable[Any], chosen: str, *, quiet: bool = False) -> None:
-    """Print things on stdout with the format that the person chose ("" and "table": the default). Raises DockerError."""
-    table = False
-    text = chosen
+def check(listing: Listing, chosen: str) -> None:
+    """Raise DockerError when a chosen template can't be read: told before anything is asked of the engine."""
+    _compiled(listing, chosen, quiet=False)
+
+
+def _compiled(listing: Listing, chosen: str, *, quiet: bool) -> tuple[template.Template, bool]:
+    """Return the template, and whether it makes a table."""
+    text, table = chosen, False
     if chosen in ("", "table"):
         text, table = (listing.quiet, False) if quiet else (listing.default, True)
     elif chosen == "raw":
-        raise DockerError("the format 'raw' is not supported by this client; use a template or json")
+        raise DockerError("the format 'raw' is not supported by this client; use a template")
     elif chosen.startswith("table"):
         text, table = chosen.removeprefix("table").strip(), True
-    text = text.replace("\\t", "\t").replace("\\n", "\n")
     try:
-        compiled = template.parse(text)
+        return template.parse(text.replace("\\t", "\t").replace("\\n", "\n")), table
     except template.TemplateError as error:
         raise DockerError(f"failed to parse template: {error}") from error
+
+
+def write(listing: Listing, things: Iterable[Any], chosen: str, *, quiet: bool = False) -> None:
+    """Print things on stdout with the format that the person chose ("" and "table": the default). Raises DockerError."""
+    compiled, table = _compiled(listing, chosen, quiet=quiet)
     lines = []
     try:
         if table:

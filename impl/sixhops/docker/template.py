@@ -171,7 +171,12 @@ class _Tokens:
         position = 0
         while text[position:].strip():
             found = _TOKEN.match(text, position)
-            if found is None or found.lastgroup is None or found.end() == position or not found[found.lastgroup]:
+            if (
+                found is None
+                or found.lastgroup is None
+                or found.end() == position
+                or not found[found.lastgroup]
+            ):
                 rest = text[position:].strip()
                 if rest[0] in "\"'`":
                     _fail("unterminated quoted string")
@@ -191,7 +196,9 @@ class _Tokens:
             if sign in words:
                 index = words.index(sign)
                 names = [word for word in words[:index] if word != ","]
-                if not all(re.fullmatch(r"\$\w+", name) for name in names) or len(names) > (2 if ranging else 1):
+                if not all(re.fullmatch(r"\$\w+", name) for name in names) or len(names) > (
+                    2 if ranging else 1
+                ):
                     _fail(f'unexpected "{sign}" in operand')
                 pipe.variables, pipe.assigns = names, sign == "="
                 del self._tokens[: index + 1]
@@ -328,7 +335,7 @@ class _Run:
         for name, value in reversed(self._variables):
             if name == path.root:
                 return self._walk(value, path, arguments)
-        _fail(f'undefined variable "{path.root}"')
+        return _fail(f'undefined variable "{path.root}"')
 
     def _walk(self, value: Any, path: _Path, arguments: list[Any]) -> Any:
         for index, name in enumerate(path.names):
@@ -365,7 +372,7 @@ def _path(text: str) -> Any:
         return _Constant(constants[text])
     if text in FUNCTIONS or text in ("and", "or"):
         return _Function(text)
-    _fail(f'function "{text}" not defined')
+    return _fail(f'function "{text}" not defined')
 
 
 def _items(value: Any) -> list[tuple[Any, Any]]:

@@ -24,7 +24,7 @@ class Fields:
 
     def field(self, name: str, arguments: list[Any]) -> Any:
         """Return the value of a field, or of a method with arguments. Raises KeyError for an unknown one."""
-        raise KeyError(name)
+        raise NotImplementedError(name, arguments)
 
     def as_json(self) -> str:
         """Return what `json .` prints."""
@@ -39,7 +39,16 @@ class Nil:
 
 
 #: Names whose null is a pointer or a map in docker's types; every other null is an empty list.
-_POINTERS = {"PidsLimit", "OomKillDisable", "Init", "IPAMConfig", "Health", "StopTimeout", "ExitCode", "GraphDriver"}
+_POINTERS = {
+    "PidsLimit",
+    "OomKillDisable",
+    "Init",
+    "IPAMConfig",
+    "Health",
+    "StopTimeout",
+    "ExitCode",
+    "GraphDriver",
+}
 _MAPS = {
     "Labels", "Volumes", "ExposedPorts", "PortBindings", "Ports", "DriverOpts", "Options", "Sysctls", "Tmpfs",
     "StorageOpt", "Networks", "EndpointsConfig", "Config", "Data",
@@ -53,7 +62,11 @@ def go_text(name: str) -> Nil:
 
 def is_true(value: Any) -> bool:
     """Tell whether `if` takes the value for true: not zero, not empty."""
-    return value is not None and not isinstance(value, Nil) and bool(value) if not isinstance(value, Fields) else True
+    return (
+        value is not None and not isinstance(value, Nil) and bool(value)
+        if not isinstance(value, Fields)
+        else True
+    )
 
 
 def show(value: Any) -> str:

@@ -33,7 +33,12 @@ def key_bytes(text: str) -> bytes:
         key = word.removeprefix("ctrl-")
         if len(word) == 1 and word.isascii():
             found += word.encode()
-        elif word.startswith("ctrl-") and len(key) == 1 and (key.islower() or key in "@[\\]^_") and key.isascii():
+        elif (
+            word.startswith("ctrl-")
+            and len(key) == 1
+            and (key.islower() or key in "@[\\]^_")
+            and key.isascii()
+        ):
             found.append(ord(key.upper()) & 0x1F)
         else:
             raise ValueError(f"Unknown character: '{word}'")

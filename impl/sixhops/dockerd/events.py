@@ -74,6 +74,10 @@ class Events:
             else:
                 queue.put_nowait(event)
 
+    def past(self) -> list[Event]:
+        """Return the events that are remembered, oldest first."""
+        return list(self._past)
+
     def listeners(self) -> int:
         """Return how many listen (`NEventsListener` of /info)."""
         return len(self._listeners)

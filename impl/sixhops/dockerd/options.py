@@ -12,7 +12,7 @@ from typing import Any
 
 from sixhops.dockerd.api import gojson
 
-__all__ = ["FlagError", "Options", "parse"]
+__all__ = ["FlagError", "Options", "parse", "usage"]
 
 _DEFAULT_CONFIG = "/etc/docker/daemon.json"
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
@@ -118,7 +118,9 @@ def parse(arguments: list[str]) -> Options:
     while rest:
         word = rest.pop(0)
         if word == "--" or not word.startswith("-") or word == "-":
-            raise FlagError('"dockerd" accepts no argument(s).\nSee \'dockerd --help\'.\n\nUsage:  dockerd [OPTIONS]')
+            raise FlagError(
+                "\"dockerd\" accepts no argument(s).\nSee 'dockerd --help'.\n\nUsage:  dockerd [OPTIONS]"
+            )
         flag, text = _flag_of(word, rest)
         _set(options, flag, text)
         given[flag.attribute] = getattr(options, flag.attribute)
@@ -263,3 +265,15 @@ def _go(value: object) -> str:
     if isinstance(value, list):
         return f"[{' '.join(map(str, value))}]"
     return str(value)
+
+
+def usage() -> str:
+    """Return what --help prints."""
+    lines = ["", "Usage:  dockerd [OPTIONS]", "", "A self-sufficient runtime for containers.", "", "Options:"]
+    for flag in sorted(_FLAGS, key=lambda flag: flag.name):
+        short = f"-{flag.short}, " if flag.short else "    "
+        kind = {"bool": "", "text": " string", "int": " int", "list": " list", "runtime": " runtime"}[
+            flag.kind
+        ]
+        lines.append(f"  {short}--{flag.name}{kind}")
+    return "\n".join([*lines, ""])

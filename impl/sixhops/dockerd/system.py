@@ -9,7 +9,6 @@ import platform
 import secrets
 import shutil
 import subprocess
-
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +189,9 @@ class System:
             "Labels": list(settings.labels),
             "ExperimentalBuild": False,
             "ServerVersion": VERSION,
-            "Runtimes": {name: {"path": settings.runtimes.get(name).binary} for name in settings.runtimes.names()},
+            "Runtimes": {
+                name: {"path": settings.runtimes.get(name).binary} for name in settings.runtimes.names()
+            },
             "DefaultRuntime": settings.runtimes.default,
             "Swarm": {
                 "NodeID": "",

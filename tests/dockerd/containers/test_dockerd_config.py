@@ -24,7 +24,12 @@ def merge(body: dict[str, Any], image: dict[str, Any] | None = None) -> dict[str
 
 def host_config(host: dict[str, Any]) -> dict[str, Any]:
     return configs.merge_host_config(
-        {"HostConfig": host}, runtime="runc", shm_size=1, log_driver="json-file", log_options={}, unified=False
+        {"HostConfig": host},
+        runtime="runc",
+        shm_size=1,
+        log_driver="json-file",
+        log_options={},
+        unified=False,
     )
 
 
@@ -72,8 +77,14 @@ def test_wrong_json_type_is_a_bad_request() -> None:
     ("host", "message"),
     [
         ({"Memory": 1}, "Minimum memory limit allowed is 6MB"),
-        ({"MemorySwap": 9 << 20}, "You should always set the Memory limit when using Memoryswap limit, see usage"),
-        ({"NanoCpus": 1, "CpuQuota": 5000}, "Conflicting options: Nano CPUs and CPU Quota cannot both be set."),
+        (
+            {"MemorySwap": 9 << 20},
+            "You should always set the Memory limit when using Memoryswap limit, see usage",
+        ),
+        (
+            {"NanoCpus": 1, "CpuQuota": 5000},
+            "Conflicting options: Nano CPUs and CPU Quota cannot both be set.",
+        ),
         ({"CpusetCpus": "x"}, "Invalid value x for cpuset cpus"),
         ({"OomScoreAdj": 1001}, "Invalid value 1001, range for oom score adj is [-1000, 1000]"),
         ({"ShmSize": -1}, "SHM size can not be less than 0"),
@@ -113,7 +124,9 @@ def test_what_the_cli_sends_is_accepted() -> None:
     assert configs.validate(merge({}), host_config(host)) == []
 
 
-@pytest.mark.parametrize(("text", "number"), [("KILL", 9), ("sigterm", 15), ("1", 1), ("RTMIN+1", 35), ("RTMAX", 64)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("KILL", 9), ("sigterm", 15), ("1", 1), ("RTMIN+1", 35), ("RTMAX", 64)]
+)
 def test_signals(text: str, number: int) -> None:
     assert parse_signal(text) == number
 

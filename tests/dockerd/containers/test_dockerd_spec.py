@@ -34,7 +34,9 @@ def container(host: dict[str, Any] | None = None, **config: Any) -> Container:
     )
     path, arguments = configs.command_of(merged)
     mounts = tuple(plan(merged, host_config, Path("/volumes")))
-    return Container(ID, "ecstatic_hopper", 0, "sha256:0b", path, arguments, merged, host_config, {}, "layer", mounts)
+    return Container(
+        ID, "ecstatic_hopper", 0, "sha256:0b", path, arguments, merged, host_config, {}, "layer", mounts
+    )
 
 
 def around(**changes: Any) -> Surroundings:
@@ -114,7 +116,9 @@ def test_document_survives_the_state() -> None:
         ),
     ],
 )
-def test_host_config_reaches_the_document(host: dict[str, Any], path: tuple[str, ...], expected: object) -> None:
+def test_host_config_reaches_the_document(
+    host: dict[str, Any], path: tuple[str, ...], expected: object
+) -> None:
     found: Any = spec(host)
     for key in path:
         found = found[key]
@@ -153,7 +157,8 @@ def test_capability_opens_its_system_calls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "absent"), [({"UTSMode": "host"}, "uts"), ({"PidMode": "host"}, "pid"), ({"IpcMode": "host"}, "ipc")]
+    ("mode", "absent"),
+    [({"UTSMode": "host"}, "uts"), ({"PidMode": "host"}, "pid"), ({"IpcMode": "host"}, "ipc")],
 )
 def test_host_modes_leave_the_namespace_out(mode: dict[str, str], absent: str) -> None:
     assert absent not in [entry["type"] for entry in spec(mode)["linux"]["namespaces"]]
@@ -170,7 +175,11 @@ def test_user_mount_replaces_the_engines_own() -> None:
 
     places = [entry["destination"] for entry in mounts]
     assert len(places) == len(set(places))
-    assert next(entry for entry in mounts if entry["destination"] == "/dev/shm")["options"] == ["rbind", "ro", "rprivate"]
+    assert next(entry for entry in mounts if entry["destination"] == "/dev/shm")["options"] == [
+        "rbind",
+        "ro",
+        "rprivate",
+    ]
 
 
 def test_exec_has_the_containers_environment_and_its_own() -> None:

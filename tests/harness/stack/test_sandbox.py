@@ -271,3 +271,55 @@ def test_a_detached_machine_outlives_its_starter_until_it_is_told_to_stop() -> N
 
     assert first.close() == []
     await_end(record.init)
+
+
+def test_a_tied_machine_ends_with_its_starter_unless_it_lets_go() -> None:
+    tied, free = (
+        Sandbox.start(create(base_directory()), name="tied", detached=True, tied=True) for _ in range(2)
+    )
+    other = Sandbox.attach(free.directory)
+
+    free.detach()
+    assert other.close() == []
+    assert tied.close() == []
+
+
+TIED = """
+import os, sys
+from sixhops.harness.stack.sandbox import Sandbox
+from sixhops.harness.stack.state import base_directory, create
+machine = Sandbox.start(create(base_directory()), name="tied", detached=True, tied=True)
+print(machine.directory, flush=True)
+if sys.argv[1] == "leave":
+    machine.detach()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("how", ["leave", "die"])
+def test_a_tied_machine_after_its_starter(how: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TIED, how], capture_output=True, text=True, check=True, timeout=30
+    )
+    directory = Path(done.stdout.strip())
+    if how == "leave":
+        assert Sandbox.attach(directory).close() == []
+    record = read_record(directory)
+    if record is not None:  # else the reaper was quicker than we are
+        await_end(record.reaper)
+
+    assert not directory.exists()
+    assert find_cgroups(directory.name) == []
+
+
+def test_a_program_gets_the_descriptors_that_it_is_given(sandbox: Sandbox) -> None:
+    given = [os.open("/dev/null", os.O_RDONLY), os.open("/dev/zero", os.O_RDONLY)]
+    log = sandbox.directory / "descriptors.log"
+    script = "readlink /proc/self/fd/3 /proc/self/fd/4; ls /proc/self/fd | wc -l"
+
+    sandbox.run("given", ["/bin/sh", "-c", script], ENVIRONMENT, log=log, descriptors=given)
+    assert sandbox.wait_exit("given", BOUND) == 0
+    for number in given:
+        os.close(number)
+
+    assert log.read_text().split() == ["/dev/null", "/dev/zero", "6"]

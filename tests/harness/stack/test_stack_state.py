@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sixhops.harness.errors import UsageError
-from sixhops.harness.stack.state import Record, base_directory, create, mark_kept, read_record, sweep
+from sixhops.harness.stack.state import (
+    Record,
+    base_directory,
+    create,
+    living,
+    mark_kept,
+    read_record,
+    sweep,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,3 +103,63 @@ def test_a_base_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="SIXHOPS_STATE names another"):
         create(tmp_path / "file" / "x")
+
+
+def test_a_directory_elsewhere_is_found_and_swept(tmp_path: Path) -> None:
+    base, chosen = tmp_path / "base", tmp_path / "chosen"
+    home = create(base, chosen)
+    home.write_record(Record(home.id, "upstream", 1))
+
+    assert [(stack.id, stack.path) for stack in living(base)] == [(home.id, chosen)]
+    assert sweep(base) == []
+    home.release()
+    assert living(base) == []
+    assert sweep(base) == [home.id]
+    assert names(base) == [".lock"]
+    assert not chosen.exists()
+
+
+def test_a_directory_in_use_names_the_stack(tmp_path: Path) -> None:
+    home = create(tmp_path / "base", tmp_path / "chosen")
+
+    with pytest.raises(UsageError, match=f"is in use by stack {home.id}"):
+        create(tmp_path / "base", tmp_path / "chosen")
+    home.release()
+
+
+@pytest.mark.parametrize(
+    ("made", "message"), [("full/file", "Directory not empty"), ("full", "Not a directory")]
+)
+def test_a_directory_with_something_in_it_is_not_taken(tmp_path: Path, made: str, message: str) -> None:
+    (tmp_path / made).parent.mkdir(exist_ok=True)
+    (tmp_path / made).touch()
+
+    with pytest.raises(UsageError, match=f"can't use .*: {message}"):
+        create(tmp_path / "base", tmp_path / "full")
+    assert (tmp_path / made).exists()
+    assert names(tmp_path / "base") == [".lock"]
+
+
+def test_a_directory_that_is_somebody_elses_by_now_is_not_swept(tmp_path: Path) -> None:
+    home = create(tmp_path / "base", tmp_path / "chosen")
+    home.release()
+    (tmp_path / "chosen" / "lock").write_text("mine")
+
+    assert sweep(tmp_path / "base") == []
+    assert names(tmp_path / "chosen") == ["lock"]
+    assert names(tmp_path / "base") == [".lock"]
+
+
+def test_a_socket_outside_goes_with_the_stack_and_nothing_else_does(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    for name in ("socket", "file"):
+        path = tmp_path / name
+        home = create(base)
+        home.write_record(Record(home.id, "upstream", 1, outside=str(path)))
+        home.release()
+    (tmp_path / "file").touch()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+
+    assert len(sweep(base)) == 2
+    assert names(tmp_path) == ["base", "file"]

@@ -41,7 +41,7 @@ def exit_status(body: bytes) -> int:
         problem = answer.get("Error")
         status = int(answer["StatusCode"])
     except (ValueError, KeyError, AttributeError) as error:
-        raise ExitError(125, f"Error waiting for container: {error or 'no answer'}") from error
+        raise ExitError(125, f"Error waiting for container: {str(error) or 'no answer'}") from error
     if problem:
         sys.stderr.write(f"Error waiting for container: {problem.get('Message', '')}\n")
         return 125
@@ -53,7 +53,11 @@ def start_failure(error: DockerError) -> int:
     text = str(error)
     if any(
         sign in text
-        for sign in ("executable file not found", "no such file or directory", "system cannot find the file specified")
+        for sign in (
+            "executable file not found",
+            "no such file or directory",
+            "system cannot find the file specified",
+        )
     ):
         return 127
     return 126 if "permission denied" in text else 125
@@ -145,7 +149,7 @@ def _document(context: Context) -> dict[str, Any]:
 
 
 def _reported(error: DockerError, name: str) -> str:
-    return f"docker: {str(error).removesuffix('.')}.\nSee 'docker {name.split()[-1]} --help'."
+    return f"docker: {str(error).removesuffix('.')}.\nSee 'docker {name.rsplit(maxsplit=1)[-1]} --help'."
 
 
 def _create(context: Context, document: dict[str, Any]) -> str:
@@ -162,7 +166,9 @@ def _create(context: Context, document: dict[str, Any]) -> str:
             break
     identity = _IdFile(options["cidfile"])
     image = document["Image"]
-    name = None if re.fullmatch(r"[a-f0-9]{64}|sha256:[a-f0-9]{64}", image) else reference.parse(image).tagged()
+    name = (
+        None if re.fullmatch(r"[a-f0-9]{64}|sha256:[a-f0-9]{64}", image) else reference.parse(image).tagged()
+    )
     query = {"name": options["name"]} if options["name"] else {}
     platform = _platform(options["platform"])
     if platform and client.at_least("1.41"):
@@ -220,7 +226,7 @@ class _IdFile:
 
     def _open(self, mode: str) -> Any:
         try:
-            return open(self._path, mode, encoding="ascii")  # noqa: PTH123, SIM115 - pathlib costs a start
+            return open(self._path, mode, encoding="ascii")  # noqa: PTH123 - pathlib costs a start
         except OSError as error:
             raise DockerError(
                 f"Failed to create the container ID file: open {self._path}: {(error.strerror or '').lower()}"

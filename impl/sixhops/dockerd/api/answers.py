@@ -17,11 +17,23 @@ from sixhops.dockerd.version import API_VERSION, SERVER
 if TYPE_CHECKING:
     from sixhops.dockerd.errors import EngineError
 
-__all__ = ["COMMON", "arrange", "failure", "has_begun", "json_answer", "nothing", "plain", "stream"]
+__all__ = [
+    "COMMON",
+    "arrange",
+    "failure",
+    "guessed",
+    "has_begun",
+    "json_answer",
+    "nothing",
+    "plain",
+    "stream",
+]
 
 #: What Go's server buffers before it gives up on a Content-Length.
 _BUFFER = 2048
 _JSON = "application/json"
+#: Marks a type that Go's server guesses from the body, and therefore writes last.
+_GUESSED = "sixhops-guessed"
 _BEGUN = "sixhops-begun"
 _TYPELESS = "sixhops-typeless"
 COMMON = {
@@ -35,17 +47,22 @@ _LAST = ("Date", "Content-Length", "Transfer-Encoding", "Connection")
 
 async def arrange(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Put a response's headers into Go's order; connect to the application's `on_response_prepare`."""
-    del request
     headers = CIMultiDict(response.headers)
     if headers.pop(_TYPELESS, None) is not None or response.status in {204, 304}:
         headers.popall(hdrs.CONTENT_TYPE, None)
     if isinstance(response, web.WebSocketResponse):
         return
     headers.update(COMMON)
+    if request.method == hdrs.METH_HEAD and hdrs.CONTENT_LENGTH not in headers:
+        # a body that is not sent has a length all the same
+        headers[hdrs.CONTENT_LENGTH] = str(_size(response))
+    guessed = headers.pop(_GUESSED, None) is not None
     last = [(name, headers.pop(name)) for name in _LAST if name in headers]
     response.headers.clear()
     response.headers.extend(sorted(headers.items()))
     response.headers.extend(last)
+    if guessed and request.method != hdrs.METH_HEAD:
+        response.headers[hdrs.CONTENT_TYPE] = response.headers.pop(hdrs.CONTENT_TYPE)
 
 
 async def json_answer(request: web.BaseRequest, value: Any, status: int = 200) -> web.StreamResponse:
@@ -77,9 +94,12 @@ def plain(text: str, status: int, headers: dict[str, str] | None = None) -> web.
     return web.Response(status=status, body=text.encode(), headers=fields)
 
 
-async def stream(
-    request: web.BaseRequest, content_type: str = "", status: int = 200
-) -> web.StreamResponse:
+def guessed(text: str, headers: dict[str, str]) -> web.Response:
+    """Return text whose type nobody has set."""
+    return plain(text, 200, headers | {_GUESSED: "1"})
+
+
+async def stream(request: web.BaseRequest, content_type: str = "", status: int = 200) -> web.StreamResponse:
     """Send the head of a chunked answer at once; `content_type` "" for none."""
     headers = {hdrs.CONTENT_TYPE: content_type} if content_type else {_TYPELESS: "1"}
     response = web.StreamResponse(status=status, headers=headers)
@@ -95,3 +115,8 @@ async def stream(
 def has_begun(request: web.BaseRequest) -> bool:
     """Tell whether `stream` has sent the head of an answer to a request."""
     return _BEGUN in request
+
+
+def _size(response: web.StreamResponse) -> int:
+    body = response.body if isinstance(response, web.Response) else None
+    return len(body) if isinstance(body, (bytes, bytearray)) else 0

@@ -33,7 +33,11 @@ def _all(kind: Kind, *names: str) -> dict[str, Kind | Struct]:
 
 _HEALTH = Struct(
     "HealthConfig",
-    {"Test": _STRINGS, **_all(Kind("time.Duration", "int"), "Interval", "Timeout", "StartPeriod"), "Retries": _INT},
+    {
+        "Test": _STRINGS,
+        **_all(Kind("time.Duration", "int"), "Interval", "Timeout", "StartPeriod"),
+        "Retries": _INT,
+    },
     "container",
 )
 _ULIMIT = Struct("Ulimit", {"Name": _STRING, "Soft": _INT64, "Hard": _INT64}, "units")
@@ -69,7 +73,9 @@ _HOST_CONFIG = Struct(
             "MaskedPaths",
             "ReadonlyPaths",
         ),
-        **_all(_BOOL, "AutoRemove", "Privileged", "PublishAllPorts", "ReadonlyRootfs", "OomKillDisable", "Init"),
+        **_all(
+            _BOOL, "AutoRemove", "Privileged", "PublishAllPorts", "ReadonlyRootfs", "OomKillDisable", "Init"
+        ),
         **_all(
             _INT64,
             "ShmSize",
@@ -115,7 +121,11 @@ _HOST_CONFIG = Struct(
 )
 _NETWORKING = Struct(
     "NetworkingConfig",
-    {"EndpointsConfig": Kind("map[string]*network.EndpointSettings", "map", Struct("EndpointSettings", {}, "network"))},
+    {
+        "EndpointsConfig": Kind(
+            "map[string]*network.EndpointSettings", "map", Struct("EndpointSettings", {}, "network")
+        )
+    },
     "network",
 )
 

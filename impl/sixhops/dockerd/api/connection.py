@@ -14,15 +14,30 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 if TYPE_CHECKING:
     from sixhops.dockerd.containers.streams import ClientStream
 
-__all__ = ["Connection", "HijackedStream", "Taken"]
+__all__ = ["Connection", "HijackedStream", "Taken", "refuse"]
 
-_HIJACKABLE = re.compile(rb"POST [^ ?]*/(?:containers/[^/ ?]+/attach|exec/[^/ ?]+/start)[? ]")
+_HIJACKABLE = re.compile(rb"POST [^ ?]*/(?:containers/[^ ?]+/attach|exec/[^/ ?]+/start)[? ]")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
+_TEXT = "text/plain; charset=utf-8"
+_TOO_LARGE = (431, "Request Header Fields Too Large", "431 Request Header Fields Too Large")
+#: What aiohttp's parser says (in part, in lower case), and what Go's server answers then.
+_BODY_ERRORS = (
+    ("chunk size overflow", "http chunk length too large"),
+    ("chunk size", "invalid byte in chunk length"),
+    ("chunk data", "malformed chunked encoding"),
+)
+_HEAD_ERRORS = (
+    ("missing 'host'", (400, "Bad Request", "400 Bad Request: missing required Host header")),
+    ("got more than", _TOO_LARGE),
+    ("invalid header token", (400, "Bad Request", "400 Bad Request: invalid header name")),
+    ("transfer-encoding", (501, "Not Implemented", "Unsupported transfer encoding")),
+)
 _END = b"\r\n\r\n"
 _LONGEST_HEAD = 1 << 16
 #: How much of a client's input may wait for the container, in bytes.
@@ -160,6 +175,26 @@ class Connection(web.RequestHandler):
         super().eof_received()
         return None
 
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Say what is wrong with bytes that aiohttp can't read, in Go's words as far as they can be told apart."""
+        if exc is None or not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        said = f"{message or ''} {exc}".lower()
+        for mark, text in _BODY_ERRORS:
+            if mark in said:
+                body = f'{{"message":"{text}"}}\n'
+                return refuse(self, 500, "Internal Server Error", body, "application/json")
+        for mark, (code, reason, text) in _HEAD_ERRORS:
+            if mark in said:
+                return refuse(self, code, reason, text)
+        return refuse(self, 400, "Bad Request", "400 Bad Request")
+
     def pause_writing(self) -> None:
         """Make the stream's writers wait."""
         super().pause_writing()
@@ -177,6 +212,15 @@ class Connection(web.RequestHandler):
         if self._stream is not None:
             self._stream.end(gone=True)
         super().connection_lost(exc)
+
+
+def refuse(connection: web.RequestHandler, status: int, reason: str, text: str, kind: str = _TEXT) -> Taken:
+    """Answer what is no HTTP, in the bytes of Go's server, and end the connection."""
+    if connection.transport is not None:
+        head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n"
+        connection.transport.write(f"{head}{text}".encode())
+        connection.transport.close()
+    return Taken()
 
 
 class Taken(web.StreamResponse):

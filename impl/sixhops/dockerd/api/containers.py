@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["routes"]
 
-_NEVER_RUNNING = frozenset({"", "not-running", "next-exit", "removed"})
+_CONDITIONS = frozenset({"not-running", "next-exit", "removed"})
 
 
 def routes(containers: Containers) -> list[Route]:
@@ -85,10 +85,9 @@ def routes(containers: Containers) -> list[Route]:
 
     async def wait(call: Call) -> web.StreamResponse:
         condition = call.text("condition")
-        if condition not in _NEVER_RUNNING:
-            await containers.inspect(call["name"])
-            raise invalid(f'invalid condition: "{condition}"')
-        outcome = await containers.wait(call["name"], condition or "not-running")
+        if condition not in _CONDITIONS:
+            condition = "not-running"  # dockerd takes an unknown word for the usual condition
+        outcome = await containers.wait(call["name"], condition)
         response = await answers.stream(call.request, "application/json")
         await response.write(encode(await outcome))
         return response
@@ -136,20 +135,20 @@ def routes(containers: Containers) -> list[Route]:
         route("POST", "/containers/create", create),
         route("POST", "/containers/prune", prune),
         route("GET", "/containers/json", list_all),
-        route("GET", "/containers/{name}/json", inspect),
-        route("GET", "/containers/{name}/top", top),
-        route("GET", "/containers/{name}/logs", logs, streams=True),
-        route("GET", "/containers/{name}/stats", stats, streams=True),
-        route("POST", "/containers/{name}/start", start),
-        route("POST", "/containers/{name}/stop", stop),
-        route("POST", "/containers/{name}/restart", restart),
-        route("POST", "/containers/{name}/kill", kill),
-        route("POST", "/containers/{name}/pause", pause),
-        route("POST", "/containers/{name}/unpause", unpause),
-        route("POST", "/containers/{name}/rename", rename),
-        route("POST", "/containers/{name}/resize", resize),
-        route("POST", "/containers/{name}/wait", wait, streams=True),
-        route("DELETE", "/containers/{name}", remove),
+        route("GET", "/containers/{name:.*}/json", inspect),
+        route("GET", "/containers/{name:.*}/top", top),
+        route("GET", "/containers/{name:.*}/logs", logs, streams=True),
+        route("GET", "/containers/{name:.*}/stats", stats, streams=True),
+        route("POST", "/containers/{name:.*}/start", start),
+        route("POST", "/containers/{name:.*}/stop", stop),
+        route("POST", "/containers/{name:.*}/restart", restart),
+        route("POST", "/containers/{name:.*}/kill", kill),
+        route("POST", "/containers/{name:.*}/pause", pause),
+        route("POST", "/containers/{name:.*}/unpause", unpause),
+        route("POST", "/containers/{name:.*}/rename", rename),
+        route("POST", "/containers/{name:.*}/resize", resize),
+        route("POST", "/containers/{name:.*}/wait", wait, streams=True),
+        route("DELETE", "/containers/{name:.*}", remove),
     ]
 
 

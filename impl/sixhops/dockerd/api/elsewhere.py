@@ -68,7 +68,10 @@ def routes() -> list[Route]:
         *(route("GET", path, no_swarm) for path in _SWARM),
         *(route("GET", f"/{kind}/{{id}}", no_swarm) for kind in _SWARM_OBJECTS),
         *(route("DELETE", f"/{kind}/{{id}}", no_swarm) for kind in _SWARM_OBJECTS if kind != "tasks"),
-        *(route("POST", f"/{kind}/create", no_swarm_with_body) for kind in ("services", "secrets", "configs")),
+        *(
+            route("POST", f"/{kind}/create", no_swarm_with_body)
+            for kind in ("services", "secrets", "configs")
+        ),
         *(route("POST", f"/{kind}/{{id}}/update", no_swarm_with_body) for kind in _SWARM_OBJECTS),
         *(route("POST", f"/swarm/{action}", no_swarm_with_body) for action in ("update", "unlock")),
         *(route("POST", f"/swarm/{action}", start_swarm) for action in ("init", "join")),

@@ -12,7 +12,7 @@ import string
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-__all__ = ["GoJsonError", "Kind", "Number", "Struct", "check", "decode", "encode"]
+__all__ = ["GoJsonError", "Kind", "Number", "Struct", "check", "decode", "decode_whole", "encode"]
 
 _SPACE = " \t\r\n"
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
@@ -84,6 +84,24 @@ def decode(data: bytes) -> Any:
     except (ValueError, RecursionError):
         _Scanner(text).value()
         raise GoJsonError("exceeded max depth") from None
+    return value
+
+
+def decode_whole(data: bytes) -> Any:
+    """Return the JSON value that is all of `data`, as Go's Unmarshal does. Raises GoJsonError.
+
+    Here half a value is an `unexpected end of JSON input`, and nothing may follow a whole one.
+    """
+    try:
+        value = decode(data)
+    except GoJsonError as error:
+        if str(error) in {"EOF", "unexpected EOF"}:
+            raise GoJsonError("unexpected end of JSON input") from None
+        raise
+    text = data.decode("utf-8", "replace").lstrip(_SPACE)
+    rest = text[_DECODER.raw_decode(text)[1] :].lstrip(_SPACE)
+    if rest:
+        raise GoJsonError(f"invalid character {_quoted(rest[0])} after top-level value")
     return value
 
 

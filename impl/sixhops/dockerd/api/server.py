@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, cast
 from aiohttp import web
 
 from sixhops.dockerd.api import answers, gojson
-from sixhops.dockerd.api.connection import Connection, Taken
+from sixhops.dockerd.api.connection import Connection, Taken, refuse
+from sixhops.dockerd.api.gojson import Kind
 from sixhops.dockerd.errors import EngineError, invalid, system
 from sixhops.dockerd.version import API_VERSION, MINIMUM_API_VERSION
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[["Call"], Awaitable[web.StreamResponse]]
 
-__all__ = ["Call", "Route", "Server", "route"]
+__all__ = ["Call", "Route", "Server", "go_quoted", "route", "unix_listener"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +40,15 @@ _VERSIONED = re.compile(r"/v([0-9.]+)(/.*)", re.DOTALL)
 _PARAMETER = re.compile(r"\{(\w+)(:\.\*)?\}")
 #: JSON bodies above this are refused; archives are streams and not concerned.
 _LONGEST_BODY = 64 << 20
+_FILTERS = Kind("map[string]map[string]bool", "map", Kind("map[string]bool", "map", Kind("bool", "bool")))
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 _BACKLOG = 128
+#: What Go's server reads of a request's head: a mebibyte, and a little slack.
+_LONGEST_HEAD = (1 << 20) + 4096
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
+_INT64 = range(-(2**63), 2**63)
+#: How long streams may take to end when the engine does, in seconds.
+_LAST_WORDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,8 @@ class Call:
             return None
         if not re.fullmatch(r"[+-]?[0-9]+", text):
             raise EngineError(status, f"strconv.Atoi: parsing {go_quoted(text)}: invalid syntax")
+        if int(text) not in _INT64:
+            raise EngineError(status, f"strconv.Atoi: parsing {go_quoted(text)}: value out of range")
         return int(text)
 
     def filters(self, *, prefix: str = "", status: int = 500) -> dict[str, list[str]]:
@@ -102,20 +112,18 @@ class Call:
         if not text:
             return {}
         try:
-            value = gojson.decode(text.encode())
+            value = gojson.decode_whole(text.encode())
+            # {"label": {"a=b": true}} is how clients since API 1.22 write it, {"label": ["a=b"]} how they did before
+            if not isinstance(value, dict) or not all(isinstance(member, list) for member in value.values()):
+                gojson.check(value, _FILTERS)
         except gojson.GoJsonError as error:
             raise EngineError(status, f"{prefix}{error}") from error
-        if not isinstance(value, dict):
-            raise EngineError(status, f"{prefix}invalid filter")
         found: dict[str, list[str]] = {}
-        for key, values in value.items():
-            if isinstance(values, dict):
-                # {"label": {"a=b": true}} is how clients since API 1.22 write it
-                found[key] = [item for item, wanted in values.items() if wanted]
-            elif isinstance(values, list):
-                found[key] = [str(item) for item in values]
+        for key, members in (value or {}).items():
+            if isinstance(members, dict):
+                found[key] = [item for item, wanted in members.items() if wanted]
             else:
-                raise EngineError(status, f"{prefix}invalid filter")
+                found[key] = [str(item) for item in members or ()]
         return found
 
     async def raw_body(self) -> bytes:
@@ -151,7 +159,14 @@ class Call:
 
 def go_quoted(text: str) -> str:
     """Return text in Go's double quotes."""
-    return gojson.encode(text).decode().rstrip("\n").replace("\\u003c", "<").replace("\\u003e", ">").replace("\\u0026", "&")
+    return (
+        gojson.encode(text)
+        .decode()
+        .rstrip("\n")
+        .replace("\\u003c", "<")
+        .replace("\\u003e", ">")
+        .replace("\\u0026", "&")
+    )
 
 
 class Server:
@@ -168,7 +183,7 @@ class Server:
         application = web.Application(client_max_size=0)
         application.on_response_prepare.append(cast(Any, answers.arrange))
         application.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(application, handler_cancellation=True)
+        self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=_LAST_WORDS)
         await self._runner.setup()
         server = self._runner.server
         assert server is not None
@@ -181,20 +196,26 @@ class Server:
                 loop=loop,
                 access_log=None,  # type: ignore[arg-type] # None means no access log
                 auto_decompress=False,
-                max_line_size=1 << 16,
-                max_field_size=1 << 16,
+                max_line_size=_LONGEST_HEAD,
+                max_field_size=_LONGEST_HEAD,
             )
 
         for listener in sockets:
             if listener.family == socket.AF_UNIX:
-                self._listeners.append(await loop.create_unix_server(connect, sock=listener, backlog=_BACKLOG))
+                self._listeners.append(
+                    await loop.create_unix_server(connect, sock=listener, backlog=_BACKLOG)
+                )
             else:
                 self._listeners.append(await loop.create_server(connect, sock=listener, backlog=_BACKLOG))
 
-    async def close(self, patience: float = 5.0) -> None:
-        """Stop listening, end all connections; wait up to `patience` seconds for operations under way."""
+    def stop_listening(self) -> None:
+        """Accept no more connections; those that stand go on."""
         for listener in self._listeners:
             listener.close()
+
+    async def close(self, patience: float = 2.0) -> None:
+        """End all connections; wait up to `patience` seconds for operations under way."""
+        self.stop_listening()
         if self._operations:
             await asyncio.wait(self._operations, timeout=patience)
         if self._runner is not None:
@@ -217,6 +238,8 @@ class Server:
 
     async def _route(self, request: web.Request) -> web.StreamResponse:
         raw, _, query = request.raw_path.partition("?")
+        if _BROKEN_ESCAPE.search(raw):
+            return refuse(request.protocol, 400, "Bad Request", "400 Bad Request")
         path = urllib.parse.unquote(raw)
         clean = posixpath.normpath(path) if path != "/" else "/"
         if path.endswith("/") and clean != "/":
@@ -242,6 +265,9 @@ class Server:
                 refusal = _refuse(version)
                 if refusal is not None:
                     return refusal
+            broken = _BROKEN_ESCAPE.search(query)
+            if broken is not None:
+                raise invalid(f"invalid URL escape {go_quoted(broken[0])}")
             call = Call(
                 request,
                 found.groupdict(),

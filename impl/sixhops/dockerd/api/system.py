@@ -29,7 +29,7 @@ def routes(documents: System, events: Events) -> list[Route]:
 
     async def ping(call: Call) -> web.StreamResponse:
         del call
-        return answers.plain("OK", 200, _UNCACHED)
+        return answers.guessed("OK", _UNCACHED)
 
     async def ping_head(call: Call) -> web.StreamResponse:
         del call
@@ -71,5 +71,3 @@ def _time(text: str) -> int | None:
         whole = text.partition(".")[0]
         raise system(f"strconv.ParseInt: parsing {go_quoted(whole)}: invalid syntax")
     return int(found[1]) * _SECOND + int((found[2] or "").ljust(9, "0"))
-
-

@@ -49,6 +49,8 @@ __all__ = ["ContainerSettings", "Containers", "LogReader"]
 
 _log = logging.getLogger(__name__)
 _NOT_MODIFIED = 304
+#: How long the automatic removal of a killed container is waited for, in seconds.
+_REMOVAL_PATIENCE = 10.0
 
 #: What every container's root has, whatever its image lacks.
 _INITIAL = (
@@ -304,8 +306,8 @@ class Containers:
         held = self._registry.find(text)
         if link:
             raise conflict(f"Conflict, cannot remove the default link name of the container {text}")
-        if force and held.container.state.is_running:
-            await self._kill_for_removal(held)
+        if force and held.container.state.is_running and await self._kill_for_removal(held):
+            return
         async with held.lock:
             if held.is_being_removed or held.container.id not in self._registry:
                 raise conflict(f"removal of container {text} is already in progress")
@@ -446,13 +448,23 @@ class Containers:
             held.files.remove()
             raise
 
-    async def _kill_for_removal(self, held: Held) -> None:
+    async def _kill_for_removal(self, held: Held) -> bool:
+        """End a program; return whether the container's own AutoRemove has removed it then."""
+        removed = held.waiters.removal()
         try:
             await self._stopper.kill(held)
         except EngineError:
             # it may have ended meanwhile
             if held.container.state.is_running:
                 raise
+        if not held.container.host_config["AutoRemove"]:
+            removed.cancel()
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REMOVAL_PATIENCE):
+                await removed
+                return True
+        return False
 
     def _input(self, held: Held, keys: bytes) -> Input:
         async def write(data: bytes) -> None:

@@ -116,7 +116,10 @@ def to_document(container: Container) -> dict[str, Any]:
     """Return all of a container as JSON data."""
     # the API's documents go as they are: copying them member by member would cost more than writing them
     document = {entry.name: getattr(container, entry.name) for entry in fields(container)}
-    return document | {"state": asdict(container.state), "mounts": [asdict(point) for point in container.mounts]}
+    return document | {
+        "state": asdict(container.state),
+        "mounts": [asdict(point) for point in container.mounts],
+    }
 
 
 def from_document(document: dict[str, Any]) -> Container:

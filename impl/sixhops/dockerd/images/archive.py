@@ -14,7 +14,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-from sixhops.dockerd.errors import EngineError, system
+from sixhops.dockerd.errors import system
 from sixhops.dockerd.images import reference as references
 from sixhops.dockerd.images.blob import BlobSink, VerificationError
 from sixhops.dockerd.images.progress import Meter
@@ -22,12 +22,12 @@ from sixhops.wire.image import (
     DocumentError,
     chain_ids,
     digest_of,
+    media,
     parse_config,
     parse_index,
     parse_manifest,
     short,
 )
-from sixhops.wire.image import media
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,7 +194,9 @@ def _oci_contents(tar: tarfile.TarFile) -> list[Archived]:
         data = _blob(tar, entry.digest)
         if entry.media_type in media.INDEXES:
             # the first one is for this machine, or the archive is not
-            entries[:0] = [(inner, annotations) for inner in parse_index(data, entry.media_type).manifests[:1]]
+            entries[:0] = [
+                (inner, annotations) for inner in parse_index(data, entry.media_type).manifests[:1]
+            ]
             continue
         manifest = parse_manifest(data, entry.media_type)
         name = annotations.get(_NAME) or annotations.get(_REF_NAME) or ""
@@ -271,7 +273,9 @@ async def _load_layer(
         except VerificationError as error:
             raise system(str(error)) from error
         if sink.diff_id != diff_id:
-            raise system(f"invalid diffID for layer: expected {json.dumps(diff_id)}, got {json.dumps(sink.diff_id)}")
+            raise system(
+                f"invalid diffID for layer: expected {json.dumps(diff_id)}, got {json.dumps(sink.diff_id)}"
+            )
         sink.commit(*place)
     finally:
         await asyncio.to_thread(sink.abandon)

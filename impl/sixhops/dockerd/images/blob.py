@@ -22,6 +22,7 @@ import zstandard
 from isal import igzip_lib, isal_zlib
 
 from sixhops.dockerd.images import unpack
+from sixhops.dockerd.images.layers import SPLIT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +99,9 @@ class BlobSink:
         fcntl.fcntl(self._pipe, _F_SETPIPE_SZ, _PIPE)
         try:
             root = str(self._directory / "diff")
-            self._worker: int | None = forks.fork(unpack.__name__, "work", {"root": root}, (source, report))
+            split = str(self._directory / SPLIT)
+            arguments = {"root": root, "split": split}
+            self._worker: int | None = forks.fork(unpack.__name__, "work", arguments, (source, report))
         finally:
             os.close(source)
             os.close(report)

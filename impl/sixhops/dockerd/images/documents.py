@@ -194,9 +194,7 @@ def matches(pattern: str, name: Reference) -> bool:
     return False
 
 
-def summary_under(
-    store: ImageStore, image: Image, filters: Mapping[str, Sequence[str]]
-) -> dict[str, Any]:
+def summary_under(store: ImageStore, image: Image, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Return the list entry of an image with only those names that a `reference` filter asked for."""
     entry = summary(store, image)
     patterns = filters.get("reference", ())

@@ -4,6 +4,7 @@
 overlay2/<cache id>/diff     the files of one layer
 overlay2/<cache id>/link     its short name; overlay2/l/<short name> -> ../<cache id>/diff
 overlay2/<cache id>/lower    the short names of the layers below, for all but the lowest
+overlay2/<cache id>/tar-split  what the layer's tar has besides the files' content
 overlay2/<cache id>/work     for writable layers
 overlay2/<cache id>/merged   where a container's root is mounted
 ```
@@ -26,8 +27,10 @@ import shutil
 import string
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+from sixhops.dockerd.errors import system
+from sixhops.dockerd.images import tarsplit
 from sixhops.linux import mounts
 from sixhops.linux.namespaces import unshare
 
@@ -37,10 +40,12 @@ if TYPE_CHECKING:
 
     from sixhops.dockerd.state import State
 
-__all__ = ["Layer", "LayerStore", "WritableLayer"]
+__all__ = ["SPLIT", "Layer", "LayerStore", "WritableLayer"]
 
 _CLONE_FS = 0x00000200
 _SHORT_NAME = string.ascii_uppercase + string.digits[2:8]
+#: The side file from which, with the tree, the layer's tar is put together again (see `tarsplit`).
+SPLIT = "tar-split"
 _UNFINISHED = ".unfinished-"
 
 
@@ -112,9 +117,13 @@ class LayerStore:
         found = {"LowerDir": ":".join(f"{directory}/diff" for directory in below)} if below else {}
         return found | {"MergedDir": f"{top}/merged", "UpperDir": f"{top}/diff", "WorkDir": f"{top}/work"}
 
-    def tree(self, chain_id: str) -> Path:
-        """Return the directory with one layer's own files. KeyError when it is missing."""
-        return self._root / self.chain(chain_id)[0].cache_id / "diff"
+    def open_tar(self, layer: Layer) -> IO[bytes]:
+        """Return a file with the very tar that a layer was made of. Raises EngineError 500 when that can't be had."""
+        directory = self._root / layer.cache_id
+        try:
+            return tarsplit.assemble(directory / SPLIT, directory / "diff", layer.diff_id, self._root.parent)
+        except tarsplit.SplitError as error:
+            raise system(str(error)) from error
 
     def begin(self) -> Path:
         """Make an empty directory to unpack a layer into; `commit` or `abandon` it."""

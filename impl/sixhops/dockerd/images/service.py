@@ -60,6 +60,18 @@ class Images:
         """Return how many images there are."""
         return len(self._store.all())
 
+    def layers_size(self) -> int:
+        """Return the bytes of all layers, each counted once."""
+        layers = {layer for image in self._store.all() for layer in self._store.layers.chain(image.chain_id)}
+        return sum(layer.size for layer in layers)
+
+    def shared_size(self, identity: str) -> int:
+        """Return the bytes of those layers of an image that other images have too."""
+        chains = {image.id: set(self._store.layers.chain(image.chain_id)) for image in self._store.all()}
+        own = chains.pop(identity, set())
+        others = set().union(*chains.values())
+        return sum(layer.size for layer in own & others)
+
     def list(self, filters: dict[str, list[str]], *, everything: bool) -> list[dict[str, Any]]:
         """Return GET /images/json. Raises EngineError 400 for an unknown filter."""
         return [
@@ -76,7 +88,12 @@ class Images:
         return documents.history(self._store, self._find(text))
 
     async def pull(
-        self, reference: Reference, emit: Emit, credentials: Credentials, agent: str, platform: Platform | None
+        self,
+        reference: Reference,
+        emit: Emit,
+        credentials: Credentials,
+        agent: str,
+        platform: Platform | None,
     ) -> None:
         """Pull; see `Puller.pull`. Tells of it when it has succeeded."""
         async with self._lease():

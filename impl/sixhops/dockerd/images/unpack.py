@@ -16,7 +16,9 @@ import json
 import os
 import stat
 import tarfile
-from typing import IO, Any
+from typing import IO, Any, cast
+
+from sixhops.dockerd.images.tarsplit import Recorder
 
 __all__ = ["LayerError", "unpack", "work"]
 
@@ -36,31 +38,40 @@ def work(arguments: dict[str, Any], descriptors: list[int]) -> int:
     `arguments`: `root`, the directory to unpack into. The result is {"size": bytes} or {"error": message}.
     """
     source, report = descriptors
+    # opened before the chroot: it lies beside the layer's tree
+    split = open(arguments["split"], "xb") if "split" in arguments else None  # noqa: SIM115 - closed below
     os.chroot(arguments["root"])
     os.chdir("/")
     os.umask(0)
     try:
         with os.fdopen(source, "rb", buffering=0) as stream:
-            result: dict[str, Any] = {"size": unpack(stream)}
+            recorder = Recorder(stream, split) if split is not None else None
+            result: dict[str, Any] = {"size": unpack(stream if recorder is None else recorder, recorder)}
+        if split is not None:
+            split.close()
     except (LayerError, OSError, tarfile.TarError) as error:
         result = {"error": str(error)}
     os.write(report, json.dumps(result).encode())
     return 0 if "size" in result else 1
 
 
-def unpack(stream: IO[bytes]) -> int:
-    """Unpack a tar stream into the root directory; return the bytes of all regular files.
+def unpack(stream: IO[bytes] | Recorder, recorder: Recorder | None = None) -> int:
+    """Unpack a tar stream into the root directory; return the bytes of all regular files and links.
+
+    `recorder`, which then is the stream as well, is told of every member.
 
     Raises LayerError, tarfile.TarError or OSError; what was unpacked until then stays, for the caller to remove.
     """
     size = 0
     times: list[tuple[str, float]] = []
     # TarFile's stream mode seeks nowhere, so that the layer can come from a pipe
-    with tarfile.open(fileobj=stream, mode="r|", errorlevel=2, bufsize=_PIECE) as archive:
+    with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|", errorlevel=2, bufsize=_PIECE) as archive:
         for entry in archive:
             path = _inside(entry.name)
             if path is None:
                 continue
+            if recorder is not None and not os.path.basename(path).startswith(_WHITEOUT):
+                recorder.entry(entry, path)
             directory, name = os.path.split(path)
             _make_parents(directory, entry.name)
             if name.startswith(_WHITEOUT):
@@ -76,6 +87,8 @@ def unpack(stream: IO[bytes]) -> int:
         os.utime(path, (mtime, mtime))
     while stream.read(_PIECE):
         pass  # whatever pads the archive belongs to the digest and is read to its end
+    if recorder is not None:
+        recorder.finish()
     return size
 
 
@@ -141,6 +154,7 @@ def _make(archive: tarfile.TarFile, entry: tarfile.TarInfo, path: str) -> int:
         return _write(archive, entry, path)
     elif entry.issym():
         os.symlink(entry.linkname, path)
+        return len(os.fsencode(entry.linkname))
     elif entry.islnk():
         target = _inside(entry.linkname)
         if target is None:

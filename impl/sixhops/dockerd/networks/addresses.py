@@ -30,7 +30,9 @@ def choose_subnet(wanted: str, used: Iterable[ipaddress.IPv4Network]) -> ipaddre
     for pool in map(ipaddress.IPv4Network, _POOLS):
         if not any(pool.overlaps(network) for network in taken):
             return ipaddress.IPv4Interface((pool.network_address + 1, pool.prefixlen))
-    raise EngineError(500, "could not find an available, non-overlapping IPv4 address pool among the defaults")
+    raise EngineError(
+        500, "could not find an available, non-overlapping IPv4 address pool among the defaults"
+    )
 
 
 def mac_of(octets: bytes) -> str:

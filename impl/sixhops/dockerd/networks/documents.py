@@ -49,10 +49,10 @@ def network(
     }
 
 
-def member(endpoint: Endpoint) -> dict[str, str]:
-    """Return the entry of a container in `Containers`; the API's caller adds its name."""
+def member(endpoint: Endpoint, name: str) -> dict[str, str]:
+    """Return the entry of a container in `Containers`."""
     return {
-        "Name": "",
+        "Name": name,
         "EndpointID": endpoint.endpoint_id,
         "MacAddress": endpoint.mac,
         "IPv4Address": f"{endpoint.address}/{endpoint.prefix}" if endpoint.address else "",
@@ -199,10 +199,11 @@ def _member_order(own: Mapping[str, Any]) -> dict[str, Any]:
 def _ports(config: Mapping[str, Any], endpoint: Endpoint | None) -> dict[str, list[dict[str, str]] | None]:
     if endpoint is None or not endpoint.address:
         return {}
-    found: dict[str, list[dict[str, str]] | None] = dict.fromkeys((config.get("Config") or {}).get("ExposedPorts") or {})
+    found: dict[str, list[dict[str, str]] | None] = dict.fromkeys(
+        (config.get("Config") or {}).get("ExposedPorts") or {}
+    )
     for port in endpoint.ports:
         entries = found.get(f"{port.port}/{port.protocol}") or []
         entry = {"HostIp": port.host_address, "HostPort": str(port.host_port)}
         found[f"{port.port}/{port.protocol}"] = [*entries, entry]
     return dict(sorted(found.items()))
-

@@ -50,7 +50,10 @@ class Firewall:
             _FORWARDING.write_text("1")
             self._set_forwarding = True
         present = _save()
-        filter_lines = ["*filter", *(f":{chain} - [0:0]" for chain in _FILTER_CHAINS if chain != "DOCKER-USER")]
+        filter_lines = [
+            "*filter",
+            *(f":{chain} - [0:0]" for chain in _FILTER_CHAINS if chain != "DOCKER-USER"),
+        ]
         # what users wrote into their own chain stays
         if ":DOCKER-USER " not in present:
             filter_lines += [":DOCKER-USER - [0:0]", "-A DOCKER-USER -j RETURN"]
@@ -75,7 +78,14 @@ class Firewall:
             lines += ["-F DOCKER-USER", "-X DOCKER-USER"]
         if self._set_forwarding:
             lines.append(":FORWARD ACCEPT [0:0]")
-        lines += ["COMMIT", "*nat", *_deletions(self._nat_rules(), present), "-F DOCKER", "-X DOCKER", "COMMIT"]
+        lines += [
+            "COMMIT",
+            "*nat",
+            *_deletions(self._nat_rules(), present),
+            "-F DOCKER",
+            "-X DOCKER",
+            "COMMIT",
+        ]
         _restore(lines)
         if self._set_forwarding:
             _FORWARDING.write_text("0")
@@ -159,7 +169,7 @@ def _restore(lines: Sequence[str]) -> None:
 
 def _run(command: list[str], text: str) -> str:
     try:
-        result = subprocess.run(  # noqa: S603 - our own words
+        result = subprocess.run(
             command, input=text, capture_output=True, text=True, timeout=_TIMEOUT, check=False
         )
     except FileNotFoundError as error:

@@ -96,6 +96,7 @@ class Networks:
     def __init__(self, settings: NetworkSettings, state: State, events: Events) -> None:
         self._settings = settings
         self._events = events
+        self._state = state
         self._ids = _identities(state)
         self._directory = settings.exec_root / "netns"
         self._bridge: _Bridge | None = None
@@ -157,7 +158,11 @@ class Networks:
         for key in filters:
             if key not in _FILTERS:
                 raise invalid(f"Invalid filter '{key}'")
-        found = [self._document(name, with_containers=False) for name in ("none", "host", "bridge") if self._has(name)]
+        found = [
+            self._document(name, with_containers=False)
+            for name in ("none", "host", "bridge")
+            if self._has(name)
+        ]
         return [document for document in found if _passes(document, filters)]
 
     def inspect(self, text: str) -> dict[str, Any]:
@@ -185,7 +190,8 @@ class Networks:
             if link is None:
                 if not is_ours:
                     raise EngineError(
-                        500, f"Error initializing network controller: bridge device with non default name {name} must be created manually"
+                        500,
+                        f"Error initializing network controller: bridge device with non default name {name} must be created manually",
                     )
                 netlink.add_bridge(name, mac_of(secrets.token_bytes(4)))
                 link = netlink.link(name)
@@ -235,7 +241,9 @@ class Networks:
         asked = documents.asked_address(config)
         address = bridge.pool.give(asked)
         link = f"veth{secrets.token_hex(4)[:7]}"
-        mac = str((config.get("Config") or {}).get("MacAddress") or "") or mac_of(ipaddress.IPv4Address(address).packed)
+        mac = str((config.get("Config") or {}).get("MacAddress") or "") or mac_of(
+            ipaddress.IPv4Address(address).packed
+        )
         try:
             ports = documents.published(config, address, bridge.taken)
             self._make_links(bridge, path, link, address, mac)
@@ -307,7 +315,9 @@ class Networks:
     def _sweep_namespaces(self) -> None:
         """Remove namespaces of containers that did not outlive the last engine: those in which no process is."""
         for path in self._directory.iterdir():
-            if str(path) not in {endpoint.netns for endpoint, _name in self._live.values()} and not _is_used(path):
+            if str(path) not in {endpoint.netns for endpoint, _name in self._live.values()} and not _is_used(
+                path
+            ):
                 _remove_namespace(path)
 
     # -- documents
@@ -317,7 +327,9 @@ class Networks:
 
     def _find(self, text: str) -> str | None:
         for name, (identity, _created) in self._ids.items():
-            if self._has(name) and (text in (name, identity) or (len(text) >= 1 and identity.startswith(text))):
+            if self._has(name) and (
+                text in (name, identity) or (len(text) >= 1 and identity.startswith(text))
+            ):
                 return name
         return None
 
@@ -327,7 +339,7 @@ class Networks:
         members = {}
         if with_containers:
             members = {
-                container: documents.member(endpoint)
+                container: documents.member(endpoint, self._name_of(container))
                 for container, (endpoint, network) in sorted(self._live.items())
                 if network == name
             }
@@ -345,6 +357,10 @@ class Networks:
             }
         return documents.network(name, identity, rfc3339(created), _NAMES[name], subnet, members, options)
 
+    def _name_of(self, container_id: str) -> str:
+        row = self._state.row("SELECT name FROM containers WHERE id = ?", container_id)
+        return "" if row is None else str(row[0])
+
     def _tell(self, action: str, name: str, container_id: str) -> None:
         identity = self._ids[name][0]
         attributes = {"container": container_id, "name": name, "type": _NAMES[name]}
@@ -352,7 +368,9 @@ class Networks:
 
     async def _on_worker(self, function: Any, *arguments: Any) -> Any:
         # not cancelled half way: a namespace without an owner would stay
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments))
+        return await asyncio.shield(
+            asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
+        )
 
 
 def _identities(state: State) -> dict[str, tuple[str, int]]:
@@ -363,7 +381,9 @@ def _identities(state: State) -> dict[str, tuple[str, int]]:
         with state.change() as database:
             database.execute("INSERT INTO settings VALUES ('networks', ?)", (json.dumps(found),))
         return found
-    return {name: (str(identity), int(created)) for name, (identity, created) in json.loads(str(row[0])).items()}
+    return {
+        name: (str(identity), int(created)) for name, (identity, created) in json.loads(str(row[0])).items()
+    }
 
 
 def _passes(document: Mapping[str, Any], filters: Mapping[str, Sequence[str]]) -> bool:
@@ -438,6 +458,7 @@ def _dress(interface: ipaddress.IPv4Interface, gateway: ipaddress.IPv4Address) -
 
 def _inside(namespace: int, function: Any) -> None:
     """Call `function` on a thread that is in a network namespace."""
+
     def enter() -> None:
         set_namespace(namespace, FLAGS["network"])
         function()

@@ -51,7 +51,9 @@ class Netlink:
     """A socket to the kernel, for the network namespace of the thread that makes it. Errors are OSError."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+        )
         self._socket.bind((0, 0))
         self._number = 0
 
@@ -77,7 +79,9 @@ class Netlink:
             _family, _kind, index, _flags, _change = _LINK.unpack_from(body)
             attributes = _parse(body[_LINK.size :])
             name = attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode()
-            found.append(Link(index, name, ":".join(f"{byte:02x}" for byte in attributes.get(_IFLA_ADDRESS, b""))))
+            found.append(
+                Link(index, name, ":".join(f"{byte:02x}" for byte in attributes.get(_IFLA_ADDRESS, b"")))
+            )
         return found
 
     def addresses(self, index: int | None = None) -> list[ipaddress.IPv4Interface]:
@@ -106,7 +110,9 @@ class Netlink:
         attributes = _text(_IFLA_IFNAME, name) + _attribute(_IFLA_ADDRESS, _mac(mac))
         self._new_link(attributes + _attribute(_IFLA_LINKINFO, info))
 
-    def add_veth(self, name: str, peer: str, *, peer_namespace: int, peer_mac: str, mtu: int, master: int) -> None:
+    def add_veth(
+        self, name: str, peer: str, *, peer_namespace: int, peer_mac: str, mtu: int, master: int
+    ) -> None:
         """Make a pair: `name` here, up and a port of the bridge with index `master`; `peer` in the namespace of a descriptor."""
         other = (
             _LINK.pack(0, 0, 0, 0, 0)

@@ -28,7 +28,7 @@ __all__ = ["PURPOSES", "Check", "check_cgroups", "check_programs", "doctor", "la
 PURPOSES = ("suite", "reference", "upstream")
 _STACKS = ("reference", "upstream")
 
-# A run of the suite with two workers was seen with fewer than 300 in one process.
+# The usual soft limit of a login; a stack with ten running containers was seen to work with it.
 _DESCRIPTORS = 1024
 _PROBE_TIMEOUT = 60.0
 
@@ -215,9 +215,9 @@ def _image_tools() -> Iterator[Check]:
             ("probe", "C compiler", "apt-get install gcc libc6-dev"),
         ):
             try:
-                found = str(toolbox.path(program)) if program == "busybox" else "links static programs"
-                toolbox.path(program)
-                yield Check(name, True, found, needed_for=("suite",))
+                found = toolbox.path(program)
+                shown = str(found) if program == "busybox" else "links static programs"
+                yield Check(name, True, shown, needed_for=("suite",))
             except (UsageError, ScenarioError) as error:
                 yield Check(name, False, str(error).splitlines()[0], remedy, ("suite",))
 

@@ -134,8 +134,18 @@ class Room:
                 scenario=scenario, target=target, images=images, on_step=stepped
             )
             seconds = time.monotonic() - started
-            outcome = assess(scenario, run, target, self._library.profiles, logs=logs, seconds=seconds)
-            path = write_transcript(self.results, name or scenario.id, outcome, target.facts, run.exchanges)
+            outcome = assess(
+                scenario, run, target.facts, self._library.profiles, logs=logs.lines, seconds=seconds
+            )
+            path = write_transcript(
+                self.results,
+                name or scenario.id,
+                outcome,
+                target.facts,
+                run.exchanges,
+                scope=run.scope,
+                logs=logs.lines,
+            )
             outcome = outcome.with_transcript(str(path.relative_to(self.results)))
         except ScenarioError as error:
             outcome = self._broken(scenario, started, "failed", "scenario", str(error))

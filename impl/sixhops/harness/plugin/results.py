@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sixhops.harness.errors import Mark, ScenarioError
+from sixhops.harness.exchange import from_json, to_json
 from sixhops.harness.run.transcript import dump, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from sixhops.harness.exchange import Exchange
     from sixhops.harness.plugin.outcome import Outcome
+    from sixhops.harness.scenario.variables import Scope
     from sixhops.harness.target import TargetFacts
 
 __all__ = ["FORMAT", "read_transcript", "write_results", "write_transcript"]
@@ -31,14 +33,25 @@ __all__ = ["FORMAT", "read_transcript", "write_results", "write_transcript"]
 FORMAT = 1
 """Version of both formats; it changes when a reader of the old one would misread the new."""
 
+# What a replay can't know by itself; rows and `vars` are the scenario file's.
+_SAVED_ROOTS = ("images", "target", "scenario")
+
 
 def write_transcript(
-    folder: Path, name: str, outcome: Outcome, facts: TargetFacts, exchanges: Iterable[Exchange]
+    folder: Path,
+    name: str,
+    outcome: Outcome,
+    facts: TargetFacts,
+    exchanges: Iterable[Exchange],
+    *,
+    scope: Scope | None = None,
+    logs: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the transcript of one scenario below `folder` and return its path.
 
     `name` is the scenario's id (or that of one of its repetitions); what a file name can't hold is
-    percent-encoded.
+    percent-encoded. `scope` is the one that the scenario started with (None: it was not run); `logs` what each
+    program logged while the first failed step ran.
     """
     path = folder / "transcripts" / f"{quote(name, safe='/[]=,+@')}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,8 +61,10 @@ def write_transcript(
         "path": outcome.path,
         "title": outcome.title,
         "target": _facts(facts),
+        "variables": None if scope is None else to_json({name: scope.values[name] for name in _SAVED_ROOTS}),
     }
     footer = {key: value for key, value in outcome.to_data().items() if key not in ("text", "transcript")}
+    footer["logs"] = dict(logs or {})
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps(header, ensure_ascii=False) + "\n")
         file.write(dump(exchanges))
@@ -77,13 +92,15 @@ def read_transcript(path: Path) -> tuple[dict[str, Any], list[Exchange], dict[st
     Raises ScenarioError when the file is not a transcript of this format.
     """
     try:
-        header, *lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: a log line may hold one of the other characters that it takes for the end of a line.
+        header, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         head = json.loads(header)
         if head["sixhops-transcript"] != FORMAT:
             raise ValueError(f"format {head['sixhops-transcript']!r}")
         outcome: dict[str, Any] = {}
         if lines and lines[-1].startswith('{"outcome"'):
             outcome = json.loads(lines.pop())["outcome"]
+        head["variables"] = from_json(head.get("variables"))
         return head, load("\n".join(lines)), outcome
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ScenarioError(f"not a transcript of format {FORMAT}: {error}", Mark(str(path), 1, 1)) from error

@@ -10,13 +10,13 @@ from sixhops.harness.plugin.outcome import KnownDifference, Outcome
 from sixhops.harness.plugin.profile import Difference, differences_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sixhops.harness.exchange import Exchange
     from sixhops.harness.plugin.profile import Profile
     from sixhops.harness.run import ScenarioRun
     from sixhops.harness.scenario.model import Scenario, Step
-    from sixhops.harness.target import Target
+    from sixhops.harness.target import Target, TargetFacts
 
 __all__ = ["LogWatch", "assess"]
 
@@ -64,15 +64,18 @@ class _Sorted:
 def assess(
     scenario: Scenario,
     run: ScenarioRun,
-    target: Target,
+    facts: TargetFacts,
     profiles: Iterable[Profile],
     *,
-    logs: LogWatch,
+    logs: Mapping[str, str],
     seconds: float,
 ) -> Outcome:
-    """Return the outcome of `run` on `target`; `seconds` is how long it took."""
+    """Return the outcome of `run` on the target that `facts` tell of; the same for a saved run (`replay`).
+
+    `logs`: what each program logged while the first failed step ran. `seconds`: how long the run took.
+    """
     verdict = run.verdict
-    differences = differences_for(profiles, target.facts, scenario.id)
+    differences = differences_for(profiles, facts, scenario.id)
     sorted_ = _sort(scenario, verdict.steps, differences)
     failed = bool(sorted_.news or sorted_.stale or run.leftovers)
     skips = (run.skipped,) if run.skipped else tuple(reason for _step, _facet, reason in verdict.skipped)
@@ -89,10 +92,10 @@ def assess(
         hop=scenario.hop,
         verdict=word,
         seconds=seconds,
-        target=target.facts.name,
-        engine=target.facts.engine_version,
+        target=facts.name,
+        engine=facts.engine_version,
         brief=_brief(word, sorted_, skips, run.leftovers),
-        text=_text(scenario, run, target, sorted_, logs) if failed else "",
+        text=_text(scenario, run, facts, sorted_, logs) if failed else "",
         skips=skips,
         known=sorted_.known,
         leftovers=tuple(run.leftovers),
@@ -145,13 +148,14 @@ def _brief(word: str, sorted_: _Sorted, skips: Sequence[str], leftovers: Sequenc
     return f"left behind: {', '.join(leftovers)}"
 
 
-def _text(scenario: Scenario, run: ScenarioRun, target: Target, sorted_: _Sorted, logs: LogWatch) -> str:
-    facts = target.facts
+def _text(
+    scenario: Scenario, run: ScenarioRun, facts: TargetFacts, sorted_: _Sorted, logs: Mapping[str, str]
+) -> str:
     blocks = [f"{scenario.id}: {scenario.title}\non {facts.name}, engine {facts.engine_version}"]
     if sorted_.news:
         blocks.append(format_mismatches(sorted_.news))
         blocks.extend(_messages(run.exchanges, sorted_.news[0].step))
-        for program, lines in logs.lines.items():
+        for program, lines in logs.items():
             if lines.strip():
                 blocks.append(
                     f"{program} logged since that step began:\n{_indented(map(_shortened, lines.splitlines()))}"

@@ -80,6 +80,7 @@ class StackFaults:
         else:
             gone = _until(lambda: self._state(target) in {"", "Z"}, timeout)
         if not gone:
+            self._expected.discard(victim)
             name = signal.Signals(number).name
             raise TargetError(f"{victim} still runs {timeout:g} s after {name}")
 

@@ -147,10 +147,16 @@ def _list(client: httpx.Client, path: str, key: str | None = None) -> list[dict[
 
 
 def _look_at_host(host: Host, *, private: bool, data_root: str, own: frozenset[int]) -> dict[str, Any]:
+    table = host.processes()
+    daemons = {_number(row, "pid"): row["argv"] for row in table if row["pid"] in own}
     processes = {
         (_number(process, "pid"), _number(process, "start")): _describe(process)
-        for process in host.processes()
-        if process["state"] != "Z" and process["pid"] not in own and (private or _of_engine(process))
+        for process in table
+        if process["state"] != "Z"
+        and (private or _of_engine(process))
+        # a daemon of the stack, or a helper that it forked from itself and that therefore bears its command line
+        and process["pid"] not in daemons
+        and daemons.get(_number(process, "ppid")) != process["argv"]
     }
     # dockerd binds its own network namespace there for the first container that shares it, and keeps it.
     mounts = [mount for mount in host.mounts() if not mount.endswith("/netns/default")]

@@ -17,6 +17,7 @@ import dataclasses
 import ipaddress
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -29,6 +30,7 @@ from sixhops.harness.errors import TargetError, UsageError
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.stack.daemons import Choice, Daemons, stop_daemons
 from sixhops.harness.stack.facts import engine_client, read_facts
+from sixhops.harness.stack.remains import find_cgroups
 from sixhops.harness.stack.sandbox import Sandbox
 from sixhops.harness.stack.state import Living, base_directory, create, living, read_record, sweep
 from sixhops.harness.target import Address
@@ -49,6 +51,8 @@ STOPPING = "stopping"
 
 # The longest path that bind(2) takes: sizeof(sun_path) less the final zero.
 _SOCKET_PATH_LIMIT = 107
+# Seconds for the kernel's tearing down of namespaces on a busy machine, and for removing the directory.
+_REAPER_TIMEOUT = 30.0
 _NO_TAP = "a standing stack has no taps"
 
 
@@ -319,16 +323,32 @@ def stop(stack: Living, options: StackOptions) -> list[str]:
     try:
         sandbox = Sandbox.attach(stack.path)
     except TargetError:
-        # Its first process does not answer. The reaper takes everything with it.
-        if stack.record is None or not stack.record.reaper:
-            raise
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(stack.record.reaper, signal.SIGTERM)
-        return []
+        return _stop_reaper(stack)
     # For the process that started it, which then knows that the daemons end because they were told to.
     (stack.path / STOPPING).touch()
     logs = {path.stem: path for path in (stack.path / "logs").glob("*.log")}
     return _end(sandbox, engine, options, logs, set())
+
+
+def _stop_reaper(stack: Living) -> list[str]:
+    """Stop a stack whose first process does not answer, by its reaper; return what is left of it."""
+    reaper = stack.record.reaper if stack.record is not None else 0
+    try:
+        process = os.pidfd_open(reaper)
+    except (OSError, ValueError) as error:
+        raise TargetError(
+            f"stack {stack.id} does not answer; the next start of a stack removes it"
+        ) from error
+    try:
+        if Path(f"/proc/{reaper}/comm").read_text() != "sixhops-reaper\n":
+            raise TargetError(f"stack {stack.id} does not answer, and its reaper has gone")
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        if not select.select([process], [], [], _REAPER_TIMEOUT)[0]:
+            return [f"process {reaper}: the stack's reaper"]
+    finally:
+        os.close(process)
+    left = [f"control group {group}" for group in find_cgroups(stack.id)]
+    return left + ([f"file {stack.path}"] if stack.path.exists() else [])
 
 
 def _end(

@@ -41,9 +41,10 @@ __all__ = [
 
 DEFAULT_BASE = Path("/var/lib/sixhops")
 
-# struct sockaddr_un holds 108 bytes with the final zero; the longest name that a stack adds is
+# struct sockaddr_un holds 108 bytes with the final zero on Linux; containerd 1.6 refuses more than 104 (the limit
+# of other systems). The longest name that a stack adds is
 # "/ID/containerd.sock.ttrpc".
-_SOCKET_PATH_LIMIT = 107
+_SOCKET_PATH_LIMIT = 104
 _LONGEST_SUFFIX = len("/01234567/containerd.sock.ttrpc")
 
 
@@ -108,7 +109,7 @@ def base_directory() -> Path:
     """Return the directory of all stacks: $SIXHOPS_STATE, else /var/lib/sixhops.
 
     Not the temporary directory: that is often a tmpfs (layers would be kept in memory, and it isn't there for
-    the sweep after a reboot), and its path may be long, while a socket's path is limited to 107 bytes. Not
+    the sweep after a reboot), and its path may be long, while a socket's path is limited to 104 bytes. Not
     below /run, which a stack hides behind one of its own. Raises UsageError when the choice can't work.
     """
     base = Path(os.environ.get("SIXHOPS_STATE") or DEFAULT_BASE).absolute()

@@ -220,9 +220,9 @@ class Supervisor:
 
     def _receive(self, owner: socket.socket) -> None:
         try:
-            packet, received, _, _ = socket.recv_fds(
-                owner, MESSAGE_LIMIT, DESCRIPTOR_LIMIT, socket.MSG_CMSG_CLOEXEC
-            )
+            packet, received, _, _ = socket.recv_fds(owner, MESSAGE_LIMIT, DESCRIPTOR_LIMIT)
+            for number in received:
+                os.set_inheritable(number, False)
         except OSError:
             packet, received = b"", []
         if not packet:

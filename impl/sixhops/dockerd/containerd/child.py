@@ -1,0 +1,109 @@
+"""A containerd of the engine's own, for when --containerd names none: started as a child, started again when it dies.
+
+Files as dockerd lays them out: the socket and the configuration below EXEC_ROOT/containerd, data in DATA_ROOT/containerd/daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+from sixhops.dockerd.errors import system
+
+__all__ = ["ContainerdChild"]
+
+_log = logging.getLogger(__name__)
+
+_PROGRAMS = ("sixhops-containerd", "containerd")
+_RESTART_DELAY = 10.0
+_PATIENCE = 10.0
+
+
+class ContainerdChild:
+    """The child, and the task that watches it."""
+
+    def __init__(self, data: Path, run: Path, log_level: str) -> None:
+        """`data` and `run`: directories for what survives and what does not survive a boot."""
+        self._data = data
+        self._run = run
+        self._log_level = log_level
+        self._process: asyncio.subprocess.Process | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        """Return the path of its socket."""
+        return str(self._run / "containerd.sock")
+
+    async def start(self) -> None:
+        """Start it. Raises EngineError 500 when there is no such program."""
+        self._data.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._run.mkdir(mode=0o711, parents=True, exist_ok=True)
+        quoted = {
+            "root": json.dumps(str(self._data / "daemon")),
+            "state": json.dumps(str(self._run / "daemon")),
+            "address": json.dumps(self.address),
+        }
+        (self._run / "containerd.toml").write_text(
+            "version = 2\n"
+            f"root = {quoted['root']}\nstate = {quoted['state']}\n"
+            'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+            f"[grpc]\n  address = {quoted['address']}\n"
+        )
+        await self._launch()
+        self._watch = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """End it, and wait until it has ended."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def _launch(self) -> None:
+        program = _find()
+        if program is None:
+            raise system("failed to start containerd: there is no containerd on PATH")
+        self._process = await asyncio.create_subprocess_exec(
+            program,
+            "--config",
+            str(self._run / "containerd.toml"),
+            "--log-level",
+            self._log_level,
+            stdin=asyncio.subprocess.DEVNULL,
+        )
+        _log.info("libcontainerd: started new containerd process")
+
+    async def _keep(self) -> None:
+        while True:
+            assert self._process is not None
+            status = await self._process.wait()
+            _log.error("containerd did not exit successfully (status %d)", status)
+            await asyncio.sleep(_RESTART_DELAY)
+            with contextlib.suppress(OSError):
+                await self._launch()
+
+
+def _find() -> str | None:
+    own = Path(sys.executable).parent / _PROGRAMS[0]
+    if own.exists():
+        return str(own)
+    for name in _PROGRAMS:
+        found = shutil.which(name)
+        if found is not None:
+            return found
+    return None

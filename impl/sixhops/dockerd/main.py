@@ -1,0 +1,48 @@
+"""sixhops-dockerd: reads the flags, forks the helpers' parent, wires the rooms together, serves, and ends in order.
+
+The fork server must come first, while there is one thread and no gRPC; therefore everything heavier is imported after it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from sixhops.dockerd.options import FlagError, Options, parse, usage
+from sixhops.dockerd.version import VERSION
+from sixhops.linux import forkserver, prctl
+
+__all__ = ["main"]
+
+_NAME = "dockerd"
+#: The helpers' parent is a process of its own, and must not be taken for a second engine.
+_HELPER_NAME = "dockerd-helpers"
+_HELPERS = ("sixhops.dockerd.images.unpack",)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the daemon until SIGTERM or SIGINT; return the exit status: 0, or 1 with a message."""
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+    except FlagError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if options.version:
+        sys.stdout.write(f"Docker version {VERSION}, build sixhops\n")
+        return 0
+    if options.help:
+        sys.stdout.write(usage())
+        return 0
+    prctl.set_name(_NAME)
+    helpers = forkserver.start(_HELPERS, _HELPER_NAME)
+    try:
+        return _serve(options, helpers)
+    finally:
+        helpers.close()
+
+
+def _serve(options: Options, helpers: forkserver.ForkServer) -> int:
+    import asyncio
+
+    from sixhops.dockerd import daemon
+
+    return asyncio.run(daemon.run(options, helpers))

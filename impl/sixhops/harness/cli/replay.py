@@ -1,0 +1,134 @@
+"""`sixhops check` and `sixhops mutate`: saved transcripts judged again, as they are and corrupted."""
+
+# ruff: noqa: PLC0415 - imports wait until they are needed: `sixhops --help` must not wait for them
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sixhops.harness.cli.select import open_library, scenarios_option
+from sixhops.harness.errors import ScenarioError
+from sixhops.harness.integrity import Exit, worst_exit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sixhops.harness.mutate import Score
+
+__all__ = ["check", "mutate"]
+
+_STYLES = {"passed": "green", "failed": "red", "skipped": "yellow", "known": "yellow"}
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@scenarios_option
+def check(files: tuple[Path, ...], root: Path | None) -> int:
+    """Judge saved transcripts (FILES, or folders of them) again, without an engine.
+
+    Expectations are those of the scenario files as they stand now.
+    """
+    from sixhops.harness.replay import judge_again, load_recording, transcript_files
+
+    library = open_library(root)
+    codes: list[Exit] = []
+    counts: dict[str, int] = {}
+    for file in transcript_files(files):
+        try:
+            recording = load_recording(file, library)
+            outcome = judge_again(recording, library)
+        except ScenarioError as error:
+            click.echo(str(error), err=True)
+            codes.append(Exit.USAGE)
+            continue
+        counts[outcome.verdict] = counts.get(outcome.verdict, 0) + 1
+        codes.append(Exit.FAILED if outcome.verdict == "failed" else Exit.OK)
+        was = recording.verdict or "broken off"
+        click.echo(
+            f"{click.style(f'{outcome.verdict:7}', fg=_STYLES[outcome.verdict])}  {outcome.id}"
+            + (f"  (recorded: {was})" if was != outcome.verdict else "")
+        )
+        if outcome.text or outcome.brief:
+            click.echo(outcome.text or f"         {outcome.brief}")
+    if not codes:
+        click.echo("there is no transcript here", err=True)
+        return Exit.NOTHING
+    click.echo(", ".join(f"{count} {word}" for word, count in sorted(counts.items())))
+    return worst_exit(codes)
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--least",
+    type=click.FloatRange(0, 100),
+    default=98.0,
+    show_default=True,
+    help="the share of expectations, in percent, that must be able to fail",
+)
+@click.option("-q", "--quiet", is_flag=True, help="only survivors and the total")
+@scenarios_option
+def mutate(files: tuple[Path, ...], least: float, quiet: bool, root: Path | None) -> int:
+    """Corrupt what passed scenarios saw, value by value, and name each expectation that never fails.
+
+    FILES are transcripts or folders of them; default: the newest run in results/. docs/mutants.md has the
+    rules.
+    """
+    from sixhops.harness.mutate import score_of, total_of
+    from sixhops.harness.replay import load_recording, newest_run, transcript_files
+
+    library = open_library(root)
+    began = time.monotonic()
+    scores: list[Score] = []
+    codes: list[Exit] = []
+    others: dict[str, int] = {}
+    for file in transcript_files(files or (newest_run(Path.cwd() / "results"),)):
+        try:
+            recording = load_recording(file, library)
+            if recording.scope is None or recording.verdict != "passed":
+                word = recording.verdict or "broken off"
+                others[word] = others.get(word, 0) + 1
+                continue
+            score = score_of(recording.scenario, recording.exchanges, recording.scope)
+        except ScenarioError as error:
+            click.echo(str(error), err=True)
+            codes.append(Exit.USAGE)
+            continue
+        scores.append(score)
+        _tell(score, quiet)
+    if not scores:
+        click.echo("there is no transcript of a passed scenario here", err=True)
+        return worst_exit((*codes, Exit.NOTHING))
+    total = total_of(scores)
+    left_out = "".join(f"; {count} {word}, left out" for word, count in sorted(others.items()))
+    click.echo(
+        f"{_percent(total.killed, total.places)} of {total.places} places in {len(scores)} scenarios can fail, "
+        f"{len(total.survivors)} survive; {total.mutants} mutants in {time.monotonic() - began:.1f} s{left_out}"
+    )
+    enough = 100 * total.killed >= least * total.places
+    return worst_exit((*codes, Exit.OK if enough and not total.broken else Exit.FAILED))
+
+
+def _tell(score: Score, quiet: bool) -> None:
+    if not quiet:
+        unobserved = f", {score.unobserved} expectations not observed" if score.unobserved else ""
+        click.echo(
+            f"{_percent(score.killed, score.places):>8}  {score.killed}/{score.places}  {score.id}{unobserved}"
+        )
+    _lines(f"{item.mark}: {item.scenario}: step {item.step + 1} '{item.step_name}': {item.place} {item.why}"
+           for item in score.survivors)
+    _lines(score.broken)
+
+
+def _lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _percent(part: int, whole: int) -> str:
+    # Rounded down: 99.99 must not read as all of them.
+    return f"{10_000 * part // whole / 100:.2f} %" if whole else "-"
