@@ -173,7 +173,7 @@ def measure_memory(side: Side, containers: int) -> None:
 
 def show(sides: Sequence[Side], containers: int) -> float:
     """Print both tables; return the ratio of the totals' medians, the last side's to the first's."""
-    first, last = sides[0], sides[-1]
+    first = sides[0]
     width = max(len(side.name) for side in sides)
     print(f"\n{'ms':<{width}}  " + "".join(f"{step:>24}" for step in (*STEPS, "total")))
     for side in sides:
@@ -182,12 +182,18 @@ def show(sides: Sequence[Side], containers: int) -> float:
             times = [1000 * seconds for seconds in side.times[step]]
             cells.append(f"{min(times):7.1f}/{statistics.median(times):7.1f}/{max(times):7.1f}")
         print(f"{side.name:<{width}}  " + "".join(f"{cell:>24}" for cell in cells))
-    ratios = {
-        step: statistics.median(last.times[step]) / statistics.median(first.times[step])
-        for step in (*STEPS, "total")
-    }
-    if last is not first:
-        print(f"{'ratio of medians':<{width}}  " + "".join(f"{ratio:>24.2f}" for ratio in ratios.values()))
+    ratio = 1.0
+    for side in sides[1:]:
+        ratios = [
+            statistics.median(side.times[step]) / statistics.median(first.times[step])
+            for step in (*STEPS, "total")
+        ]
+        ratio = ratios[-1]
+        print(
+            f"{'ratio of medians':<{width}}  "
+            + "".join(f"{each:>24.2f}" for each in ratios)
+            + f"  {side.name}"
+        )
     print("(minimum/median/maximum)\n")
     for side in sides:
         print(f"{side.name}: PSS in MiB")
@@ -195,7 +201,7 @@ def show(sides: Sequence[Side], containers: int) -> float:
             parts = ", ".join(f"{name} {size / 2**20:.1f}" for name, size in sizes.most_common())
             print(f"  {title:<8}{sizes.total() / 2**20:7.1f}  ({parts})")
         print(f"  {side.per_container / 2**20:.1f} per running container ({containers} were running)")
-    return ratios["total"]
+    return ratio
 
 
 def main() -> int:

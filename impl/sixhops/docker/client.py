@@ -245,7 +245,8 @@ class Client:
         """Send a request and return the answer once its head is here.
 
         `document` is sent as JSON. `missing` is the kind and name of what a 404 says is not there: docker's client
-        words that itself for some requests. Raises ApiError for a status of 400 and above, ConnectError when there is no engine.
+        words that itself for some requests. Raises ApiError for a status of 400 and above, ConnectError when there
+        is no engine.
         """
         self.negotiate()
         sent = dict(headers or {})

@@ -4,6 +4,8 @@ Keys that mean something here: auths, credsStore, credHelpers, HttpHeaders, deta
 proxies. Other keys belong to other commands and are left alone.
 """
 
+# ruff: noqa: PTH111, PTH123 - pathlib would cost every start of the client several milliseconds
+
 from __future__ import annotations
 
 import base64
@@ -55,7 +57,7 @@ def load(directory: str) -> dict[str, Any]:
     """Return config.json of `directory`, {} when there is none; one that can't be read is said on stderr, as docker does."""
     path = f"{directory}/{_FILE}"
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH - pathlib costs a start
+        with open(path, encoding="utf-8") as file:
             document = json.load(file)
     except FileNotFoundError:
         return {}
@@ -104,7 +106,7 @@ def proxy_environment(settings: Settings, host: str) -> dict[str, str]:
 
 def default_directory() -> str:
     """Return DOCKER_CONFIG, or .docker in the home directory."""
-    return os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")  # noqa: PTH - pathlib costs a start
+    return os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
 
 
 def _mapping(document: dict[str, Any], key: str) -> dict[str, Any]:

@@ -4,6 +4,8 @@ Every key that docker 20.10 sends is sent, in its order, also where the value is
 Contradictions among options are found here, before anything is asked of the engine (DockerError with docker's message).
 """
 
+# ruff: noqa: PTH123 - pathlib would cost every start of the client several milliseconds
+
 from __future__ import annotations
 
 import os
@@ -86,7 +88,7 @@ def key_value_lines(files: list[str], given: list[str], *, from_here: bool) -> l
     found: list[str] = []
     for name in files:
         try:
-            with open(name, "rb") as file:  # noqa: PTH - pathlib costs a start
+            with open(name, "rb") as file:
                 content = file.read()
         except OSError as error:
             raise DockerError(f"open {name}: {(error.strerror or str(error)).lower()}") from error
@@ -132,8 +134,6 @@ def _volumes(options: Options) -> tuple[list[str], list[str], dict[str, str]]:
         if not colon:
             volumes.append(text)
             continue
-        if source == "." or source.startswith("./"):
-            source = os.path.abspath(source)  # noqa: PTH100 - Path.absolute keeps ".."
         binds.append(f"{source}:{rest}")
     tmpfs: dict[str, str] = {}
     for text in options["tmpfs"]:
@@ -196,7 +196,7 @@ def _security(options: Options) -> tuple[list[str], bool]:
                 raise DockerError(f"Invalid --security-opt: {quote(text)}")
         if name == "seccomp" and value != "unconfined":
             try:
-                with open(value, "rb") as file:  # noqa: PTH - pathlib costs a start
+                with open(value, "rb") as file:
                     profile = file.read()
             except OSError as error:
                 reason = (error.strerror or str(error)).lower()

@@ -166,12 +166,11 @@ def _long(word: str, rest: list[str], flags: dict[str, Flag], options: Options) 
             value = rest.pop(0)
         else:
             raise FlagError(f"flag needs an argument: --{name}")
-    _set(item, value, flags, options)
+    _set(item, value, options)
 
 
 def _short(word: str, rest: list[str], flags: dict[str, Flag], options: Options) -> None:
     letters = word[1:]
-    by_name = {item.name: item for item in flags.values()}
     while letters:
         letter, after = letters[0], letters[1:]
         item = flags.get(letter)
@@ -190,10 +189,10 @@ def _short(word: str, rest: list[str], flags: dict[str, Flag], options: Options)
             value = rest.pop(0)
         else:
             raise FlagError(f"flag needs an argument: {letter!r} in -{letter}{after}")
-        _set(item, value, by_name, options)
+        _set(item, value, options)
 
 
-def _set(item: Flag, text: str, flags: dict[str, Flag], options: Options) -> None:
+def _set(item: Flag, text: str, options: Options) -> None:
     try:
         value = item.read(text)
     except ValueError as error:

@@ -230,8 +230,7 @@ def _mount_field(key: str, value: str, found: dict[str, Any], groups: dict[str, 
     if key == "type":
         found["Type"] = value.lower()
     elif key in ("source", "src"):
-        relative = value == "." or value.startswith("./")
-        found["Source"] = os.path.abspath(value) if relative else value  # noqa: PTH100 - Path.absolute keeps ".."
+        found["Source"] = value
     elif key in ("target", "dst", "destination"):
         found["Target"] = value
     elif key in ("readonly", "ro"):

@@ -18,7 +18,7 @@ from sixhops.docker.errors import DockerError, ExitError, FlagError
 from sixhops.docker.flags import HelpRequested, Options, describe, flag, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sixhops.docker.command import Command
 
@@ -162,7 +162,7 @@ def _run(arguments: list[str]) -> int:
     return command.execute(_load(COMMANDS[name]), name, rest, make_client)
 
 
-def _group(name: str, arguments: list[str], make_client: type[Client] | object) -> int:
+def _group(name: str, arguments: list[str], make_client: Callable[[], Client]) -> int:
     members = GROUPS[name][1]
     if not arguments or arguments[0] in ("--help", "-h"):
         if arguments == ["-h"]:
@@ -177,7 +177,6 @@ def _group(name: str, arguments: list[str], make_client: type[Client] | object) 
             raise ExitError(125, f"{error}\nSee 'docker {name} --help'.") from error
     if first not in members:
         raise ExitError(1, _group_help(name).rstrip("\n"))
-    assert callable(make_client)
     return command.execute(_load(members[first]), f"{name} {first}", rest, make_client)
 
 
@@ -225,10 +224,8 @@ def _host(text: str, tls: bool) -> str:
     """Return an engine's address with everything that may be left out. Raises ExitError for one that is none."""
     text = text.strip()
     if not text:
-        return f"tcp://localhost:{2376 if tls else 2375}" if tls else config.DEFAULT_HOST
-    scheme, separator, place = text.partition("://")
-    if not separator:
-        scheme, place = "tcp", text
+        return "tcp://localhost:2376" if tls else config.DEFAULT_HOST
+    scheme, _, place = (text if "://" in text else f"tcp://{text}").partition("://")
     if scheme == "unix":
         return f"unix://{place or '/var/run/docker.sock'}"
     if scheme in ("tcp", "http", "https"):

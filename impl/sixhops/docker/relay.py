@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Loop", "Relay", "Signals", "write_all"]
 
 _READ = 32 * 1024
-#: Never passed on: the kernel tells them to us about ourselves, or they can't be caught, or catching them breaks job control.
+#: Never passed on: they are about ourselves, or can't be caught, or catching them would break job control.
 _OURS = {
     signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGBUS,
     signal.SIGFPE, signal.SIGILL, signal.SIGTTIN, signal.SIGTTOU, signal.SIGPROF,

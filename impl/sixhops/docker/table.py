@@ -33,6 +33,7 @@ class Listing:
     titles: Mapping[str, str]
     default: str
     quiet: str = "{{.ID}}"
+    kind: str = "interface {}"
 
 
 def align(text: str, least: int = 10) -> str:
@@ -63,7 +64,11 @@ def align(text: str, least: int = 10) -> str:
 
 def check(listing: Listing, chosen: str) -> None:
     """Raise DockerError when a chosen template can't be read: told before anything is asked of the engine."""
-    _compiled(listing, chosen, quiet=False)
+    compiled, _ = _compiled(listing, chosen, quiet=False)
+    try:
+        compiled.render(_Titles(listing))
+    except template.TemplateError as error:
+        raise DockerError(f"failed to execute template: {error}") from error
 
 
 def _compiled(listing: Listing, chosen: str, *, quiet: bool) -> tuple[template.Template, bool]:
@@ -99,6 +104,7 @@ class _Row(template.Fields):
     """One thing, as a template sees it."""
 
     def __init__(self, listing: Listing, thing: Any) -> None:
+        self.kind = listing.kind
         self._listing = listing
         self._thing = thing
 
@@ -119,6 +125,7 @@ class _Titles(template.Fields):
     """The heading line: every placeholder is its column's title."""
 
     def __init__(self, listing: Listing) -> None:
+        self.kind = listing.kind
         self._listing = listing
 
     def field(self, name: str, arguments: list[Any]) -> Any:

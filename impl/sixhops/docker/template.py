@@ -36,6 +36,8 @@ class _Call:
 
     head: Any
     arguments: list[Any]
+    source: str = ""
+    at: str = ":1"
 
 
 @dataclass(slots=True)
@@ -47,11 +49,14 @@ class _Pipe:
 
 @dataclass(slots=True)
 class _Path:
-    """`.A.B`, `$x.A`: where it starts and the fields after that. `source` is how it was written."""
+    """`.A.B`, `$x.A`: where it starts and the fields after that. `source` is how it was written, `at` where (line and
+    byte, as Go counts).
+    """
 
     root: str
     names: list[str]
     source: str
+    at: str = ":1"
 
 
 @dataclass(slots=True)
@@ -105,27 +110,27 @@ class _Parser:
         return nodes
 
     @staticmethod
-    def _split(text: str) -> list[tuple[bool, str]]:
-        """Return (is an action, text) pairs with the trimming of `{{-` and `-}}` done."""
-        pieces: list[tuple[bool, str]] = []
+    def _split(text: str) -> list[tuple[bool, str, int]]:
+        """Return (is an action, text, offset) with the trimming of `{{-` and `-}}` done."""
+        pieces: list[tuple[bool, str, int]] = []
         position, trim = 0, False
         for found in _ACTION.finditer(text):
             before = text[position : found.start()]
             before = before.lstrip() if trim else before
-            pieces.append((False, before.rstrip() if found[1] else before))
-            pieces.append((True, found[2].strip()))
+            pieces.append((False, before.rstrip() if found[1] else before, position))
+            pieces.append((True, found[2].strip(), found.start(2) + len(found[2]) - len(found[2].lstrip())))
             position, trim = found.end(), bool(found[3])
         rest = text[position:]
         if "{{" in rest:
             _fail("unclosed action")
-        pieces.append((False, rest.lstrip() if trim else rest))
+        pieces.append((False, rest.lstrip() if trim else rest, position))
         return pieces
 
     def _list(self) -> tuple[list[Any], str]:
         """Read nodes until an end or else; return them and that action."""
         nodes: list[Any] = []
         while self._next < len(self._pieces):
-            action, text = self._pieces[self._next]
+            action, text, offset = self._pieces[self._next]
             self._next += 1
             if not action:
                 if text:
@@ -137,22 +142,22 @@ class _Parser:
             if word in ("end", "else"):
                 return nodes, text
             if word in ("if", "range", "with"):
-                nodes.append(self._branch(word, text[len(word) :]))
+                nodes.append(self._branch(word, text[len(word) :], offset + len(word)))
             elif word in _WORDS:
                 _fail(f"{{{{{word}}}}} is not supported")
             elif not text:
                 _fail("missing value for command")
             else:
-                nodes.append(_Tokens(text).pipeline())
+                nodes.append(_Tokens(text, offset).pipeline())
         return nodes, ""
 
-    def _branch(self, word: str, text: str) -> _Branch:
-        branch = _Branch(word, _Tokens(text).pipeline(ranging=word == "range"))
+    def _branch(self, word: str, text: str, offset: int) -> _Branch:
+        branch = _Branch(word, _Tokens(text, offset).pipeline(ranging=word == "range"))
         branch.body, closing = self._list()
         if closing.startswith("else"):
             rest = closing[4:].strip()
             if rest.startswith("if "):
-                branch.otherwise = [self._branch("if", rest[2:])]
+                branch.otherwise = [self._branch("if", rest[2:], offset)]
                 return branch
             if rest:
                 _fail(f"unexpected {rest!r} after else")
@@ -162,11 +167,18 @@ class _Parser:
         return branch
 
 
+class _Word(str):
+    """A token that knows its offset in the template."""
+
+    __slots__ = ("offset",)
+    offset: int
+
+
 class _Tokens:
     """The inside of one action."""
 
-    def __init__(self, text: str) -> None:
-        self._tokens: list[tuple[str, str]] = []
+    def __init__(self, text: str, offset: int) -> None:
+        self._tokens: list[tuple[str, _Word]] = []
         self._text = text
         position = 0
         while text[position:].strip():
@@ -182,16 +194,17 @@ class _Tokens:
                     _fail("unterminated quoted string")
                 _fail(f"unexpected {json.dumps(rest[0])} in command")
             spaced = found.start(found.lastgroup) > found.start() or position == 0
-            self._tokens.append((found.lastgroup, found[found.lastgroup]))
+            self._tokens.append((found.lastgroup, _Word(found[found.lastgroup])))
+            self._tokens[-1][1].offset = offset + found.start(found.lastgroup)
             if found.lastgroup == "path" and not spaced and self._tokens[-2][1] == ")":
                 # a field of what stands in parentheses
-                self._tokens[-1] = ("after", found["path"])
+                self._tokens[-1] = ("after", self._tokens[-1][1])
             position = found.end()
 
     def pipeline(self, *, ranging: bool = False) -> _Pipe:
         """Read all tokens as one pipeline, with `$x :=` in front where there is one."""
         pipe = _Pipe([])
-        words = [token for _, token in self._tokens]
+        words = [str(token) for _, token in self._tokens]
         for sign in (":=", "="):
             if sign in words:
                 index = words.index(sign)
@@ -221,11 +234,13 @@ class _Tokens:
 
     def _call(self) -> _Call:
         operands: list[Any] = []
+        before = [word for _, word in self._tokens]
         while self._tokens and self._tokens[0] not in (("sign", "|"), ("sign", ")")):
             operands.append(self._operand())
         if not operands:
             _fail("missing value for command")
-        return _Call(operands[0], operands[1:])
+        used = before[: len(before) - len(self._tokens)]
+        return _Call(operands[0], operands[1:], " ".join(used), f":1:{used[0].offset}")
 
     def _operand(self) -> Any:
         kind, text = self._tokens.pop(0)
@@ -310,7 +325,7 @@ class _Run:
             except (TypeError, ValueError, LookupError) as error:
                 text = str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)
                 raise TemplateError(
-                    f'template: :1: executing "" at <{head.name}>: error calling {head.name}: {text}'
+                    f'template: {call.at}: executing "" at <{call.source}>: error calling {head.name}: {text}'
                 ) from error
         if isinstance(head, _Path):
             if head.root == "(":
@@ -340,12 +355,12 @@ class _Run:
     def _walk(self, value: Any, path: _Path, arguments: list[Any]) -> Any:
         for index, name in enumerate(path.names):
             last = index == len(path.names) - 1
-            where = f'template: :1: executing "" at <{path.source}>: '
+            where = f'template: {path.at}: executing "" at <{path.source}>: '
             if isinstance(value, Fields):
                 try:
                     value = value.field(name, arguments if last else [])
                 except (KeyError, TypeError) as error:
-                    raise TemplateError(f"{where}can't evaluate field {name}") from error
+                    raise TemplateError(f"{where}can't evaluate field {name} in type {value.kind}") from error
             elif isinstance(value, dict):
                 if name not in value and self._strict:
                     raise TemplateError(f'{where}map has no entry for key "{name}"')
@@ -359,14 +374,17 @@ class _Run:
         return value
 
 
-def _path(text: str) -> Any:
+def _path(text: _Word) -> Any:
+    # Go tells the place of the second field of a chain
+    first, dot, _ = text[1:].partition(".")
+    at = f":1:{text.offset + (len(first) + 1 if dot else 0)}"
     if text == ".":
-        return _Path(".", [], text)
+        return _Path(".", [], text, at)
     if text.startswith("."):
-        return _Path(".", text[1:].split("."), text)
+        return _Path(".", text[1:].split("."), text, at)
     if text.startswith("$"):
         root, *names = text.split(".")
-        return _Path(root, names, text)
+        return _Path(root, names, text, at)
     constants = {"true": True, "false": False, "nil": None}
     if text in constants:
         return _Constant(constants[text])

@@ -20,7 +20,9 @@ class TemplateError(ValueError):
 
 
 class Fields:
-    """Data whose fields are computed when a template asks for them."""
+    """Data whose fields are computed when a template asks for them. `kind` is docker's name for it in errors."""
+
+    kind = "interface {}"
 
     def field(self, name: str, arguments: list[Any]) -> Any:
         """Return the value of a field, or of a method with arguments. Raises KeyError for an unknown one."""
@@ -157,7 +159,7 @@ def _printf(form: Any, *values: Any) -> str:
         if verb == "t":
             return f"%{flags}s" % _inner(value)
         try:
-            return f"%{flags}{verb}" % value
+            return str(f"%{flags}{verb}" % value)
         except (TypeError, ValueError):
             return f"%!{verb}({_inner(value)})"
 

@@ -89,12 +89,8 @@ async def run(options: Options, helpers: ForkServer) -> int:
 
 async def _start(options: Options, helpers: ForkServer, stack: contextlib.AsyncExitStack) -> None:
     """Bring everything up; `stack` is left with what takes it down again, in the opposite order."""
-    data_root, exec_root = Path(options.data_root).absolute(), Path(options.exec_root).absolute()
+    data_root, exec_root = _roots(options)
     _write_pidfile(Path(options.pidfile), stack)
-    data_root.mkdir(mode=0o710, parents=True, exist_ok=True)
-    (data_root / "containers").mkdir(mode=0o710, exist_ok=True)
-    exec_root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    data_root, exec_root = data_root.resolve(), exec_root.resolve()
     listeners = [_listen(host, options.group, stack) for host in options.hosts or [_DEFAULT_HOST]]
 
     address = options.containerd
@@ -182,6 +178,15 @@ async def _start(options: Options, helpers: ForkServer, stack: contextlib.AsyncE
     for listener in listeners:
         name = listener.getsockname()
         _log.info("API listen on %s", name if isinstance(name, str) else f"{name[0]}:{name[1]}")
+
+
+def _roots(options: Options) -> tuple[Path, Path]:
+    """Make the engine's two directories; return their real paths."""
+    data_root, exec_root = Path(options.data_root).absolute(), Path(options.exec_root).absolute()
+    data_root.mkdir(mode=0o710, parents=True, exist_ok=True)
+    (data_root / "containers").mkdir(mode=0o710, exist_ok=True)
+    exec_root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return data_root.resolve(), exec_root.resolve()
 
 
 async def _close_containers(containers: Containers, patience: int) -> None:

@@ -41,8 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(options: Options, helpers: forkserver.ForkServer) -> int:
-    import asyncio
+    import asyncio  # noqa: PLC0415 - after the fork server, as all below
 
-    from sixhops.dockerd import daemon
+    from sixhops.dockerd import daemon  # noqa: PLC0415
 
     return asyncio.run(daemon.run(options, helpers))

@@ -1,4 +1,4 @@
-"""Named volumes of the `local` driver: directories DATA_ROOT/volumes/NAME/_data, and beside them what the user said of them."""
+"""Named volumes of the `local` driver: DATA_ROOT/volumes/NAME/_data, and beside it what the user said of the volume."""
 
 from __future__ import annotations
 

@@ -109,50 +109,50 @@ def load_requirements(folder: Path) -> tuple[Registry, list[ScenarioError]]:
 
 
 def _requirements_of(document: Node) -> Iterable[Requirement]:
-    fields = document.mapping("a requirement file", _FILE_KEYS)
+    fields = document.mapping(_FILE_KEYS, what="a requirement file")
     for key in ("prefix", "hop", "source", "version"):
         if key not in fields:
             raise ScenarioError(f"a requirement file needs {key!r}", document.mark)
-    hop = fields["hop"].text("hop")
+    hop = fields["hop"].filled_text("hop")
     known_hops = (*map(str, Hop), "walkthrough")
     if hop not in known_hops:
         raise ScenarioError(f"no such hop: {hop!r}{nearest(hop, known_hops)}", fields["hop"].mark)
-    prefix, source, version = (fields[key].text(key) for key in ("prefix", "source", "version"))
+    prefix, source, version = (fields[key].filled_text(key) for key in ("prefix", "source", "version"))
     if "requirements" in fields:
-        for name, node in fields["requirements"].mapping("requirements").items():
+        for name, node in fields["requirements"].mapping(what="requirements").items():
             yield _requirement(f"{prefix}/{name}", node, hop, source, version)
     if "operations" in fields:
-        for name, node in fields["operations"].mapping("operations").items():
+        for name, node in fields["operations"].mapping(what="operations").items():
             yield from _operation(f"{prefix}/{name}", node, hop, source, version)
 
 
 def _requirement(identifier: str, node: Node, hop: str, source: str, version: str) -> Requirement:
-    fields = node.mapping(f"requirement {identifier}", _REQUIREMENT_KEYS)
+    fields = node.mapping(_REQUIREMENT_KEYS, what=f"requirement {identifier}")
     if "level" not in fields or "text" not in fields:
         raise ScenarioError(f"requirement {identifier} needs level and text", node.mark)
-    level = fields["level"].text("level")
+    level = fields["level"].filled_text("level")
     if level not in tuple(Level):
         raise ScenarioError(f"level must be one of {', '.join(Level)}, not {level!r}", fields["level"].mark)
     return Requirement(
         identifier,
         hop,
         Level(level),
-        fields["source"].text("source") if "source" in fields else source,
-        fields["version"].text("version") if "version" in fields else version,
-        fields["text"].text("text"),
+        fields["source"].filled_text("source") if "source" in fields else source,
+        fields["version"].filled_text("version") if "version" in fields else version,
+        fields["text"].filled_text("text"),
         node.mark,
     )
 
 
 def _operation(identifier: str, node: Node, hop: str, source: str, version: str) -> Iterable[Requirement]:
-    fields = node.mapping(f"operation {identifier}", _OPERATION_KEYS)
+    fields = node.mapping(_OPERATION_KEYS, what=f"operation {identifier}")
     missing = [key for key in _OPERATION_KEYS if key not in fields]
     if missing:
         raise ScenarioError(f"operation {identifier} needs {', '.join(missing)}", node.mark)
-    line = f"{fields['method'].text('method')} {fields['path'].text('path')}"
+    line = f"{fields['method'].filled_text('method')} {fields['path'].filled_text('path')}"
     seen: set[int] = set()
-    for status_node in fields["statuses"].items("statuses"):
-        status = status_node.number("a status")
+    for status_node in fields["statuses"].items(what="statuses"):
+        status = status_node.number(what="a status")
         if status in seen:
             raise ScenarioError(f"status {status} stands twice in {identifier}", status_node.mark)
         seen.add(status)

@@ -84,11 +84,11 @@ def read_counts(path: Path) -> dict[str, Counts]:
     if not path.exists():
         return {}
     counts = {}
-    for kind, node in read_document(path).mapping("the counts file").items():
-        fields = node.mapping(f"counts of {kind}", ("scenarios", "skips"))
-        scenarios = fields["scenarios"].number("scenarios") if "scenarios" in fields else 0
-        skips = fields["skips"].mapping("skips") if "skips" in fields else {}
-        counts[kind] = Counts(scenarios, {reason: item.number(reason) for reason, item in skips.items()})
+    for kind, node in read_document(path).mapping(what="the counts file").items():
+        fields = node.mapping(("scenarios", "skips"), what=f"counts of {kind}")
+        scenarios = fields["scenarios"].number(what="scenarios") if "scenarios" in fields else 0
+        skips = fields["skips"].mapping(what="skips") if "skips" in fields else {}
+        counts[kind] = Counts(scenarios, {reason: item.number(what=reason) for reason, item in skips.items()})
     return counts
 
 

@@ -91,7 +91,9 @@ def load_recording(file: Path, library: Library) -> Recording:
     if skipped is None:
         saved = head["variables"]
         if not isinstance(saved, dict):
-            raise ScenarioError("the transcript has no variables: a sixhops that did not save them wrote it", at)
+            raise ScenarioError(
+                "the transcript has no variables: a sixhops that did not save them wrote it", at
+            )
         scope = make_scope(scenario, saved["images"], saved["target"], saved["scenario"]["unique"])
     return Recording(
         file=file,
@@ -117,7 +119,11 @@ def judge_again(recording: Recording, library: Library) -> Outcome:
         Verdict(Status.SKIPPED) if scope is None else judge(recording.scenario, recording.exchanges, scope)
     )
     run = ScenarioRun(
-        recording.exchanges, verdict, leftovers=list(recording.leftovers), skipped=recording.skipped, scope=scope
+        recording.exchanges,
+        verdict,
+        leftovers=list(recording.leftovers),
+        skipped=recording.skipped,
+        scope=scope,
     )
     return assess(
         recording.scenario,

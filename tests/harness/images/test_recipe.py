@@ -14,7 +14,7 @@ FILE = "layers:\n  - - {file: /a, "
         ("", "1:1", "empty"),
         ("layers: [", "2:1", "bad YAML"),
         ("- a", "1:1", "expected a mapping"),
-        ("tags: [a]\ntags: [b]", "2:1", "duplicate key"),
+        ("tags: [a]\ntags: [b]", "2:1", "the key 'tags' stands twice"),
         ("layer: []", "1:1", "did you mean 'layers'"),
         ("repository: UPPER", "1:13", "no repository name"),
         ("tags: []", "1:7", "needs a tag"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,13 +15,14 @@ from sixhops.harness.stack.state import Record, StackDirectory, create
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
-def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SIXHOPS_STATE", str(tmp_path / "b"))
-    return tmp_path / "b"
+def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A state folder with a short path, because a socket's is limited."""
+    with tempfile.TemporaryDirectory(prefix="six-", dir="/var/tmp") as name:
+        monkeypatch.setenv("SIXHOPS_STATE", name)
+        yield Path(name)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ _PATHS = {
     "image": "/images/{}/json",
     "network": "/networks/{}",
     "volume": "/volumes/{}",
+    "plugin": "/plugins/{}/json",
 }
 _TYPES = ("", "container", "image", "network", "node", "plugin", "secret", "service", "task", "volume")
 

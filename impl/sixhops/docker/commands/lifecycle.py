@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sixhops.docker.client import Client
 from sixhops.docker.command import Command, Context
-from sixhops.docker.errors import DockerError
+from sixhops.docker.errors import DockerError, NotFoundError
 from sixhops.docker.flags import flag
 
 if TYPE_CHECKING:
@@ -17,11 +17,17 @@ __all__ = ["KILL", "PAUSE", "RENAME", "RESTART", "RM", "STOP", "UNPAUSE", "WAIT"
 
 
 def _each(
-    context: Context, names: Sequence[str], action: Callable[[Client, str], str], *, together: bool
+    context: Context,
+    names: Sequence[str],
+    action: Callable[[Client, str], str],
+    *,
+    together: bool,
+    forgive: bool = False,
 ) -> int:
     """Do `action` for each name and print what it returns, in order. Raises DockerError with all that failed.
 
-    `together`: all at once, because each may take as long as a container takes to stop.
+    `together`: all at once, because each may take as long as a container takes to stop. `forgive`: what isn't there is
+    told and is no failure.
     """
     context.client.negotiate()
     results: Iterable[tuple[str, DockerError | None]]
@@ -34,6 +40,8 @@ def _each(
         if problem is None:
             sys.stdout.write(f"{printed}\n")
             sys.stdout.flush()
+        elif forgive and isinstance(problem, NotFoundError):
+            sys.stderr.write(f"{problem}\n")
         else:
             problems.append(str(problem))
     if problems:
@@ -77,7 +85,7 @@ def _restart(context: Context) -> int:
 
 
 def _timed(context: Context, verb: str, *, together: bool) -> int:
-    query = {"t": str(context.options["time"])}
+    query = {"t": str(context.options["time"])} if verb == "stop" or "time" in context.options.given else {}
 
     def action(client: Client, name: str) -> str:
         client.call("POST", f"/containers/{name}/{verb}", query).body()
@@ -117,12 +125,15 @@ def _remove(context: Context) -> int:
         client.call("DELETE", f"/containers/{plain}", query, missing=("container", plain)).body()
         return name
 
+    if options["force"]:
+        return _each(context, options.arguments, action, together=True, forgive=True)
+
     return _each(context, options.arguments, action, together=True)
 
 
 def _wait(context: Context) -> int:
     def action(client: Client, name: str) -> str:
-        answer = client.json("POST", f"/containers/{name}/wait")
+        answer = client.json("POST", f"/containers/{name}/wait", {"condition": ""})
         if answer.get("Error"):
             raise DockerError(str(answer["Error"].get("Message", "")))
         return str(answer["StatusCode"])

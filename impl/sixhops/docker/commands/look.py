@@ -21,11 +21,7 @@ def _port(context: Context) -> int:
         return 0
     number, _, protocol = asked[0].partition("/")
     if not number.isdigit():
-        raise DockerError(
-            f"Invalid port: {number}"
-            if number
-            else f"Error: No public port '{asked[0]}' published for {name}"
-        )
+        raise DockerError(f'strconv.ParseUint: parsing "{number}": invalid syntax')
     wanted = f"{number}/{protocol or 'tcp'}"
     if not ports.get(wanted):
         raise DockerError(f"Error: No public port '{wanted}' published for {name}")

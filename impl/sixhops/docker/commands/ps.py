@@ -65,7 +65,9 @@ def _listing(*, full: bool, size: bool) -> table.Listing:
         "LocalVolumes": "LOCAL VOLUMES",
     }
     default = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
-    return table.Listing(fields, titles, default + ("\t{{.Size}}" if size else ""))
+    return table.Listing(
+        fields, titles, default + ("\t{{.Size}}" if size else ""), kind="*formatter.ContainerContext"
+    )
 
 
 def _cut(text: str, width: int, *, full: bool) -> str:

@@ -4,6 +4,8 @@ The order of requests is docker's: create (404: pull, create again), attach, wai
 attachment and the wait stand before the container's first instruction, so neither output nor exit status can be missed.
 """
 
+# ruff: noqa: PTH110, PTH123 - pathlib would cost every start of the client several milliseconds
+
 from __future__ import annotations
 
 import json
@@ -88,7 +90,7 @@ def _run(context: Context) -> int:
         if attached:
             _attach(session, client, container, document, keys)
         waiting = wait_for_exit(client, container, removed=options["rm"])
-        _start(session, client, container, waiting, removed=options["rm"])
+        _start(session, container, waiting, removed=options["rm"])
         if attached:
             session.watch_size()
             if not session.until_output_ends():
@@ -118,7 +120,7 @@ def _attach(session: Session, client: Client, container: str, document: dict[str
     )
 
 
-def _start(session: Session, client: Client, container: str, waiting: Reply, *, removed: bool) -> None:
+def _start(session: Session, container: str, waiting: Reply, *, removed: bool) -> None:
     try:
         session.start(f"/containers/{container}/start", {})
     except DockerError as error:
@@ -211,9 +213,9 @@ class _IdFile:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        if path and os.path.exists(path):  # noqa: PTH110 - pathlib costs a start
+        if path and os.path.exists(path):
             raise DockerError(
-                f"Container ID file found, make sure the other container isn't running or delete {path}"
+                f"container ID file found, make sure the other container isn't running or delete {path}"
             )
         if path:
             self._open("x").close()
@@ -226,7 +228,7 @@ class _IdFile:
 
     def _open(self, mode: str) -> Any:
         try:
-            return open(self._path, mode, encoding="ascii")  # noqa: PTH123 - pathlib costs a start
+            return open(self._path, mode, encoding="ascii")
         except OSError as error:
             raise DockerError(
                 f"Failed to create the container ID file: open {self._path}: {(error.strerror or '').lower()}"

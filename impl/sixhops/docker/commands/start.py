@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.docker.command import Command, Context
 from sixhops.docker.commands.run import exit_status, wait_for_exit
-from sixhops.docker.errors import DockerError, ExitError
+from sixhops.docker.errors import ApiError, DockerError, ExitError
 from sixhops.docker.flags import flag
 from sixhops.docker.session import Session, check_terminal
 
 if TYPE_CHECKING:
-    from sixhops.docker.client import Client
+    from sixhops.docker.client import Client, Reply
 
 __all__ = ["ATTACH", "START"]
 
@@ -74,6 +74,7 @@ def _attach(context: Context) -> int:
     client, options = context.client, context.options
     name = options.arguments[0]
     # the wait stands before the inspection, or a container that ends in between would be waited for until its next end
+    waiting = _wait(client, name)
     document = client.look("container", name)
     _check_attachable(document)
     settings = document["Config"]
@@ -88,7 +89,6 @@ def _attach(context: Context) -> int:
     proxy = options["sig-proxy"] and not settings["Tty"]
     session = Session(client, f"/containers/{name}", tty=settings["Tty"], proxy=proxy, keys=keys)
     try:
-        waiting = client.call("POST", f"/containers/{document['Id']}/wait", {"condition": "next-exit"})
         connection = client.hijack(f"/containers/{name}/attach", query)
         _check_attachable(_look(client, name))
         session.join(connection, stdin=stdin, stdout=True, stderr=True)
@@ -96,9 +96,17 @@ def _attach(context: Context) -> int:
         if not session.until_output_ends():
             raise ExitError(1, "read escape sequence")
         session.restore()
-        return exit_status(session.read(waiting))
+        return exit_status(session.read(waiting)) if waiting is not None else 0
     finally:
         session.close()
+
+
+def _wait(client: Client, name: str) -> Reply | None:
+    """Begin to wait before anything else, or an end in between would be missed; what is wrong is told by the inspection."""
+    try:
+        return client.call("POST", f"/containers/{name}/wait", {"condition": ""})
+    except ApiError:
+        return None
 
 
 def _look(client: Client, name: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Answers as Go's HTTP server sends them: which headers, in which order, and when a body has a length.
 
-Facts (dockerd 20.10): the handler's headers in alphabetical order, then Date, then Content-Length or Transfer-Encoding; a body
-below 2048 bytes has a length, a longer one is chunked; 204 and 304 have neither body nor length.
+Facts (dockerd 20.10): the handler's headers in alphabetical order, then Date, then Content-Length or
+Transfer-Encoding; a body below 2048 bytes has a length, a longer one is chunked; 204 and 304 have neither body nor length.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import HttpVersion11, hdrs, web
 from multidict import CIMultiDict
 
+from sixhops.dockerd.api.connection import Connection
 from sixhops.dockerd.api.gojson import encode
 from sixhops.dockerd.version import API_VERSION, SERVER
 
@@ -22,7 +23,6 @@ __all__ = [
     "arrange",
     "failure",
     "guessed",
-    "has_begun",
     "json_answer",
     "nothing",
     "plain",
@@ -34,7 +34,6 @@ _BUFFER = 2048
 _JSON = "application/json"
 #: Marks a type that Go's server guesses from the body, and therefore writes last.
 _GUESSED = "sixhops-guessed"
-_BEGUN = "sixhops-begun"
 _TYPELESS = "sixhops-typeless"
 COMMON = {
     "Api-Version": API_VERSION,
@@ -107,14 +106,10 @@ async def stream(request: web.BaseRequest, content_type: str = "", status: int =
         response.enable_chunked_encoding()
     else:
         response.force_close()
-    request[_BEGUN] = True
+    if isinstance(request.protocol, Connection):
+        request.protocol.answer_has_begun = True
     await response.prepare(request)
     return response
-
-
-def has_begun(request: web.BaseRequest) -> bool:
-    """Tell whether `stream` has sent the head of an answer to a request."""
-    return _BEGUN in request
 
 
 def _size(response: web.StreamResponse) -> int:

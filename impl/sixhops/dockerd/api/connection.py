@@ -113,6 +113,8 @@ class Connection(web.RequestHandler):
     def __init__(self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
         super().__init__(manager, loop=loop, **settings)
         self._stream: HijackedStream | None = None
+        #: Whether the head of the present request's answer has been sent.
+        self.answer_has_begun = False
         self._head = b""
         self._kept: bytes | None = None
         self._half_closed = False
@@ -228,6 +230,7 @@ class Taken(web.StreamResponse):
 
     async def prepare(self, request: web.BaseRequest) -> None:
         """Send nothing."""
+        del request
         self.force_close()
 
     async def write_eof(self, data: bytes = b"") -> None:

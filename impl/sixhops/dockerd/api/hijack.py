@@ -1,7 +1,8 @@
 """Attach and exec: the operations that take the connection over, and attach over a websocket.
 
-What is written before the stream is exact, byte for byte (observed on dockerd 20.10): attach sends no common header at all, exec
-start sends them but no Date. An error that comes after an exec's connection was taken over is part of its output.
+What is written before the stream is exact, byte for byte (observed on dockerd 20.10): attach sends no common
+header at all, exec start sends them but no Date. An error that comes after an exec's connection was taken
+over is part of its output.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def routes(images: Images) -> list[Route]:
         filters = call.filters()
         if call.text("filter"):
             filters.setdefault("reference", []).append(call.text("filter"))
-        found = await asyncio.to_thread(images.list, filters, everything=call.flag("all"))
+        found = await asyncio.to_thread(images.summaries, filters, everything=call.flag("all"))
         return await answers.json_answer(call.request, found)
 
     async def inspect(call: Call) -> web.StreamResponse:
@@ -101,9 +101,11 @@ def routes(images: Images) -> list[Route]:
         return response
 
     async def search(call: Call) -> web.StreamResponse:
+        del call
         raise EngineError(501, "this engine does not search registries")
 
     async def push(call: Call) -> web.StreamResponse:
+        del call
         raise EngineError(501, "this engine does not push images yet")
 
     return [

@@ -48,7 +48,7 @@ def routes(settings: PullSettings, images: Images, containers: Containers, volum
         return await answers.json_answer(call.request, found)
 
     async def usage(call: Call) -> web.StreamResponse:
-        listed = await asyncio.to_thread(images.list, {}, everything=True)
+        listed = await asyncio.to_thread(images.summaries, {}, everything=True)
         found = await containers.list(True, 0, True, {})
         for image in listed:
             image["Containers"] = sum(entry["ImageID"] == image["Id"] for entry in found)
@@ -98,9 +98,8 @@ async def _describe(remote: Remote, wanted: Reference) -> dict[str, Any]:
     platforms: list[dict[str, str]] = []
     try:
         if kind in media.INDEXES:
-            for entry in parse_index(data, kind).manifests:
-                if entry.platform is not None:
-                    platforms.append(entry.platform.document())
+            entries = parse_index(data, kind).manifests
+            platforms += [entry.platform.document() for entry in entries if entry.platform is not None]
         elif kind in media.MANIFESTS:
             config = b""
             async for piece in remote.read_blob(parse_manifest(data, kind).config.digest):

@@ -181,7 +181,7 @@ class Server:
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on sockets that are bound already."""
         application = web.Application(client_max_size=0)
-        application.on_response_prepare.append(cast(Any, answers.arrange))
+        application.on_response_prepare.append(cast("Any", answers.arrange))
         application.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=_LAST_WORDS)
         await self._runner.setup()
@@ -194,7 +194,7 @@ class Server:
             return Connection(
                 manager,
                 loop=loop,
-                access_log=None,  # type: ignore[arg-type] # None means no access log
+                access_log=None,
                 auto_decompress=False,
                 max_line_size=_LONGEST_HEAD,
                 max_field_size=_LONGEST_HEAD,
@@ -223,13 +223,15 @@ class Server:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         connection = request.protocol
+        if isinstance(connection, Connection):
+            connection.answer_has_begun = False
         try:
             response = await self._route(request)
         except EngineError as error:
             response = _failed(request, error)
         except (ConnectionError, asyncio.CancelledError):
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the trace
             _log.exception("%s %s", request.method, request.raw_path)
             response = _failed(request, system("the engine has a bug; its log says which"))
         if isinstance(connection, Connection):
@@ -293,7 +295,7 @@ class Server:
 
 
 def _failed(request: web.BaseRequest, error: EngineError) -> web.StreamResponse:
-    if not answers.has_begun(request):
+    if not isinstance(request.protocol, Connection) or not request.protocol.answer_has_begun:
         return answers.failure(error)
     # what has begun can't become an error any more: the client sees a stream that breaks off
     _log.warning("%s %s: %s", request.method, request.raw_path, error.message)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from sixhops.dockerd.api import answers
 from sixhops.dockerd.api.gojson import encode
 from sixhops.dockerd.api.server import Route, go_quoted, route
 from sixhops.dockerd.errors import invalid, system
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from sixhops.dockerd.api.server import Call
     from sixhops.dockerd.events import Events
     from sixhops.dockerd.system import System

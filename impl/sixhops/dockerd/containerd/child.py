@@ -1,6 +1,7 @@
 """A containerd of the engine's own, for when --containerd names none: started as a child, started again when it dies.
 
-Files as dockerd lays them out: the socket and the configuration below EXEC_ROOT/containerd, data in DATA_ROOT/containerd/daemon.
+Files as dockerd lays them out: the socket and the configuration below EXEC_ROOT/containerd, data in
+DATA_ROOT/containerd/daemon.
 """
 
 from __future__ import annotations

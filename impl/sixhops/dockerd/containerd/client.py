@@ -42,6 +42,8 @@ BUNDLE_LABEL = "com.docker/engine.bundle.path"
 _EXPIRE_LABEL = "containerd.io/gc.expire"
 _DAY = 86400
 #: Deadline of the calls that clean up after an exit, in seconds, as dockerd sets it.
+#: What containerd's client gives as the exit status of a task that it can no longer ask.
+UNKNOWN_STATUS = 255
 CLEANUP_TIMEOUT = 30.0
 
 _CONTAINERS = service(containers_pb2.DESCRIPTOR, "Containers").methods
@@ -172,10 +174,10 @@ class Containerd:
             raise
         return _state(found.process)
 
-    async def delete_task(self, identity: str) -> None:
-        """Remove a task that has ended; one that is not there is no error."""
+    async def delete_task(self, identity: str) -> int:
+        """Remove a task that has ended; return its exit status, UNKNOWN_STATUS for a task that is not there."""
         try:
-            await self.channel.unary(
+            found = await self.channel.unary(
                 _TASKS["Delete"],
                 tasks_pb2.DeleteTaskRequest(container_id=identity),
                 tasks_pb2.DeleteResponse,
@@ -184,6 +186,8 @@ class Containerd:
         except ContainerdError as error:
             if not error.is_not_found:
                 raise
+            return UNKNOWN_STATUS
+        return int(found.exit_status)
 
     async def delete_process(self, identity: str, exec_id: str) -> None:
         """Remove an exec that has ended; one that is not there is no error."""

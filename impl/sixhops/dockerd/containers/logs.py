@@ -228,7 +228,7 @@ class JsonFileLog:
                 yield from _records(file)
 
     def _tail(self, selection: Selection) -> Iterator[Record]:
-        """Return the last records of the wanted streams, oldest first."""
+        """Return the last records, oldest first. The engine counts those of both streams, whichever are wanted."""
         assert selection.tail is not None
         found: deque[Record] = deque()
         for path in self._paths():
@@ -237,7 +237,7 @@ class JsonFileLog:
                     if len(found) >= selection.tail:
                         return iter(found)
                     record = _decode(line)
-                    if record is not None and record.stream in selection.streams:
+                    if record is not None:
                         found.appendleft(record)
         return iter(found)
 

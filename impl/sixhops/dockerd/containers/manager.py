@@ -28,11 +28,11 @@ from sixhops.dockerd.containers.reading import LogReader, past_output
 from sixhops.dockerd.containers.registry import Registry
 from sixhops.dockerd.containers.running import Runner
 from sixhops.dockerd.containers.settings import ContainerSettings
-from sixhops.dockerd.containers.signals import parse_signal
+from sixhops.dockerd.containers.signals import LAST_SIGNAL, parse_signal
 from sixhops.dockerd.containers.spec import security_of
 from sixhops.dockerd.containers.stopping import Stopper
 from sixhops.dockerd.containers.supervisor import Supervisor
-from sixhops.dockerd.errors import EngineError, conflict, invalid, not_found
+from sixhops.dockerd.errors import EngineError, conflict, invalid, not_found, system
 from sixhops.wire.rawstream import Stream
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ __all__ = ["ContainerSettings", "Containers", "LogReader"]
 
 _log = logging.getLogger(__name__)
 _NOT_MODIFIED = 304
+#: How often a forced removal kills a container that others keep starting.
+_REMOVALS = 10
 #: How long the automatic removal of a killed container is waited for, in seconds.
 _REMOVAL_PATIENCE = 10.0
 
@@ -213,6 +215,8 @@ class Containers:
         number = parse_signal(signal or "KILL")
         try:
             held = self._registry.find(text)
+            if not 0 < number <= LAST_SIGNAL:
+                raise system(f"The linux daemon does not support signal {number % 2**64}")
             if number == parse_signal("KILL"):
                 await self._stopper.kill(held)
             else:
@@ -306,13 +310,18 @@ class Containers:
         held = self._registry.find(text)
         if link:
             raise conflict(f"Conflict, cannot remove the default link name of the container {text}")
-        if force and held.container.state.is_running and await self._kill_for_removal(held):
-            return
-        async with held.lock:
-            if held.is_being_removed or held.container.id not in self._registry:
-                raise conflict(f"removal of container {text} is already in progress")
-            check(held.container.state.status, Operation.REMOVE, held.container.id)
-            await self._supervisor.remove(held, with_volumes=volumes)
+        for _attempt in range(_REMOVALS):
+            if force and held.container.state.is_running and await self._kill_for_removal(held):
+                return
+            async with held.lock:
+                if held.is_being_removed or held.container.id not in self._registry:
+                    raise conflict(f"removal of container {text} is already in progress")
+                if force and held.container.state.is_running:
+                    continue  # somebody started it while we waited for our turn
+                check(held.container.state.status, Operation.REMOVE, held.container.id)
+                await self._supervisor.remove(held, with_volumes=volumes)
+                return
+        check(held.container.state.status, Operation.REMOVE, held.container.id)
 
     async def wait(self, text: str, condition: str) -> Awaitable[dict[str, Any]]:
         """Register for an outcome and return it as an awaitable. Raises EngineError."""

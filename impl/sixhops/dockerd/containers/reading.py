@@ -44,6 +44,7 @@ class LogReader:
         self._selection = selection
         self._follow = options.follow and log.is_open
         self._timestamps = options.timestamps
+        self._details = options.details
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield one stored record after the other; with `follow` until the program ends."""
@@ -55,7 +56,12 @@ class LogReader:
                 yield self._dressed(record)
 
     def _dressed(self, record: Record) -> bytes:
-        data = f"{fixed(record.time)} ".encode() + record.data if self._timestamps else record.data
+        data = record.data
+        if self._details:
+            # the attributes of a record stand here; --log-opt labels and env, which would make some, are refused
+            data = b" " + data
+        if self._timestamps:
+            data = f"{fixed(record.time)} ".encode() + data
         return data if self.tty else encode(_STREAMS[record.stream], data)
 
 

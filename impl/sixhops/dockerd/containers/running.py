@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sixhops.dockerd.containerd.client import ContainerdError, runc_options
+from sixhops.dockerd.containerd.client import UNKNOWN_STATUS, ContainerdError, runc_options
 from sixhops.dockerd.containers import user, volumes
 from sixhops.dockerd.containers.files import hosts_text, resolv_conf_text
 from sixhops.dockerd.containers.lifecycle import Operation, Status, check
@@ -117,7 +117,7 @@ class Runner:
         container, state = held.container, held.container.state
         if not state.has_process or (exit_.pid and state.pid and exit_.pid != state.pid):
             return
-        await self._forget_task(container.id)
+        reported = await self._forget_task(container.id)
         if held.stdio is not None:
             await self._drain(held.stdio)
         self._close_output(held)
@@ -125,8 +125,9 @@ class Runner:
             exec_.container_ended(exit_.status)
         state.status, state.pid, state.exit_code = Status.EXITED, 0, exit_.status
         state.finished_at = exit_.exited_at if exit_.exited_at > 0 else time.time_ns()
+        # the event carries what the task's removal said, which is unknown when the shim was killed (observed)
         self._events.emit(
-            "container", "die", container.id, {**container.attributes, "exitCode": str(exit_.status)}
+            "container", "die", container.id, {**container.attributes, "exitCode": str(reported)}
         )
         await self._disconnect(held)
         await asyncio.to_thread(self._unmount, held)
@@ -222,12 +223,12 @@ class Runner:
         container.state.exit_code = error.exit_code if isinstance(error, StartError) else _CANNOT_START
         self._save(container)
 
-    async def _forget_task(self, identity: str) -> None:
+    async def _forget_task(self, identity: str) -> int:
         try:
-            await self._containerd.delete_task(identity)
+            return await self._containerd.delete_task(identity)
         except ContainerdError:
             # a containerd that is away forgets the task itself when it finds the shim dead
-            return
+            return UNKNOWN_STATUS
 
     async def _forget_record(self, identity: str) -> None:
         try:

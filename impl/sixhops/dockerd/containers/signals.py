@@ -6,14 +6,18 @@ import signal
 
 from sixhops.dockerd.errors import invalid
 
-__all__ = ["parse_signal"]
+__all__ = ["LAST_SIGNAL", "parse_signal"]
 
 _RTMIN, _RTMAX = 34, 64
+LAST_SIGNAL = _RTMAX
 
 
 def parse_signal(text: str) -> int:
-    """Return the number of a signal. Raises EngineError 400 `Invalid signal: text`."""
-    if text.isascii() and text.isdigit():
+    """Return the number of a signal. Raises EngineError 400 `Invalid signal: text`.
+
+    A number is taken as it is, negative ones and those beyond LAST_SIGNAL too: the engine refuses them later.
+    """
+    if text.isascii() and text.removeprefix("-").isdigit():
         if int(text) == 0:
             raise invalid(f"Invalid signal: {text}")
         return int(text)

@@ -6,7 +6,7 @@ import re
 import time
 from calendar import timegm
 
-from sixhops.dockerd.errors import invalid
+from sixhops.dockerd.errors import system
 
 __all__ = ["NEVER", "fixed", "parse_query", "parse_rfc3339", "rfc3339"]
 
@@ -43,19 +43,16 @@ def parse_rfc3339(text: str) -> int:
 
 
 def parse_query(text: str) -> int | None:
-    """Return what `since` or `until` of a request means: `seconds[.fraction]` or RFC 3339; None for "" and "0".
+    """Return what `since` or `until` of a request means: `seconds[.fraction]`; None for "" and "0".
 
-    Raises EngineError 400.
+    Raises EngineError 500, for an RFC 3339 time as well: clients turn those into seconds themselves.
     """
     if text in {"", "0"}:
         return None
     found = _SECONDS.fullmatch(text)
     if found is not None:
         return int(found[1]) * _SECOND + int((found[2] or "").ljust(9, "0"))
-    try:
-        return parse_rfc3339(text)
-    except ValueError:
-        raise invalid(f'strconv.ParseInt: parsing "{text.partition(".")[0]}": invalid syntax') from None
+    raise system(f'strconv.ParseInt: parsing "{text.partition(".")[0]}": invalid syntax')
 
 
 def _whole(nanoseconds: int) -> str:

@@ -95,8 +95,7 @@ def save(texts: Sequence[str], store: ImageStore, target: IO[bytes]) -> None:
         repositories: dict[str, dict[str, str]] = {}
         written: set[str] = set()
         for identity, names in wanted.items():
-            image = store.by_id(identity)
-            assert image is not None
+            image = store.resolve(identity)
             folders = _save_layers(tar, store, image, written)
             config_name = f"{identity.removeprefix('sha256:')}.json"
             _add(tar, config_name, store.config_bytes(identity))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakValueDictionary
 
 from sixhops.dockerd.errors import EngineError, not_found, system
 from sixhops.dockerd.images.blob import BlobSink, VerificationError
@@ -120,7 +121,7 @@ class Puller:
         self._forks = forks
         self._settings = settings
         self._slots = asyncio.Semaphore(settings.concurrency)
-        self._running: dict[str, asyncio.Lock] = {}
+        self._running: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def pull(
         self,
@@ -174,9 +175,9 @@ class Puller:
         """Return the daemon's settings for pulls."""
         return self._settings
 
-    def lock_for(self, chain_id: str) -> asyncio.Lock:
-        """Return the lock under which a layer is made, so that two pulls that share it download it once."""
-        return self._running.setdefault(chain_id, asyncio.Lock())
+    def lock_for(self, digest: str) -> asyncio.Lock:
+        """Return the lock under which a manifest is fetched: of two pulls of it at once, one downloads and one waits."""
+        return self._running.setdefault(digest, asyncio.Lock())
 
     @property
     def slots(self) -> asyncio.Semaphore:
@@ -207,7 +208,8 @@ class _Pull:
         self._emit({"status": f"Pulling from {self._reference.path}", "id": tag})
         found = await self._choose(digest, data, media_type)
         images = self._puller.images
-        image = await self._fetch(found)
+        async with self._puller.lock_for(found.digest):
+            image = await self._fetch(found)
         await self._puller.contents.hold(image.id, digest)
         at_digest = self._reference.at(digest)
         previous = images.by_name(self._reference.canonical)
@@ -317,14 +319,20 @@ class _Pull:
         return images.add(data)
 
     async def _config(self, descriptor: Descriptor) -> bytes:
-        data = b""
-        try:
-            async for piece in self._remote.read_blob(descriptor.digest):
-                data += piece
-                if len(data) > descriptor.size:
-                    break
-        except RemoteError as error:
-            raise system(f"error pulling image configuration: {error}") from error
+        attempt = 0
+        while True:
+            attempt += 1
+            data = b""
+            try:
+                async for piece in self._remote.read_blob(descriptor.digest):
+                    data += piece
+                    if len(data) > descriptor.size:
+                        break
+                break
+            except RemoteError as error:
+                if attempt == _ATTEMPTS or (error.status and error.status < 500):
+                    raise system(f"error pulling image configuration: {error}") from error
+                await asyncio.sleep(self._puller.settings.retry_delay * attempt)
         if digest_of(data) != descriptor.digest:
             raise system(
                 f"error pulling image configuration: image config verification failed for digest {descriptor.digest}"

@@ -123,7 +123,8 @@ def _malformed(name: str) -> Exception:
     colon = repository.rfind(":")
     if colon > repository.rfind("/"):
         repository = repository[:colon]
-    if repository != repository.lower() and _PATH.fullmatch(repository.lower()):
+    # bytes that are no text have become U+FFFD; Go's lower case changes them too, and so its check speaks of case
+    if repository != repository.lower() or "\ufffd" in repository:
         return invalid("invalid reference format: repository name must be lowercase")
     return invalid("invalid reference format")
 

@@ -72,7 +72,7 @@ class Images:
         others = set().union(*chains.values())
         return sum(layer.size for layer in own & others)
 
-    def list(self, filters: dict[str, list[str]], *, everything: bool) -> list[dict[str, Any]]:
+    def summaries(self, filters: dict[str, list[str]], *, everything: bool) -> list[dict[str, Any]]:
         """Return GET /images/json. Raises EngineError 400 for an unknown filter."""
         return [
             documents.summary_under(self._store, image, filters)
@@ -144,8 +144,7 @@ class Images:
             if self._users(image.id):
                 continue
             sizes = {layer.chain_id: layer.size for layer in self._store.layers.chain(image.chain_id)}
-            for name in self._store.names(image.id) or [None]:
-                text = name.familiar if name is not None else image.id
+            for text in [name.familiar for name in self._store.names(image.id)] or [image.id]:
                 if self._store.by_id(image.id) is None:
                     break
                 entries = await self.delete(text, force=False, prune=True)

@@ -1,7 +1,8 @@
 """What of a layer's tar its unpacked tree does not hold: headers, padding, order. With it the tar can be put together again.
 
-An image's layers are named by the digest of their tar, byte for byte, so `docker save` must give back the very same tar. While a
-layer is unpacked, everything in the stream that is not a file's content is written to a side file, a compressed list:
+An image's layers are named by the digest of their tar, byte for byte, so `docker save` must give back the very same
+tar. While a layer is unpacked, everything in the stream that is not a file's content is written to a side
+file, a compressed list:
 
 ```
 B <length>\\n<bytes>     bytes to copy
@@ -84,7 +85,7 @@ class Recorder:
 
 def assemble(side: Path, tree: Path, diff_id: str, directory: Path) -> IO[bytes]:
     """Return an unnamed file in `directory` with the tar. Raises SplitError when it is not the one named `diff_id`."""
-    target = tempfile.TemporaryFile(dir=directory)
+    target = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - the caller's to close
     try:
         found = hashlib.sha256()
         root = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

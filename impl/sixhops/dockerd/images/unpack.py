@@ -65,7 +65,7 @@ def unpack(stream: IO[bytes] | Recorder, recorder: Recorder | None = None) -> in
     size = 0
     times: list[tuple[str, float]] = []
     # TarFile's stream mode seeks nowhere, so that the layer can come from a pipe
-    with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|", errorlevel=2, bufsize=_PIECE) as archive:
+    with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|", errorlevel=2, bufsize=_PIECE) as archive:
         for entry in archive:
             path = _inside(entry.name)
             if path is None:

@@ -20,7 +20,10 @@ _POOLS = (
 
 
 def choose_subnet(wanted: str, used: Iterable[ipaddress.IPv4Network]) -> ipaddress.IPv4Interface:
-    """Return the bridge's own address: `wanted` (--bip), or the first of the first free pool. Raises EngineError 500, 400."""
+    """Return the bridge's own address: `wanted` (--bip), or the first of the first free pool.
+
+    Raises EngineError 400 for a `wanted` that is none, 500 when all pools are taken.
+    """
     if wanted:
         try:
             return ipaddress.IPv4Interface(wanted)
@@ -49,7 +52,10 @@ class AddressPool:
         self._fixed = frozenset(self._taken)
 
     def give(self, wanted: str = "") -> str:
-        """Return a free address, `wanted` if it is not "". Raises EngineError 409 when there is none, 400 when it can't be."""
+        """Return a free address, `wanted` if it is not "".
+
+        Raises EngineError 403 when it is taken or none is left, 400 when it can't be.
+        """
         if wanted:
             return self._give_exactly(wanted)
         first, count = int(self._network.network_address), self._network.num_addresses

@@ -6,7 +6,6 @@ ours are removed one by one, and only those that we put there.
 
 from __future__ import annotations
 
-import ipaddress
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from sixhops.dockerd.errors import system
 
 if TYPE_CHECKING:
+    import ipaddress
     from collections.abc import Iterable, Sequence
 
 __all__ = ["Firewall", "PublishedPort"]
@@ -104,19 +104,21 @@ class Firewall:
         if not ports:
             return
         lines = ["*filter"]
-        for port in ports:
-            lines.append(
-                f"{action} DOCKER -d {port.address}/32 ! -i {self._bridge} -o {self._bridge} -p {port.protocol} "
-                f"-m {port.protocol} --dport {port.port} -j ACCEPT"
-            )
+        lines += [
+            f"{action} DOCKER -d {port.address}/32 ! -i {self._bridge} -o {self._bridge} -p {port.protocol} "
+            f"-m {port.protocol} --dport {port.port} -j ACCEPT"
+            for port in ports
+        ]
         lines += ["COMMIT", "*nat"]
         for port in ports:
             to = f"-p {port.protocol} -m {port.protocol} --dport"
             where = "" if port.host_address == "0.0.0.0" else f"-d {port.host_address}/32 "
             lines += [
                 f"{action} POSTROUTING -s {port.address}/32 -d {port.address}/32 {to} {port.port} -j MASQUERADE",
-                f"{action} DOCKER {where}! -i {self._bridge} {to} {port.host_port} -j DNAT "
-                f"--to-destination {port.address}:{port.port}",
+                (
+                    f"{action} DOCKER {where}! -i {self._bridge} {to} {port.host_port} -j DNAT "
+                    f"--to-destination {port.address}:{port.port}"
+                ),
             ]
         _restore([*lines, "COMMIT"])
 

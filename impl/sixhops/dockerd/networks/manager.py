@@ -34,6 +34,7 @@ from sixhops.linux.namespaces import FLAGS, set_namespace, unshare
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sixhops.dockerd.containers.ports import Endpoint as AnyEndpoint
     from sixhops.dockerd.events import Events
     from sixhops.dockerd.state import State
 
@@ -100,6 +101,7 @@ class Networks:
         self._ids = _identities(state)
         self._directory = settings.exec_root / "netns"
         self._bridge: _Bridge | None = None
+        self._is_closed = False
         self._live: dict[str, tuple[Endpoint, str]] = {}
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="networks")
 
@@ -108,13 +110,19 @@ class Networks:
         await self._on_worker(self._start)
 
     async def close(self) -> None:
-        """Take down what `start` made, unless endpoints still live on it."""
+        """Take down what `start` made, unless endpoints still live on it. A second call does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         if not self._live:
             await self._on_worker(self._stop)
         self._worker.shutdown()
 
     async def allocate(self, container_id: str, mode: str, hostname: str, config: dict[str, Any]) -> Endpoint:
-        """Make a namespace and its interface; see `containers.ports.Networks`. Raises EngineError, 404 for no such network."""
+        """Make a namespace and its interface; see `containers.ports.Networks`.
+
+        Raises EngineError, 404 for no such network.
+        """
         del hostname
         name = "bridge" if mode in _BRIDGE_MODES else mode
         if name not in _NAMES:
@@ -124,13 +132,14 @@ class Networks:
             name = found
         if name == "bridge" and self._bridge is None:
             raise not_found(f"network {mode} not found")
-        endpoint = await self._on_worker(self._connect, name, config)
+        endpoint: Endpoint = await self._on_worker(self._connect, name, config)
         self._live[container_id] = (endpoint, name)
         self._tell("connect", name, container_id)
         return endpoint
 
-    async def release(self, container_id: str, endpoint: Endpoint) -> None:
+    async def release(self, container_id: str, endpoint: AnyEndpoint) -> None:
         """Take down what `allocate` made; what is gone already does not matter."""
+        assert isinstance(endpoint, Endpoint)
         self._live.pop(container_id, None)
         await self._on_worker(self._disconnect, endpoint)
         self._tell("disconnect", endpoint.network, container_id)
@@ -145,7 +154,7 @@ class Networks:
         return endpoint
 
     def settings(
-        self, mode: str, config: dict[str, Any], endpoint: Endpoint | None, last: dict[str, Any] | None
+        self, mode: str, config: dict[str, Any], endpoint: AnyEndpoint | None, last: dict[str, Any] | None
     ) -> dict[str, Any]:
         """Return `NetworkSettings` of an inspect; see `containers.ports.Networks`."""
         name = "bridge" if mode in _BRIDGE_MODES else mode
@@ -191,7 +200,8 @@ class Networks:
                 if not is_ours:
                     raise EngineError(
                         500,
-                        f"Error initializing network controller: bridge device with non default name {name} must be created manually",
+                        f"Error initializing network controller: bridge device with non default name {name} "
+                        "must be created manually",
                     )
                 netlink.add_bridge(name, mac_of(secrets.token_bytes(4)))
                 link = netlink.link(name)
@@ -451,6 +461,7 @@ def _dress(interface: ipaddress.IPv4Interface, gateway: ipaddress.IPv4Address) -
     with Netlink() as netlink:
         link = netlink.link("eth0")
         assert link is not None
+        _quiet_ipv6("eth0")
         netlink.add_address(link.index, interface, "eth0")
         netlink.set_up(link.index)
         netlink.add_default_route(link.index, gateway)

@@ -1,8 +1,9 @@
 """The few requests of rtnetlink that a container's network needs, written out: links, addresses, routes.
 
-pyroute2 does far more, but takes 175 ms to import and 100 ms for its first socket, on the way to the engine's readiness;
-these 15 kinds of attributes take none. Facts: rtnetlink(7), linux/rtnetlink.h, linux/if_link.h, linux/veth.h. Everything blocks for
-well under a millisecond; a socket belongs to the network namespace that its thread was in when it was made.
+pyroute2 does far more, but takes 175 ms to import and 100 ms for its first socket, on the way to the engine's
+readiness; these few attributes take none. Facts: rtnetlink(7), linux/rtnetlink.h, linux/if_link.h, linux/veth.h.
+Everything blocks for well under a millisecond; a socket belongs to the network namespace that its thread was
+in when it was made.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
-from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 __all__ = ["Link", "Netlink"]
 
@@ -113,7 +117,7 @@ class Netlink:
     def add_veth(
         self, name: str, peer: str, *, peer_namespace: int, peer_mac: str, mtu: int, master: int
     ) -> None:
-        """Make a pair: `name` here, up and a port of the bridge with index `master`; `peer` in the namespace of a descriptor."""
+        """Make a pair: `name` here, up, a port of the bridge with index `master`; `peer` in a descriptor's namespace."""
         other = (
             _LINK.pack(0, 0, 0, 0, 0)
             + _text(_IFLA_IFNAME, peer)

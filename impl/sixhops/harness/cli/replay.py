@@ -119,8 +119,10 @@ def _tell(score: Score, quiet: bool) -> None:
         click.echo(
             f"{_percent(score.killed, score.places):>8}  {score.killed}/{score.places}  {score.id}{unobserved}"
         )
-    _lines(f"{item.mark}: {item.scenario}: step {item.step + 1} '{item.step_name}': {item.place} {item.why}"
-           for item in score.survivors)
+    _lines(
+        f"{item.mark}: {item.scenario}: step {item.step + 1} '{item.step_name}': {item.place} {item.why}"
+        for item in score.survivors
+    )
     _lines(score.broken)
 
 

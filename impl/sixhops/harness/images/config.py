@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.harness.images.source import Cursor
+    from sixhops.harness.documents import Node
 
 __all__ = ["read_config", "read_history", "read_time"]
 
@@ -18,13 +18,13 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 _VARIABLE: Final = re.compile(r"[^=\0]+=[^\0]*", re.DOTALL)
 
 
-def read_config(cursor: Cursor) -> dict[str, Any]:
+def read_config(node: Node) -> dict[str, Any]:
     """Return the `config` object of an image document. Raises ScenarioError.
 
     `ExposedPorts` and `Volumes` are lists in a recipe and sets (objects with empty values) in the document;
     durations in `Healthcheck` are texts such as 30s and become nanoseconds.
     """
-    readers: dict[str, Callable[[Cursor], Any]] = {
+    readers: dict[str, Callable[[Node], Any]] = {
         "User": lambda item: item.text(),
         "Env": _environment,
         "Entrypoint": lambda item: item.texts(),
@@ -49,13 +49,13 @@ def read_config(cursor: Cursor) -> dict[str, Any]:
         "Domainname": lambda item: item.text(),
         "Image": lambda item: item.text(),
     }
-    return {key: readers[key](item) for key, item in cursor.mapping(readers).items()}
+    return {key: readers[key](item) for key, item in node.mapping(readers).items()}
 
 
-def read_history(cursor: Cursor) -> dict[str, Any]:
+def read_history(node: Node) -> dict[str, Any]:
     """Return one history entry of an image document. Raises ScenarioError."""
     found: dict[str, Any] = {}
-    for key, item in cursor.mapping({"created", "created_by", "author", "comment", "empty_layer"}).items():
+    for key, item in node.mapping({"created", "created_by", "author", "comment", "empty_layer"}).items():
         if key == "created":
             found[key] = read_time(item)
         else:
@@ -63,31 +63,31 @@ def read_history(cursor: Cursor) -> dict[str, Any]:
     return found
 
 
-def read_time(cursor: Cursor) -> str:
+def read_time(node: Node) -> str:
     """Return an RFC 3339 time in UTC as it was written. Raises ScenarioError."""
-    text = cursor.text()
+    text = node.text()
     if _TIME.fullmatch(text) is None:
-        cursor.fail(f"{text!r} is no time; write 2020-01-01T00:00:00Z")
+        node.fail(f"{text!r} is no time; write 2020-01-01T00:00:00Z")
     return text
 
 
-def _environment(cursor: Cursor) -> list[str]:
-    for item in cursor.items():
+def _environment(node: Node) -> list[str]:
+    for item in node.items():
         if _VARIABLE.fullmatch(item.text()) is None:
             item.fail(f"{item.text()!r} is not NAME=value")
-    return cursor.texts()
+    return node.texts()
 
 
-def _ports(cursor: Cursor) -> dict[str, dict[str, Any]]:
-    for item in cursor.items():
+def _ports(node: Node) -> dict[str, dict[str, Any]]:
+    for item in node.items():
         if re.fullmatch(r"\d{1,5}/(tcp|udp|sctp)", item.text()) is None:
             item.fail(f"{item.text()!r} is no port; write 80/tcp")
-    return {port: {} for port in sorted(cursor.texts())}
+    return {port: {} for port in sorted(node.texts())}
 
 
-def _healthcheck(cursor: Cursor) -> dict[str, Any]:
+def _healthcheck(node: Node) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for key, item in cursor.mapping({"Test", "Interval", "Timeout", "StartPeriod", "Retries"}).items():
+    for key, item in node.mapping({"Test", "Interval", "Timeout", "StartPeriod", "Retries"}).items():
         if key == "Test":
             found[key] = item.texts()
         elif key == "Retries" or item.is_a(int):

@@ -26,8 +26,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
+    from sixhops.harness.documents import Node
     from sixhops.harness.errors import Mark
-    from sixhops.harness.images.source import Cursor
 
 __all__ = ["DEFAULT_MTIME", "KINDS", "Content", "Entry", "read_entry"]
 
@@ -93,20 +93,20 @@ class Entry:
     inherits: bool = False
 
 
-def read_entry(cursor: Cursor) -> Entry:
+def read_entry(node: Node) -> Entry:
     """Read one entry. Raises ScenarioError at the place that is wrong."""
-    kinds = [kind for kind in KINDS if kind in cursor.members()]
+    kinds = [kind for kind in KINDS if kind in node.mapping()]
     if len(kinds) > 1:
-        cursor.fail(f"an entry is one of {' or '.join(kinds)}, not both")
+        node.fail(f"an entry is one of {' or '.join(kinds)}, not both")
     if not kinds:
         # A misspelt kind is better named by the check for unknown keys.
-        cursor.mapping({*KINDS, *_COMMON, *set().union(*_EXTRA.values())})
-        cursor.fail(f"an entry needs one of {', '.join(KINDS)}")
+        node.mapping({*KINDS, *_COMMON, *set().union(*_EXTRA.values())})
+        node.fail(f"an entry needs one of {', '.join(KINDS)}")
     kind = kinds[0]
-    keys = cursor.mapping({kind, *_COMMON, *_EXTRA.get(kind, set())})
+    keys = node.mapping({kind, *_COMMON, *_EXTRA.get(kind, set())})
     for needed in sorted(_EXTRA.get(kind, set())) if kind != "file" else ():
         if needed not in keys:
-            cursor.fail(f"{kind} needs {needed!r}")
+            node.fail(f"{kind} needs {needed!r}")
     content = _content(keys) if kind == "file" else None
     if "applets" in keys and (content is None or content.kind != "busybox"):
         keys["applets"].fail("applets go with busybox: true")
@@ -119,7 +119,7 @@ def read_entry(cursor: Cursor) -> Entry:
     return Entry(
         kind=kind,
         path=_path(keys[kind]),
-        mark=cursor.mark,
+        mark=node.mark,
         mode=_mode(keys["mode"]) if "mode" in keys else usual,
         uid=keys["uid"].number(0, 2**32 - 2) if "uid" in keys else 0,
         gid=keys["gid"].number(0, 2**32 - 2) if "gid" in keys else 0,
@@ -134,7 +134,7 @@ def read_entry(cursor: Cursor) -> Entry:
     )
 
 
-def _content(keys: dict[str, Cursor]) -> Content:
+def _content(keys: dict[str, Node]) -> Content:
     chosen = [name for name in _CONTENT if name in keys]
     if len(chosen) > 1:
         keys[chosen[1]].fail(f"a file has one content; {chosen[0]!r} is there already")
@@ -161,7 +161,7 @@ def _content(keys: dict[str, Cursor]) -> Content:
     return Content("text", data=value.text().encode(), copies=copies)
 
 
-def _random(value: Cursor, copies: int) -> Content:
+def _random(value: Node, copies: int) -> Content:
     keys = value.mapping({"size", "seed"})
     if "size" not in keys:
         value.fail("random needs 'size'")
@@ -176,20 +176,20 @@ def _random(value: Cursor, copies: int) -> Content:
     return Content("random", size=count, seed=keys["seed"].number() if "seed" in keys else 0, copies=copies)
 
 
-def _mode(cursor: Cursor) -> int:
-    if cursor.is_a(int):
-        cursor.fail('write the mode as octal digits in quotes, such as "0755"')
-    text = cursor.text()
+def _mode(node: Node) -> int:
+    if node.is_a(int):
+        node.fail('write the mode as octal digits in quotes, such as "0755"')
+    text = node.text()
     if re.fullmatch(r"[0-7]{3,5}", text) is None or int(text, 8) > 0o7777:
-        cursor.fail(f'{text!r} is no mode; write octal digits such as "0755"')
+        node.fail(f'{text!r} is no mode; write octal digits such as "0755"')
     return int(text, 8)
 
 
-def _path(cursor: Cursor) -> str:
-    text = cursor.text()
+def _path(node: Node) -> str:
+    text = node.text()
     path = PurePosixPath("/", text)
     if not text or "\0" in text:
-        cursor.fail("a path can't be empty or hold NUL")
+        node.fail("a path can't be empty or hold NUL")
     if ".." in path.parts:
-        cursor.fail(f"{text!r} climbs out of the image")
+        node.fail(f"{text!r} climbs out of the image")
     return str(path).lstrip("/") or "."

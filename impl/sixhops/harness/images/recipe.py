@@ -25,11 +25,10 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from sixhops.harness.documents import Node, read_document
 from sixhops.harness.errors import Mark, ScenarioError
 from sixhops.harness.images.config import read_config, read_history, read_time
 from sixhops.harness.images.entries import Entry, read_entry
-from sixhops.harness.images.source import Cursor, parse_yaml
-from sixhops.harness.scenario.nodes import read_text
 from sixhops.wire.image import Platform
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ class _Defaults:
     platform: Platform
     format: str = "docker-schema2"
     below: tuple[Layer, ...] = ()
-    layers: tuple[Cursor, ...] = ()
+    layers: tuple[Node, ...] = ()
     compression: str = "gzip"
     config: dict[str, Any] = field(default_factory=dict)
     history: tuple[dict[str, Any], ...] = ()
@@ -110,11 +109,11 @@ def load_recipe(path: Path) -> Recipe:
 
 def _load(path: Path, above: tuple[str, ...]) -> Recipe:
     name = path.stem
-    cursor = parse_yaml(read_text(path, str(path)), str(path))
-    keys = cursor.mapping(_KEYS)
+    node = read_document(path, str(path))
+    keys = node.mapping(_KEYS)
     repository = keys["repository"].text() if "repository" in keys else f"library/{name}"
     if _REPOSITORY.fullmatch(repository) is None:
-        keys.get("repository", cursor).fail(f"{repository!r} is no repository name")
+        keys.get("repository", node).fail(f"{repository!r} is no repository name")
     tags: tuple[str, ...] = ("latest",)
     if "tags" in keys:
         tags = tuple(keys["tags"].texts())
@@ -124,7 +123,7 @@ def _load(path: Path, above: tuple[str, ...]) -> Recipe:
         if not tags:
             keys["tags"].fail("an image needs a tag")
     defaults = _defaults(keys, _Defaults(native_platform()), path, above)
-    list_format, variants = _variants(cursor, keys, defaults, path, above)
+    list_format, variants = _variants(node, keys, defaults, path, above)
     return Recipe(
         name=name,
         repository=repository,
@@ -133,18 +132,18 @@ def _load(path: Path, above: tuple[str, ...]) -> Recipe:
         author=keys["author"].text() if "author" in keys else "",
         list_format=list_format,
         variants=variants,
-        mark=cursor.mark,
+        mark=node.mark,
     )
 
 
 def _variants(
-    cursor: Cursor, keys: dict[str, Cursor], defaults: _Defaults, path: Path, above: tuple[str, ...]
+    node: Node, keys: dict[str, Node], defaults: _Defaults, path: Path, above: tuple[str, ...]
 ) -> tuple[str, tuple[Variant, ...]]:
     manifests = keys.get("manifests")
     if manifests is None or manifests.is_a(str):
         if manifests is not None:
             defaults = replace(defaults, format=manifests.choice(_FORMATS))
-        return "", (_variant(defaults, cursor),)
+        return "", (_variant(defaults, node),)
     kinds = manifests.mapping({"list", "index"})
     if len(kinds) != 1:
         manifests.fail("expected one of list and index")
@@ -163,7 +162,7 @@ def _variants(
     return list_format, tuple(found)
 
 
-def _defaults(keys: dict[str, Cursor], base: _Defaults, path: Path, above: tuple[str, ...]) -> _Defaults:
+def _defaults(keys: dict[str, Node], base: _Defaults, path: Path, above: tuple[str, ...]) -> _Defaults:
     found = base
     if "platform" in keys:
         found = replace(found, platform=_platform(keys["platform"]))
@@ -180,43 +179,43 @@ def _defaults(keys: dict[str, Cursor], base: _Defaults, path: Path, above: tuple
     return found
 
 
-def _variant(chosen: _Defaults, cursor: Cursor) -> Variant:
+def _variant(chosen: _Defaults, node: Node) -> Variant:
     layers = chosen.below + tuple(
         Layer(tuple(read_entry(item) for item in layer.items()), chosen.compression)
         for layer in chosen.layers
     )
     filled = sum(1 for entry in chosen.history if not entry.get("empty_layer"))
     if chosen.history and filled != len(layers):
-        cursor.fail(f"history has {filled} entries without empty_layer, and the image {len(layers)} layers")
+        node.fail(f"history has {filled} entries without empty_layer, and the image {len(layers)} layers")
     if chosen.format == "schema1":
         if not layers:
-            cursor.fail("a schema1 image needs a layer")
+            node.fail("a schema1 image needs a layer")
         if any(layer.compression != "gzip" for layer in layers):
-            cursor.fail(
+            node.fail(
                 "layers of a schema1 image are gzip: the manifest has no media type that could say otherwise"
             )
     if chosen.format == "docker-schema2" and any(layer.compression == "zstd" for layer in layers):
-        cursor.fail("zstd needs manifests: oci; Docker's schema2 has no media type for it")
-    return Variant(chosen.format, chosen.platform, layers, chosen.config, chosen.history, cursor.mark)
+        node.fail("zstd needs manifests: oci; Docker's schema2 has no media type for it")
+    return Variant(chosen.format, chosen.platform, layers, chosen.config, chosen.history, node.mark)
 
 
-def _from(cursor: Cursor, path: Path, above: tuple[str, ...], wanted: Platform) -> tuple[Layer, ...]:
-    name = cursor.text()
+def _from(node: Node, path: Path, above: tuple[str, ...], wanted: Platform) -> tuple[Layer, ...]:
+    name = node.text()
     if re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name) is None:
-        cursor.fail(f"{name!r} is no recipe name")
+        node.fail(f"{name!r} is no recipe name")
     chain = (*above, path.stem)
     if name in chain:
-        cursor.fail(f"circular: {' -> '.join((*chain[chain.index(name) :], name))}")
+        node.fail(f"circular: {' -> '.join((*chain[chain.index(name) :], name))}")
     other = path.with_name(f"{name}.yaml")
     if not other.is_file():
-        cursor.fail(f"there is no recipe {name!r} beside this one")
+        node.fail(f"there is no recipe {name!r} beside this one")
     variants = _load(other, chain).variants
     fitting = [variant for variant in variants if variant.platform == wanted] or list(variants)
     return fitting[0].layers
 
 
-def _platform(cursor: Cursor) -> Platform:
-    text = cursor.text()
+def _platform(node: Node) -> Platform:
+    text = node.text()
     native = native_platform()
     if text == "native":
         return native
@@ -225,6 +224,6 @@ def _platform(cursor: Cursor) -> Platform:
     parts = text.split("/")
     if len(parts) not in {2, 3} or not all(re.fullmatch(r"[a-z0-9._-]+", part) for part in parts):
         raise ScenarioError(
-            f"platform: {text!r} is not native, foreign or os/architecture[/variant]", cursor.mark
+            f"platform: {text!r} is not native, foreign or os/architecture[/variant]", node.mark
         )
     return Platform(parts[1], parts[0], parts[2] if len(parts) == 3 else "")

@@ -11,9 +11,9 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sixhops.harness.documents import Node
 from sixhops.harness.errors import Mark, ScenarioError
 from sixhops.harness.images.entries import DEFAULT_MTIME, Content, Entry, read_entry
-from sixhops.harness.images.source import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,8 +50,8 @@ def tar_bytes(entries: object, programs: Programs, mark: Mark) -> bytes:
 
     `mark` is where the body stands, for the ScenarioError that bad entries raise.
     """
-    cursor = Cursor.of_data(entries, mark, "tar")
-    return b"".join(tar_stream([read_entry(item) for item in cursor.items()], programs))
+    node = Node.of_data(entries, mark, "tar")
+    return b"".join(tar_stream([read_entry(item) for item in node.items()], programs))
 
 
 def tar_stream(entries: Iterable[Entry], programs: Programs) -> Iterator[bytes]:

@@ -88,37 +88,39 @@ def load_profiles(folder: Path) -> tuple[list[Profile], list[ScenarioError]]:
 
 
 def _profile(document: Node) -> Profile:
-    fields = document.mapping("an engine profile", ("engine", "stack", "differences"))
+    fields = document.mapping(("engine", "stack", "differences"), what="an engine profile")
     if "engine" not in fields:
         raise ScenarioError("an engine profile needs 'engine', a version such as \"20.10\"", document.mark)
     stack = {}
     if "stack" in fields:
-        for role, node in fields["stack"].mapping("stack", _ROLES).items():
-            maker = node.text(role)
+        for role, node in fields["stack"].mapping(_ROLES, what="stack").items():
+            maker = node.filled_text(role)
             if maker not in ("upstream", "reference"):
                 raise ScenarioError(f"{role} must be upstream or reference, not {maker!r}", node.mark)
             stack[role] = maker
-    entries = fields["differences"].items("differences") if "differences" in fields else []
-    return Profile(fields["engine"].text("engine"), tuple(map(_difference, entries)), document.mark, stack)
+    entries = fields["differences"].items(what="differences") if "differences" in fields else []
+    return Profile(
+        fields["engine"].filled_text("engine"), tuple(map(_difference, entries)), document.mark, stack
+    )
 
 
 def _difference(node: Node) -> Difference:
-    fields = node.mapping("a known difference", _DIFFERENCE_KEYS)
+    fields = node.mapping(_DIFFERENCE_KEYS, what="a known difference")
     for key in ("scenario", "reason"):
         if key not in fields:
             raise ScenarioError(f"a known difference needs {key!r}", node.mark)
     return Difference(
-        scenario=fields["scenario"].text("scenario"),
+        scenario=fields["scenario"].filled_text("scenario"),
         step=_step_pattern(fields["step"]) if "step" in fields else "*",
-        facet=fields["facet"].text("facet") if "facet" in fields else "*",
-        reason=fields["reason"].text("reason"),
-        ref=fields["ref"].text("ref") if "ref" in fields else "",
+        facet=fields["facet"].filled_text("facet") if "facet" in fields else "*",
+        reason=fields["reason"].filled_text("reason"),
+        ref=fields["ref"].filled_text("ref") if "ref" in fields else "",
         mark=node.mark,
     )
 
 
 def _step_pattern(node: Node) -> str:
-    return str(node.number("step")) if isinstance(node.value, int) else node.text("step")
+    return str(node.number(what="step")) if isinstance(node.value, int) else node.filled_text("step")
 
 
 def differences_for(profiles: Iterable[Profile], facts: TargetFacts, scenario_id: str) -> list[Difference]:

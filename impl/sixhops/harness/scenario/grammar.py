@@ -298,7 +298,7 @@ ACTIONS: Final[dict[str, Key]] = {
                     Text("a container's id", r"(?s).+", templates=True),
                     "Whose shim, or whose first process (`container`).",
                 ),
-                "signal": Key(Choice(("KILL", "TERM", "INT", "HUP", "QUIT", "ABRT")), "Which signal."),
+                "signal": Key(Choice(("KILL", "TERM", "INT", "QUIT", "ABRT")), "Which signal."),
             },
             one_of=("kill", "stop", "continue", "restart"),
         ),

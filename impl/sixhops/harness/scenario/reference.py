@@ -110,7 +110,7 @@ def language_reference() -> str:
         "\nThere is no step that sleeps: use `background` with `join` and `await`, or `eventually`.\n"
     )
     parts += ["\n### Bodies\n\n", BODY.doc, "\n\n", _table(BODY)]
-    seen = [record for name in ("send", "docker", "request") for record in _inner(name)]
+    seen = [record for name in ("send", "fault", "docker", "request") for record in _inner(name)]
     for record in {record.name: record for record in seen}.values():
         parts += [f"\n### A {record.name}\n\n{record.doc}\n\n", _table(record)]
     parts.append("\n## What can be expected\n\n| in `expect` of | facet | what it is |\n|---|---|---|\n")

@@ -82,12 +82,17 @@ class Daemons:
             f'  address = "{home}/containerd.sock"\n'
             # else containerd makes /opt/containerd on the host
             '[plugins."io.containerd.internal.v1.opt"]\n'
-            f'  path = "{home}/opt"\n'
+            f'  path = "{home}/opt"\n' + self._own_shim()
         )
         arguments = ["--config", str(config)]
         if self._options.debug:
             arguments += ["--log-level", "debug"]
         self._run("containerd", arguments)
+
+    def _own_shim(self) -> str:
+        """Our containerd forks our shim instead of executing it, which is how the two are meant to be together."""
+        ours = {self._choice.origins[role] for role in ("containerd", "shim")} == {"reference"}
+        return '[plugins."io.containerd.sixhops"]\n  shim = "embedded"\n' if ours else ""
 
     def start_registry(self, http: Mapping[str, str]) -> None:
         """Start the registry; `http` says where it listens, as the configuration's `http` section does."""
