@@ -18,10 +18,14 @@ from sixhops.harness.images import build, load_recipe, push
 from sixhops.harness.stack import open_target
 
 _MISSING = [
-    name for name in ("/usr/bin/docker", "dockerd", "containerd", "runc", "docker-registry") if not shutil.which(name)
+    name
+    for name in ("/usr/bin/docker", "dockerd", "containerd", "runc", "docker-registry")
+    if not shutil.which(name)
 ]
 pytestmark = [
-    pytest.mark.skipif(bool(_MISSING), reason=f"these programs of Docker are not installed: {', '.join(_MISSING)}"),
+    pytest.mark.skipif(
+        bool(_MISSING), reason=f"these programs of Docker are not installed: {', '.join(_MISSING)}"
+    ),
     pytest.mark.skipif(os.geteuid() != 0, reason="a private engine needs root"),
 ]
 
@@ -53,7 +57,9 @@ def comparison(tmp_path_factory):
             built = build(load_recipe(_RECIPES / f"{name}.yaml"), tmp_path_factory.mktemp(name))
             push(built, target.registry.direct)
             subprocess.run(
-                ["/usr/bin/docker", "-H", f"unix://{target.engine.unix}", "pull", "-q", name], check=True, capture_output=True
+                ["/usr/bin/docker", "-H", f"unix://{target.engine.unix}", "pull", "-q", name],
+                check=True,
+                capture_output=True,
             )
         found = Comparison(target.engine.unix)
         yield found

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from sixhops.docker import hostspec, human, networks, ports, progress, reference, table, terminal
-from sixhops.docker.errors import DockerError
-from sixhops.docker.flags import parse
 from sixhops.docker.containerbody import build
 from sixhops.docker.containerflags import CONTAINER_FLAGS
+from sixhops.docker.errors import DockerError
+from sixhops.docker.flags import parse
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_progress_without_a_terminal_leaves_bars_out():
 def test_progress_ends_with_the_engines_error():
     data = json.dumps({"errorDetail": {"message": "no space"}, "error": "no space"}).encode()
 
-    with pytest.raises(DockerError, match="^no space$"):
+    with pytest.raises(DockerError, match=r"^no space$"):
         progress.show([data], 1)
 
 
@@ -221,9 +221,11 @@ def test_host_config(arguments, key, expected):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--rm", "--restart", "always"], ["--memory-swappiness", "101"], ["--pid", "x"], ["--no-healthcheck", "--health-cmd", "a"],
+        ["--rm", "--restart", "always"], ["--memory-swappiness", "101"], ["--pid", "x"],
+        ["--no-healthcheck", "--health-cmd", "a"],
         ["--network", "a", "--network", "host"], ["--network", "a", "--network", "a"], ["--env-file", "/nowhere"],
-        ["--security-opt", "x"], ["--device", "/dev/a:b:c:d"], ["--mac-address", "x"], ["--log-driver", "none", "--log-opt", "a"],
+        ["--security-opt", "x"], ["--device", "/dev/a:b:c:d"], ["--mac-address", "x"],
+        ["--log-driver", "none", "--log-opt", "a"],
     ],
 )  # fmt: skip
 def test_options_that_contradict_one_another(arguments):

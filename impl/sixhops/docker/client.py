@@ -355,10 +355,16 @@ class Client:
 
     def _connect(self) -> Stream:
         try:
+            context = streams.tls_context(self.settings)
+        except OSError as error:
+            raise DockerError(
+                f"unable to resolve docker endpoint: can't use the TLS files: {error}"
+            ) from error
+        try:
             if self._scheme == "unix":
                 return streams.connect_unix(self._address)
             host, port = _host_and_port(self._address, self.settings.tls is not None)
-            return streams.connect_tcp(host, port, streams.tls_context(self.settings))
+            return streams.connect_tcp(host, port, context)
         except PermissionError as error:
             raise ConnectError(
                 "Got permission denied while trying to connect to the Docker daemon socket at "

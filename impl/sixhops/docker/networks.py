@@ -91,7 +91,7 @@ def _settings(item: Attachment, options: Options | None) -> dict[str, Any] | Non
         for name, key in (("ip", "IPv4Address"), ("ip6", "IPv6Address")):
             if options[name]:
                 address[key] = options[name]
-        if options["link-local-ip"]:
+        if address and options["link-local-ip"]:  # docker 20.10 sends them only beside an address
             address["LinkLocalIPs"] = options["link-local-ip"]
     if not item.target.strip():
         raise DockerError("no name set for network")

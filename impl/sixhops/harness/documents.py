@@ -126,13 +126,13 @@ class Node:
         return "nothing" if self.value is None else repr(self.value)
 
     def _typed(self, kind: type, what: str = "") -> Any:
-        if self.is_a(kind):
-            return self.value
-        if what:
-            raise ScenarioError(f"{what} must be {_KINDS[kind]}, not {self._shown}", self.mark)
-        name = type(self.value)
-        seen = "nothing" if self.value is None else _KINDS.get(name, name.__name__)
-        self.fail(f"expected {_KINDS[kind]}, found {seen}")
+        if not self.is_a(kind):
+            if what:
+                raise ScenarioError(f"{what} must be {_KINDS[kind]}, not {self._shown}", self.mark)
+            name = type(self.value)
+            seen = "nothing" if self.value is None else _KINDS.get(name, name.__name__)
+            self.fail(f"expected {_KINDS[kind]}, found {seen}")
+        return self.value
 
 
 def shown_path(path: Path) -> str:

@@ -196,7 +196,7 @@ def likely(expected: Any, seen: Any, pool: Callable[[], list[str]]) -> Iterator[
         else:
             yield expected
         return
-    argument = expected.argument
+    argument: Any = expected.argument
     match expected.name:
         case "absent":
             yield DROPPED
@@ -228,7 +228,9 @@ def likely_message(expected: Any, like: HopMessage, pool: Callable[[], list[str]
         return
     fields = {key: next(likely(item, MISSING, pool), DROPPED) for key, item in expected.items()}
     summary = fields.pop("summary", like.summary)
-    kept = {key: item for key, item in {**like.fields, **fields}.items() if item is not DROPPED}
+    kept: dict[str, Any] = {
+        key: item for key, item in {**like.fields, **fields}.items() if item is not DROPPED
+    }
     yield replace(like, summary=str(summary), fields=kept)
 
 

@@ -8,9 +8,8 @@ decides; it only knows where a matcher looks. docs/mutants.md has the rules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.harness.errors import Mark
@@ -32,6 +31,8 @@ from sixhops.harness.scenario.paths import format_path
 from sixhops.harness.scenario.variables import resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
     from sixhops.harness.scenario.model import Expectation, Scenario, Step
     from sixhops.harness.scenario.variables import Scope
 
@@ -332,7 +333,7 @@ class _Walk:
                     return
 
     def _matcher(self, matcher: Matcher, spot: _Spot, path: str, mark: Mark, exact: bool) -> Iterator[_Place]:
-        argument = matcher.argument
+        argument: Any = matcher.argument
         all_lists = all(items_of(value) is not None for value in spot.values)
         match matcher.name:
             case "exact":
@@ -420,7 +421,7 @@ def _inserted(spot: _Spot, *foreign: Any) -> Iterator[tuple[Kind, Any]]:
     longest = max((len(items_of(value) or []) for value in spot.values), default=0)
     for index in range(0, longest + 1, max(1, longest // _POSITIONS)):
         for stranger in foreign or ({"sixhops-mutant": 1}, "sixhops-mutant"):
-            facet = spot.all_as(lambda value, at=index, new=stranger: _with_element(value, at, new))
+            facet = spot.all_as(partial(_with_element, index=index, new=stranger))
             yield Kind.CHANGE, facet
 
 

@@ -19,6 +19,9 @@ __all__ = ["delete", "describe_state", "kill", "pause", "resume", "start"]
 
 _DELETE_PATIENCE = 10.0
 
+#: Seconds that `start` waits at most for the program to begin.
+_PROGRAM_PATIENCE = 10
+
 
 def start(root: str, identifier: str) -> None:
     """Open the gate: the container's process becomes the user's program. Runs the poststart hooks. Raises RuntimeFault."""
@@ -40,12 +43,25 @@ def start(root: str, identifier: str) -> None:
         try:
             os.unlink(container.gate)
             os.write(gate, b"0")
+            _await_program(gate)
         finally:
             os.close(gate)
         if container.hooks.get("poststart"):
             _poststart(container)
     finally:
         os.close(held)
+
+
+def _await_program(gate: int) -> None:
+    """Wait until the first process has become the user's program, or has died trying.
+
+    Its side of the gate closes at execve, and a fifo without readers reports an error to its writer. A signal that came
+    before would meet our handlers instead of the program's. A startContainer hook may take longer than the bound; like
+    runc, `start` then does not wait for it.
+    """
+    poll = select.poll()
+    poll.register(gate, 0)
+    poll.poll(_PROGRAM_PATIENCE * 1000)
 
 
 def _poststart(container: state.Container) -> None:

@@ -250,9 +250,9 @@ def _load_filter(first: FirstProcess) -> None:
 def _wait_at_gate(first: FirstProcess) -> None:
     if first.gate < 0:
         return
+    # The descriptor stays open until execve closes it: that is how `start` knows that the program has begun.
     while not os.read(first.gate, 1):
         continue
-    os.close(first.gate)
 
 
 def _become(first: FirstProcess, program: str, pairs: dict[str, str]) -> None:

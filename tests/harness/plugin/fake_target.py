@@ -106,4 +106,4 @@ def performed(scenario: Any, on_step: Any) -> ScenarioRun:
         on_step(step, exchange, verdict)
         if verdict.mismatches:
             break
-    return ScenarioRun(exchanges=exchanges, verdict=judge(scenario, exchanges, scope))
+    return ScenarioRun(exchanges=exchanges, verdict=judge(scenario, exchanges, scope), scope=scope)

@@ -85,7 +85,7 @@ def _image_listing(*, full: bool, digests: bool) -> table.Listing:
         "Size": lambda i: human.decimal_size(i["Size"], 3),
         "Tag": lambda i: i["tag"],
         "UniqueSize": _unique_size,
-        "VirtualSize": lambda i: human.decimal_size(i.get("VirtualSize", i["Size"]), 3),
+        "VirtualSize": lambda i: human.decimal_size(i.get("VirtualSize", i["Size"])),
     }
     titles = {
         "ID": "IMAGE ID", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT", "SharedSize": "SHARED SIZE",

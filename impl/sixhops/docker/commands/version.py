@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from typing import Any
@@ -11,12 +12,31 @@ from sixhops.docker.client import API_VERSION, VERSION
 from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import DockerError, ExitError
 from sixhops.docker.flags import flag
-from sixhops.docker.templatefunctions import Nil
+from sixhops.docker.templatefunctions import Fields, Nil
 
 __all__ = ["VERSION_COMMAND"]
 
 #: what Go calls the machines that Python calls differently
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
+
+
+class _Names(Fields):
+    """A version document under the names of docker's own types, which templates use: APIVersion is ApiVersion in JSON."""
+
+    kind = "types.Version"
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+
+    def field(self, name: str, arguments: list[Any]) -> Any:
+        """Return one field. Raises KeyError."""
+        if arguments:
+            raise TypeError(name)
+        return self._document[{"APIVersion": "ApiVersion", "MinAPIVersion": "MinAPIVersion"}.get(name, name)]
+
+    def as_json(self) -> str:
+        """Return the document as it is."""
+        return json.dumps(self._document, separators=(",", ":"))
 
 
 def _version(context: Context) -> int:
@@ -49,9 +69,11 @@ def _version(context: Context) -> int:
     }
     if compiled is not None:
         try:
-            sys.stdout.write(
-                f"{compiled.render({'Client': client, 'Server': server if server is not None else Nil('<nil>')})}\n"
-            )
+            sides = {
+                "Client": _Names(client),
+                "Server": _Names(server) if server is not None else Nil("<nil>"),
+            }
+            sys.stdout.write(f"{compiled.render(sides)}\n")
         except template.TemplateError as error:
             raise DockerError(str(error)) from error
     else:
