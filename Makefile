@@ -3,10 +3,17 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 WORKERS ?= 2
-TARGET ?= upstream
+TARGET ?= reference
 ARGS ?=
 
-.PHONY: help setup upstream run test unit lint format bench clean
+# Real Docker is installed only where a target has one of its programs in it.
+SETUP = $(if $(findstring upstream,$(TARGET)),upstream,setup)
+# The stacks in which programs of ours stand beside real neighbours.
+MIXES = upstream,runc=reference upstream,shim=reference upstream,containerd=reference upstream,registry=reference \
+        upstream,dockerd=reference upstream,docker=reference \
+        reference,shim=upstream reference,runc=upstream reference,containerd=upstream
+
+.PHONY: help setup upstream run test unit mixes lint format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -17,13 +24,19 @@ setup: ## install what is missing (Debian packages, virtual environment)
 upstream: ## the same, and real Docker from Debian's packages
 	@ci/setup.sh upstream
 
-run: upstream ## the conformance suite (TARGET=upstream, WORKERS=2, ARGS for pytest)
+run: ## the conformance suite (TARGET=reference, WORKERS=2, ARGS for pytest)
+	@$(MAKE) --no-print-directory $(SETUP)
 	$(PYTHON) -m pytest conformance/ --target $(TARGET) -n $(WORKERS) $(ARGS)
 
 unit: upstream ## the unit tests alone
 	$(PYTHON) -m pytest tests/ -n $(WORKERS) $(ARGS)
 
-test: lint unit run ## all tests: lint, unit tests, conformance suite
+test: lint unit ## all tests: lint, unit tests, the suite on the reference stack and on real Docker
+	@$(MAKE) --no-print-directory run TARGET=reference
+	@$(MAKE) --no-print-directory run TARGET=upstream
+
+mixes: upstream ## the suite on every stack in which our programs stand beside real ones
+	@set -e; for target in $(MIXES); do echo "== $$target"; $(PYTHON) -m pytest conformance/ -q --target $$target -n $(WORKERS) $(ARGS); done
 
 lint: setup ## format, style, types, walls between packages, scenarios
 	$(PYTHON) -m ruff check .
@@ -36,8 +49,10 @@ format: setup ## let ruff rewrite the code
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-bench: upstream ## measure: harness overhead and collection
+bench: upstream ## measure, side by side with real Docker: harness, run path, registry
 	$(PYTHON) -m benchmarks.harness
+	$(PYTHON) -m benchmarks.run_path
+	$(PYTHON) -m benchmarks.registry
 
 clean: ## remove what the build and the runs left in this checkout
 	rm -rf .venv results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

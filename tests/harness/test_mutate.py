@@ -34,9 +34,19 @@ SEEN: dict[str, Any] = {
 
 
 def score(expect: str, *, error: str | None = None, unobserved: dict[str, str] | None = None) -> Score:
-    scenario = load_text(f"title: t\nsteps:\n  - request: GET /\n    expect: {expect}\nvars: {{name: hello}}\n")[0]
+    scenario = load_text(
+        f"title: t\nsteps:\n  - request: GET /\n    expect: {expect}\nvars: {{name: hello}}\n"
+    )[0]
     exchange = Exchange(
-        0, "GET /", "request", 0.0, 1.0, facets=SEEN, messages=MESSAGES, error=error, unobserved=unobserved or {}
+        0,
+        "GET /",
+        "request",
+        0.0,
+        1.0,
+        facets=SEEN,
+        messages=MESSAGES,
+        error=error,
+        unobserved=unobserved or {},
     )
     return score_of(scenario, [exchange], make_scope(scenario))
 

@@ -177,8 +177,9 @@ def _convert(node: yaml.Node, shown: str, where: str, depth: int) -> Node:
     for key_node, value_node in node.value:
         at = mark_of(key_node, shown)
         plain = scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else None
-        if plain is None or isinstance(plain, bool | float):
-            raise ScenarioError(f"a key must be text, not {'nothing' if plain is None else repr(plain)}", at)
+        if not isinstance(plain, str | int) or isinstance(plain, bool):
+            shown_key = repr(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "a collection"
+            raise ScenarioError(f"a key must be text, not {shown_key}", at)
         key = str(plain)
         if key in members:
             raise ScenarioError(f"the key {key!r} stands twice", at)

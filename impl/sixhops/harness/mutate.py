@@ -298,7 +298,7 @@ class _Walk:
         gaps = [item for item in expected if _named(item, "some")]
         fixed = [(at, item) for at, item in enumerate(expected) if not _named(item, "some")]
         for at, item in fixed:
-            picks = self._matching(item, spot, exact) if gaps else [[at] for _ in spot.values]
+            picks = self._own(at, expected, spot, exact) if gaps else [[at] for _ in spot.values]
             yield from self.places(item, spot.at_elements(picks), f"{path}[{at}]", mark, exact=exact)
         for gap in gaps:
             if gap.argument is None:
@@ -320,7 +320,7 @@ class _Walk:
             if _named(item, "not"):
                 yield _Place(f"{path}[{at}]", item.mark, self._forbidden(item.argument, spot))
                 continue
-            inner = spot.at_elements(self._matching(item, spot, exact=False))
+            inner = spot.at_elements(self._own(at, expected, spot, exact=False))
             yield from self.places(item, inner, f"{path}[{at}]", mark)
 
     def _forbidden(self, argument: Any, spot: _Spot) -> Iterator[tuple[Kind, Any]]:
@@ -339,8 +339,9 @@ class _Walk:
             case "exact":
                 yield from self.places(argument, spot, path, mark, exact=True)
             case "contains" if all_lists:
-                for item in argument if isinstance(argument, list) else [argument]:
-                    inner = spot.at_elements(self._matching(item, spot, exact=False))
+                wanted = argument if isinstance(argument, list) else [argument]
+                for at, item in enumerate(wanted):
+                    inner = spot.at_elements(self._own(at, wanted, spot, exact=False))
                     yield from self.places(item, inner, f"{path}[?]", mark)
             case "contains" if isinstance(argument, dict):
                 yield from self.places(argument, spot, path, mark)
@@ -348,8 +349,10 @@ class _Walk:
                 yield from self._sequence(argument, spot, path, mark, exact)
             case "unordered" if all_lists:
                 yield _leaf(spot, f"{path} (its elements)", mark)
-                for item in (item for item in argument if not _named(item, "some")):
-                    inner = spot.at_elements(self._matching(item, spot, exact))
+                for at, item in enumerate(argument):
+                    if _named(item, "some"):
+                        continue
+                    inner = spot.at_elements(self._own(at, argument, spot, exact))
                     yield from self.places(item, inner, f"{path}[?]", mark, exact=exact)
             case "each":
                 yield from self._each(argument, spot, path, mark, exact)
@@ -390,6 +393,19 @@ class _Walk:
     def _refused(self, argument: Any, spot: _Spot) -> Iterator[tuple[Kind, Any]]:
         for value in likely(argument, spot.values[0] if spot.values else MISSING, self._pool):
             yield Kind.CHANGE, spot.put([value] * len(spot.values))
+
+    def _own(self, at: int, expected: list[Any], spot: _Spot, exact: bool) -> list[list[int]]:
+        """Return which elements of each list are there for the expected one at `at`: all that fit it, but for
+        those that another one may need, since to corrupt those would fail that other one. All of them when
+        nothing else is left.
+        """
+        fitting = self._matching(expected[at], spot, exact)
+        rest = [item for i, item in enumerate(expected) if i != at and not _named(item, "some", "not")]
+        taken = [self._matching(item, spot, exact) for item in rest]
+        return [
+            [i for i in indexes if not any(i in picks[which] for picks in taken)] or indexes
+            for which, indexes in enumerate(fitting)
+        ]
 
     def _matching(self, item: Any, spot: _Spot, exact: bool) -> list[list[int]]:
         return [

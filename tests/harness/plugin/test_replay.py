@@ -120,7 +120,9 @@ def test_mutate_names_survivors_and_fails_below_least(ran: Inner) -> None:
     done = sixhops(ran, "mutate", "-q", "out")
 
     assert done.returncode == 1
-    assert "scenarios/engine/good.yaml:5:33: engine/good: step 1 'ping': json $.b fails only when" in done.stdout
+    assert (
+        "scenarios/engine/good.yaml:5:37: engine/good: step 1 'ping': json $.b fails only when" in done.stdout
+    )
     assert "50.00 % of 2 places" in done.stdout
     assert sixhops(ran, "mutate", "--least", "50", "out").returncode == 0
 

@@ -27,7 +27,7 @@ from sixhops.harness.stack.private import PrivateStack
 from sixhops.harness.target import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from sixhops.harness.scenario.model import Scenario, Step
 

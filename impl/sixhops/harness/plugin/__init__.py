@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_TARGET", "HOPS", "ScenarioFolder", "scenarios"]
 
-DEFAULT_TARGET = "upstream"
+DEFAULT_TARGET = "reference"
 """What a run is pointed at when neither --target nor SIXHOPS_TARGET says otherwise."""
 
 HOPS = {

@@ -44,6 +44,10 @@ __all__ = ["ScenarioRun", "run_scenario"]
 #: be on its way.
 _LAST_CHANCE = 0.5
 
+#: Seconds to wait, after a step that broke off, for the news that a program of the target has died: its sockets
+#: close before its parent hears of its end.
+_NEWS_OF_DEATH = 1.0
+
 _ON_BACKGROUND = (JoinStep, AwaitStep, SendStep, CloseStdinStep, DisconnectStep)
 
 
@@ -230,8 +234,13 @@ class _Run:
             self._leftovers.append(f"clean-up failed: {error}")
 
     def _death(self) -> str | None:
-        try:
-            self._target.check_alive()
-        except TargetError as error:
-            return str(error)
-        return None
+        broke_off = any(exchange.error is not None for exchange in self._exchanges)
+        deadline = time.monotonic() + (_NEWS_OF_DEATH if broke_off else 0.0)
+        while True:
+            try:
+                self._target.check_alive()
+            except TargetError as error:
+                return str(error)
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(0.02)
