@@ -112,6 +112,14 @@ def test_what_can_fail_fails(expect: str, places: int) -> None:
         ("{json: {Text: !prefix ''}}", "json $.Text"),
         ("{json: {Text: !not:re 'a(?!a)a'}}", "json $.Text"),
         ("{registry: [!re '']}", "registry[0]"),
+        # Neighbours that do look must not be taken for the one that does not.
+        ("{json: {Things: [!some , {k: b, n: !one_of [!any , !absent ]}]}}", "json $.Things[1].n"),
+        ("{json: {Things: [{k: a}, {k: !one_of [!any , !absent ]}, !some ]}}", "json $.Things[1].k"),
+        (
+            "{json: {Things: !unordered [{n: 1}, {n: 2}, {k: !one_of [!any , !absent ]}]}}",
+            "json $.Things[?].k",
+        ),
+        ("{registry: [GET /v2/ -> 200, {path: !re '' }]}", "registry[1].path"),
     ],
 )
 def test_what_cannot_fail_is_named(expect: str, place: str | None) -> None:

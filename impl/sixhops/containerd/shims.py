@@ -18,6 +18,7 @@ import shutil
 import socket
 import stat
 import sys
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,8 @@ OUR_RUNTIME = "io.containerd.sixhops.v1"
 EMBEDDED = "embedded"  # what shim-binary-path says of a shim that has no binary
 SHIM_MODULE = "sixhops.shim.server"
 DELETE_MODULE = "sixhops.shim.main"
+PREPARE_MODULE = "sixhops.runc.api"
+PROFILES = 16  # filters that the loaded runtime keeps; as many are remembered here
 START_SECONDS = 20.0
 DELETE_SECONDS = 30.0
 SHUTDOWN_SECONDS = 3.0
@@ -98,6 +101,7 @@ class Shims:
         self._shims: dict[tuple[str, str], Shim] = {}
         self._starting: set[tuple[str, str]] = set()
         self._watches: set[asyncio.Task[None]] = set()
+        self._prepared: deque[bytes] = deque(maxlen=PROFILES)
 
     def get(self, namespace: str, identifier: str) -> Shim | None:
         """Return the shim of a task, None without one."""
@@ -158,7 +162,25 @@ class Shims:
         finally:
             self._starting.discard(key)
         self._watch(shim)
+        if program.path is None and self._runtime_module:
+            self._prepare(spec)
         return shim
+
+    def _prepare(self, spec: bytes) -> None:
+        """Have the loaded runtime compile a seccomp profile that is new to it, for the containers to come.
+
+        That takes longer than all else that `create` does, and most containers of a machine share one profile.
+        """
+        document = json.loads(spec)  # which the runtime has understood, as there is a container now
+        profile = {"linux": {"seccomp": (document.get("linux") or {}).get("seccomp")}}
+        if not profile["linux"]["seccomp"]:
+            return
+        profile["ociVersion"] = document["ociVersion"]
+        config = json.dumps(profile)
+        digest = hashlib.sha256(config.encode()).digest()
+        if digest not in self._prepared:
+            self._prepared.append(digest)
+            self._workers.prepare(PREPARE_MODULE, "prepare_here", {"config": config})
 
     def _paths(self, namespace: str, identifier: str) -> tuple[Path, Path]:
         return (

@@ -64,6 +64,13 @@ class Workers:
             self._forks = self._again()
             return self._forks.fork(module, function, arguments, descriptors)
 
+    def prepare(self, module: str, function: str, arguments: dict[str, Any]) -> None:
+        """Let the fork server call a function for the good of later workers. It is no error if it can't."""
+        try:
+            self._forks.prepare(module, function, arguments)
+        except (ForkError, OSError) as error:
+            log.debug("%s.%s is not prepared: %s", module, function, error)
+
     def close(self) -> None:
         """Let the fork server end."""
         self._forks.close()

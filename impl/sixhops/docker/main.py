@@ -91,6 +91,9 @@ GROUPS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
 #: names in a group that are other names of the same command
 _ALIASES = {"ps", "list", "rmi", "remove"}
 
+# the client itself logs nothing, whatever the level; a level that is none is refused as docker refuses it
+_LOG_LEVELS = frozenset({"trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"})
+
 _FLAGS = (
     flag("config", "string", help="Directory of the client's settings", shown='"~/.docker"'),
     flag("debug", short="D", help="Debug mode"),
@@ -205,6 +208,8 @@ def _settings(options: Options) -> config.Settings:
     """Return the settings that options, environment and config.json give together. Raises DockerError, ExitError."""
     directory = options["config"] or config.default_directory()
     settings = config.Settings(directory=directory, debug=options["debug"], document=config.load(directory))
+    if options["log-level"] not in _LOG_LEVELS:
+        raise ExitError(1, f"Unable to parse logging level: {options['log-level']}")
     if len(options["host"]) > 1:
         raise ExitError(1, "Please specify only one -H")
     host = options["host"][0] if options["host"] else os.environ.get("DOCKER_HOST", "")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sixhops.harness.exchange import Exchange
     from sixhops.harness.plugin.library import Library
     from sixhops.harness.plugin.outcome import Outcome
+    from sixhops.harness.plugin.profile import Profile
     from sixhops.harness.scenario.model import Scenario
     from sixhops.harness.scenario.variables import Scope
 
@@ -109,8 +110,8 @@ def load_recording(file: Path, library: Library) -> Recording:
     )
 
 
-def judge_again(recording: Recording, library: Library) -> Outcome:
-    """Return the outcome of a saved run by today's scenario and profiles.
+def judge_again(recording: Recording, profiles: Iterable[Profile]) -> Outcome:
+    """Return the outcome of a saved run by today's scenario and by the engine `profiles`.
 
     Raises ScenarioError when the scenario no longer fits (a step that it had, a variable that it used).
     """
@@ -129,7 +130,7 @@ def judge_again(recording: Recording, library: Library) -> Outcome:
         recording.scenario,
         run,
         recording.facts,
-        library.profiles,
+        profiles,
         logs=recording.logs or {},
         seconds=recording.seconds,
     )

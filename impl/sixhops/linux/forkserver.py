@@ -10,8 +10,11 @@ server. So the process table shows program -> worker, the program is told by SIG
 ends and must reap it, and the fork server keeps no state: one that was killed costs nothing but the next
 fork.
 
+What all later workers can use is prepared by `ForkServer.prepare`: the function runs in the fork server itself, and
+what it leaves in caches is there in every fork.
+
 Theory of operation: one SOCK_SEQPACKET pair, one datagram a request (descriptors over SCM_RIGHTS), one a
-reply, in order. When the program's end closes, the fork server exits; workers live on.
+reply (none to `prepare`), in order. When the program's end closes, the fork server exits; workers live on.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ __all__ = ["ForkError", "ForkServer", "main", "spawn", "start"]
 
 MESSAGE_LIMIT = 1 << 17
 DESCRIPTOR_LIMIT = 16
+_HERE = b', "here": true}'
 CLONE_PARENT = 0x00008000
 SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
 
@@ -60,7 +64,16 @@ class ForkServer:
         self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int] = ()
     ) -> None:
         """Ask for a worker; `receive` gives its pid. ForkError when the fork server has gone."""
-        request = {"module": module, "function": function, "arguments": arguments}
+        self._send({"module": module, "function": function, "arguments": arguments}, descriptors)
+
+    def prepare(self, module: str, function: str, arguments: dict[str, Any]) -> None:
+        """Let the fork server call a function itself; workers asked for later find its traces. Does not wait.
+
+        An error goes to the fork server's stderr and has no other consequence. ForkError as `send`.
+        """
+        self._send({"module": module, "function": function, "arguments": arguments, "here": True}, ())
+
+    def _send(self, request: dict[str, Any], descriptors: Sequence[int]) -> None:
         data = json.dumps(request).encode()
         if len(data) > MESSAGE_LIMIT:
             raise ForkError(f"request of {len(data)} bytes is over the limit of {MESSAGE_LIMIT}")
@@ -157,6 +170,9 @@ def _serve(connection: socket.socket, modules: Sequence[str], name: str) -> int:
         if not data:
             return 0
         descriptors = _descriptors(rights)
+        if data.endswith(_HERE):
+            _prepare(json.loads(data))
+            continue
         reply: dict[str, Any]
         try:
             pid = _clone_sibling()
@@ -173,6 +189,15 @@ def _serve(connection: socket.socket, modules: Sequence[str], name: str) -> int:
             connection.send(json.dumps(reply).encode())
         except OSError:
             return 0  # the program ended while we forked
+
+
+def _prepare(request: dict[str, Any]) -> None:
+    try:
+        getattr(importlib.import_module(request["module"]), request["function"])(request["arguments"])
+    except Exception:  # noqa: BLE001 - the workers will meet the same fault and tell whoever asked for them
+        traceback.print_exc()
+    gc.collect()
+    gc.freeze()
 
 
 def _descriptors(rights: Sequence[tuple[int, int, bytes]]) -> list[int]:

@@ -7,7 +7,7 @@ import os
 
 from sixhops.linux.libc import call, syscall
 
-__all__ = ["FILES", "FLAGS", "clone", "open_namespace", "set_namespace", "unshare"]
+__all__ = ["FILES", "FLAGS", "clone", "clones_into_groups", "open_namespace", "set_namespace", "unshare"]
 
 CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
@@ -18,6 +18,7 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 CLONE_PARENT = 0x00008000
+CLONE_INTO_CGROUP = 0x200000000
 
 # Names of the runtime specification, https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#namespaces
 FLAGS = {
@@ -49,18 +50,31 @@ _SIGCHLD = 17
 class _CloneArguments(ctypes.Structure):
     _fields_ = tuple(
         (name, ctypes.c_uint64)
-        for name in ("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls")
+        for name in (
+            *("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls"),
+            *("set_tid", "set_tid_size", "cgroup"),
+        )
     )
 
 
-def clone(flags: int) -> int:
+def clones_into_groups() -> bool:
+    """Whether this kernel's clone3 knows CLONE_INTO_CGROUP (5.7, see clone(2))."""
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int("".join(filter(str.isdigit, minor)) or 0)) >= (5, 7)
+
+
+def clone(flags: int, group: int = -1) -> int:
     """Fork with the given CLONE_ flags; 0 in the child, the child's pid in the parent. Single-threaded callers only.
 
-    With CLONE_PARENT the child is a sibling of the caller. The interpreter is told of the fork as os.fork tells it,
-    so locks and identities are right in the child. Raises LinuxError.
+    With CLONE_PARENT the child is a sibling of the caller. `group` is the descriptor of a version 2 control group that
+    the child is born in. The interpreter is told of the fork as os.fork tells it, so locks and identities are right in
+    the child. Raises LinuxError.
     """
     # The kernel takes the exit signal of CLONE_PARENT from the caller and refuses one here.
     arguments = _CloneArguments(flags=flags, exit_signal=0 if flags & CLONE_PARENT else _SIGCHLD)
+    if group >= 0:
+        arguments.flags |= CLONE_INTO_CGROUP
+        arguments.cgroup = group
     interpreter = ctypes.pythonapi
     interpreter.PyOS_BeforeFork()
     pid = -1

@@ -33,6 +33,7 @@ __all__ = [
     "load",
     "pause",
     "prepare",
+    "prepare_here",
     "reexecute",
     "resume",
     "start",
@@ -54,3 +55,8 @@ def prepare(config: str) -> None:
     seccomp = parse_spec(config).linux.seccomp
     if seccomp is not None:
         compile_document(seccomp)
+
+
+def prepare_here(arguments: dict[str, str]) -> None:
+    """`prepare` for a fork server, with the one argument `config`."""
+    prepare(arguments["config"])

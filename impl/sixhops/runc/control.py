@@ -82,7 +82,7 @@ def kill(root: str, identifier: str, number: int, *, everyone: bool = False) -> 
         groups.kill_all(container.groups, number)
         return
     status = container.status()
-    if status == "stopped":
+    if status == "stopped" or not container.pid:
         raise RuntimeFault("container not running")
     _signal_first(container, number)
     if status == "paused" and number == 9 and "freezer" in container.groups:
@@ -148,6 +148,8 @@ def _remove_remains(root: str, identifier: str) -> None:
 
 def _kill_first(container: state.Container) -> None:
     """Kill the first process and wait, by its pidfd, until it is dead."""
+    if not container.pid:
+        return  # its maker died before there was one
     try:
         process = open_process(container.pid)
     except LinuxError:

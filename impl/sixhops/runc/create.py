@@ -12,6 +12,7 @@ import dataclasses
 import os
 from dataclasses import dataclass
 
+from sixhops.linux import namespaces as ns
 from sixhops.linux import terminal
 from sixhops.linux.capabilities import last_capability
 from sixhops.linux.cgroups import control
@@ -28,7 +29,7 @@ from sixhops.runc.errors import HookError, RuntimeFault, reason
 from sixhops.runc.filters import Filter, check_filter, compile_document
 from sixhops.runc.hooks import run_hooks
 from sixhops.runc.identity import masks
-from sixhops.runc.init import FirstProcess, run_first
+from sixhops.runc.init import FirstProcess, report, run_first
 from sixhops.runc.operations import BindMount
 from sixhops.runc.plan import plan_container
 from sixhops.runc.spawn import open_joined, spawn
@@ -205,6 +206,12 @@ def _make(
         for o in plan
         if isinstance(o, BindMount) and o.mappings is not None
     }
+    joined = open_joined(spec.linux)
+    if control.exists(groups) and (found := len(control.processes(groups))):
+        raise RuntimeFault(f"container's cgroup is not empty: {found} process(es) found")
+    # Recorded before there is anything in groups or namespaces: whoever finds a killed create's rest can remove it.
+    state.save(container)
+    entries, unified = _make_groups(groups, spec.linux.resources, undo)
     first = FirstProcess(
         process=spec.process,
         plan=plan,
@@ -223,23 +230,29 @@ def _make(
         start_container=hook_values(spec.hooks.start_container),
         state=container.describe("creating", 0),
         listen_fds=request.listen_fds,
+        entries=entries,
         mapped=mapped,
     )
-    joined = open_joined(spec.linux)
-    if control.exists(groups) and (found := len(control.processes(groups))):
-        raise RuntimeFault(f"container's cgroup is not empty: {found} process(es) found")
-    pid = spawn(spec.linux, joined, first.descriptors(), lambda: run_first(first))
+    pid = spawn(
+        spec.linux,
+        joined,
+        first.descriptors(),
+        lambda: run_first(first),
+        failed=lambda error: report(theirs, error, ""),
+        group=unified,
+    )
     undo.append(lambda: _kill(pid))
-    for descriptor in (gate, console, *mapped.values(), *(d for _, d in joined)):
+    for descriptor in (gate, console, unified, *entries, *mapped.values(), *(d for _, d in joined)):
         if descriptor >= 0:
             os.close(descriptor)
     theirs.close()
-    # Recorded before there is anything in groups or namespaces: whoever finds a killed create's rest can remove it.
+    if "" in groups and unified < 0:
+        _enter_unified(groups[""], pid)
     container.pid = pid
     container.start_time = state.process_start(pid)
     state.save(container)
     try:
-        _accompany(spec, container, pid, ours, first, undo)
+        _accompany(spec, container, pid, ours, first)
     except HookError as error:
         raise RuntimeFault(
             f"unable to start container process: error during container init: {error}"
@@ -260,7 +273,6 @@ def _accompany(
     pid: int,
     ours: ch.Channel,
     first: FirstProcess,
-    undo: list[Callable[[], None]],
 ) -> None:
     """Do the parent's part until the child is READY."""
     process, linux = spec.process, spec.linux
@@ -273,9 +285,6 @@ def _accompany(
             tuple((e.container, e.host, e.size) for e in linux.uid_mappings),
             tuple((e.container, e.host, e.size) for e in linux.gid_mappings),
         )
-    _make_groups(container.groups, linux.resources, undo)
-    if first.own_groups:
-        _enter_groups(container.groups, pid)  # first, because a cgroup namespace is rooted where its maker is
     try:
         for limit in process.rlimits:
             set_limit(pid, limit.type, limit.soft, limit.hard)
@@ -286,10 +295,7 @@ def _accompany(
         ) from error
     try:
         ours.send(ch.GO)
-        # While the child mounts: each of the two costs as much as all the mounts together. The child goes no further
-        # than its mounts before both are done, because it waits for the parent's hooks then.
-        if not first.own_groups:
-            _enter_groups(container.groups, pid)
+        # while the child mounts, because it may cost as much as all the mounts together
         if linux.seccomp is not None:
             ours.send(ch.FILTER, compile_document(linux.seccomp))
     except BrokenPipeError:
@@ -337,22 +343,31 @@ def write_oom_score(pid: int, value: int) -> None:
         ) from error
 
 
-def _make_groups(groups: dict[str, str], resources: Resources, undo: list[Callable[[], None]]) -> None:
+def _make_groups(
+    groups: dict[str, str], resources: Resources, undo: list[Callable[[], None]]
+) -> tuple[tuple[int, ...], int]:
+    """Make the groups; return the descriptors by which the child enters them, and the one that it is born in (or -1)."""
     # A cpuset has to be right before anything enters it; the other limits wait until the container is whole.
     made: list[str] = []
-    undo.insert(1, lambda: _remove_made(made))
+    undo.append(lambda: _remove_made(made))
     try:
         made += control.create(groups)
         apply(groups, Resources(cpu=Cpu(cpus=resources.cpu.cpus, mems=resources.cpu.mems)))
-    except (LinuxError, LimitError) as error:
+        entries = control.open_entries(groups)
+        unified = -1
+        if "" in groups and ns.clones_into_groups():
+            unified = os.open(groups[""], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return entries, unified
+    except (OSError, LimitError) as error:
         raise RuntimeFault(
             f"unable to start container process: unable to apply cgroup configuration: {error}"
         ) from error
 
 
-def _enter_groups(groups: dict[str, str], pid: int) -> None:
+def _enter_unified(group: str, pid: int) -> None:
+    """Move the child into its version 2 group, for kernels that can't let it be born there."""
     try:
-        control.enter(groups, pid)
+        control.enter({"": group}, pid)
     except LinuxError as error:
         if error.number == 3:
             return  # the child failed meanwhile, and its report is waiting

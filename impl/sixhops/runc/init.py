@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from sixhops.linux import namespaces as ns
 from sixhops.linux import seccomp
+from sixhops.linux.cgroups.control import enter_self
 from sixhops.linux.fds import close_on_exec_from
 from sixhops.linux.libc import LinuxError, call, describe
 from sixhops.linux.mounts import PROC_SUPER_MAGIC, filesystem_type
@@ -70,18 +71,28 @@ class FirstProcess:
     start_container: list[Hook]
     state: dict[str, object]
     listen_fds: int = 0
+    # of the version 1 groups that the process enters by itself
+    entries: tuple[int, ...] = ()
     mapped: dict[Mappings, int] = field(default_factory=dict)
 
     def descriptors(self) -> frozenset[int]:
-        """Return what must stay open in the process: streams, preserved ones, channel, gate, console."""
-        ends = {self.channel.fileno(), self.gate, self.console_socket, *self.mapped.values()} - {-1}
+        """Return what must stay open in the process: streams, preserved ones, channel, gate, console, groups."""
+        ends = {
+            self.channel.fileno(),
+            self.gate,
+            self.console_socket,
+            *self.entries,
+            *self.mapped.values(),
+        } - {-1}
         return frozenset(ends | set(range(3 + self.preserved)))
 
 
 def run_first(first: FirstProcess) -> None:
     """Become the container's program; never returns."""
-    prefix = "error during container init: "
+    prefix = "unable to apply cgroup configuration: "
     try:
+        enter_self(first.entries)  # before anything else: all that comes later is the container's to pay for
+        prefix = "error during container init: "
         _prepare(first)
         pairs = environment(first.process.env)
         prefix = ""

@@ -1,8 +1,10 @@
 """Starting the process that becomes the container, in its namespaces, new ones and given ones.
 
-Plain case: one clone3 with all the new namespaces. Where namespaces are joined, or clocks are shifted, a short-lived
-process stands in between: it enters what is given, with the host's rights still, and then clones with CLONE_PARENT, so
-that the container's process is the caller's child either way. When the caller ends, its subreaper (the shim) inherits it.
+Plain case: one clone3 with all the new namespaces; the child enters those that are given. Where that would be too late
+(its pid namespace is given), would lack rights (a user namespace is involved) or would lose sight of the host's files
+(its mounts are given), or where clocks are shifted, a short-lived process stands in between: it enters what is given,
+with the host's rights still, and then clones with CLONE_PARENT, so that the container's process is the caller's child
+either way. When the caller ends, its subreaper (the shim) inherits it.
 
 Before any of them is inside, it is made undumpable and closes every descriptor that it doesn't need: processes of the
 container may look at it from then on.
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["in_order", "open_joined", "spawn"]
 
 _PR_SET_DUMPABLE = 4
+_ENTERED_LATE = ns.CLONE_NEWNET | ns.CLONE_NEWIPC | ns.CLONE_NEWUTS
 
 
 def open_joined(linux: Linux) -> list[tuple[int, int]]:
@@ -50,24 +53,40 @@ def in_order(joined: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def spawn(
-    linux: Linux, joined: list[tuple[int, int]], kept: frozenset[int], child: Callable[[], None]
+    linux: Linux,
+    joined: list[tuple[int, int]],
+    kept: frozenset[int],
+    child: Callable[[], None],
+    *,
+    failed: Callable[[BaseException], None] | None = None,
+    group: int = -1,
 ) -> int:
     """Start `child` in the document's namespaces with the descriptors `kept`; return its pid here.
 
-    The child must end by itself (os._exit). The cgroup namespace is not made here: the process has to be in its groups
-    before it is cut off from the rest. Raises RuntimeFault and LinuxError.
+    The child must end by itself (os._exit), and so must `failed`, which is called in its place when it can't enter a
+    given namespace; without it, the caller is told. `group` is the version 2 control group that it is born in. The
+    cgroup namespace is not made here: the process has to be in its groups before it is cut off from the rest. Raises
+    RuntimeFault and LinuxError.
     """
     new = 0
     for namespace in linux.namespaces:
         if not namespace.path and namespace.type not in {"cgroup", "time"}:
             new |= ns.FLAGS[namespace.type]
     new_time = any(namespace.type == "time" and not namespace.path for namespace in linux.namespaces)
-    if joined or new_time:
-        return _spawn_between(linux, joined, new, new_time, kept, child)
-    pid = ns.clone(new)
+    late = (
+        failed is not None and all(flag & _ENTERED_LATE for flag, _ in joined) and not new & ns.CLONE_NEWUSER
+    )
+    if (joined and not late) or new_time:
+        return _spawn_between(linux, joined, new, new_time, kept, child, group)
+    pid = ns.clone(new, group)
     if pid == 0:
         try:
-            _hide(kept)
+            _hide(kept | {descriptor for _, descriptor in joined})
+            try:
+                _enter(joined)
+            except BaseException as error:  # noqa: BLE001  as below
+                assert failed is not None
+                failed(RuntimeFault(f"error joining namespaces: {reason(error)}"))
             child()
         finally:
             os._exit(70)
@@ -79,6 +98,12 @@ def _hide(kept: frozenset[int]) -> None:
     keep_only(kept)
 
 
+def _enter(joined: list[tuple[int, int]]) -> None:
+    for flag, descriptor in joined:
+        ns.set_namespace(descriptor, flag)
+        os.close(descriptor)
+
+
 def _spawn_between(
     linux: Linux,
     joined: list[tuple[int, int]],
@@ -86,21 +111,22 @@ def _spawn_between(
     new_time: bool,
     kept: frozenset[int],
     child: Callable[[], None],
+    group: int,
 ) -> int:
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     between = os.fork()
     if between == 0:
         try:
-            _hide(kept | {write_end} | {descriptor for _, descriptor in joined})
+            _hide(kept | {write_end, *({group} - {-1})} | {descriptor for _, descriptor in joined})
             if new_time:
                 ns.unshare(ns.CLONE_NEWTIME)
                 _write_offsets(linux)
-            for flag, descriptor in joined:
-                ns.set_namespace(descriptor, flag)
-                os.close(descriptor)
-            pid = ns.clone(new | ns.CLONE_PARENT)
+            _enter(joined)
+            pid = ns.clone(new | ns.CLONE_PARENT, group)
             if pid == 0:
                 os.close(write_end)
+                if group >= 0:
+                    os.close(group)
                 child()
                 os._exit(70)
             os.write(write_end, str(pid).encode())

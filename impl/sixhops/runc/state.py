@@ -86,10 +86,10 @@ class Container:
         """Return creating, created, running, paused or stopped, as the kernel says now."""
         from sixhops.linux.cgroups.control import is_frozen
 
+        if not self.ready and (not self.pid or self.alive()):
+            return "creating"  # or its maker died before there was a process; whoever gets the lock knows
         if not self.alive():
             return "stopped"
-        if not self.ready:
-            return "creating"
         if is_frozen(self.groups):
             return "paused"
         return "created" if os.path.exists(self.gate) else "running"

@@ -9,6 +9,7 @@ when the step is done.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -154,6 +155,7 @@ class Runtime:
 def _step(module: str, argv: list[str], stdio: tuple[int, int, int]) -> NoReturn:
     """Be the runtime: in the forked child, with nothing open but 0, 1 and 2."""
     status = 1
+    gc.disable()  # it would copy pages to free some that are freed in a moment anyway
     try:
         signal.set_wakeup_fd(-1)
         for ignored in DEFAULT_SIGNALS:

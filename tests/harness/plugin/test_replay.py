@@ -105,6 +105,15 @@ def test_a_folder_without_transcripts_is_nothing(ran: Inner, command: str) -> No
     assert sixhops(ran, command, "empty").returncode == 5
 
 
+def test_check_with_a_malformed_profile_is_usage(ran: Inner) -> None:
+    ran.write("scenarios/engines/x.yaml", "engine: []\n")
+
+    checked = sixhops(ran, "check", "out/transcripts/engine/good.jsonl")
+
+    assert checked.returncode == 4
+    assert "scenarios/engines/x.yaml:1:9: engine must be a text that is not empty" in checked.stderr
+
+
 def test_mutate_scores_what_passed(ran: Inner) -> None:
     done = sixhops(ran, "mutate", "out")
 

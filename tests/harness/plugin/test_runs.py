@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from sixhops.harness.plugin import DEFAULT_TARGET
 from sixhops.harness.plugin.results import read_transcript
 
 if TYPE_CHECKING:
@@ -170,9 +171,9 @@ def test_counts_are_enforced_on_a_full_run(inner: Inner) -> None:
 
     assert (skipped.ret, fewer.ret, part.ret) == (1, 1, 0)
     skipped.stdout.fnmatch_lines(
-        ["*failed: 1 skips, but 0 are recorded for upstream: needs cgroup version 2"]
+        [f"*failed: 1 skips, but 0 are recorded for {DEFAULT_TARGET}: needs cgroup version 2"]
     )
-    fewer.stdout.fnmatch_lines(["*failed: 1 scenarios, but 2 are recorded for upstream"])
+    fewer.stdout.fnmatch_lines([f"*failed: 1 scenarios, but 2 are recorded for {DEFAULT_TARGET}"])
 
 
 def test_lost_conformance_module_is_noticed(inner: Inner) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sixhops.harness.cli.select import open_library, scenarios_option
+from sixhops.harness.cli.select import open_library, report_errors, scenarios_option
 from sixhops.harness.errors import ScenarioError
 from sixhops.harness.integrity import Exit, worst_exit
 
@@ -35,12 +35,16 @@ def check(files: tuple[Path, ...], root: Path | None) -> int:
     from sixhops.harness.replay import judge_again, load_recording, transcript_files
 
     library = open_library(root)
+    # Read first: a malformed profile would make known differences look like failures.
+    profiles = library.profiles
+    if report_errors(library.errors):
+        return Exit.USAGE
     codes: list[Exit] = []
     counts: dict[str, int] = {}
     for file in transcript_files(files):
         try:
             recording = load_recording(file, library)
-            outcome = judge_again(recording, library)
+            outcome = judge_again(recording, profiles)
         except ScenarioError as error:
             click.echo(str(error), err=True)
             codes.append(Exit.USAGE)
