@@ -17,8 +17,8 @@ _MACHINE = os.uname().machine
 
 # Numbers below 424 differ between architectures; later ones are the same on all of them.
 _LEGACY_NUMBERS = {
-    "x86_64": {"pivot_root": 155, "keyctl": 250, "seccomp": 317, "bpf": 321},
-    "aarch64": {"pivot_root": 41, "keyctl": 219, "seccomp": 277, "bpf": 280},
+    "x86_64": {"rt_sigaction": 13, "pivot_root": 155, "keyctl": 250, "seccomp": 317, "bpf": 321},
+    "aarch64": {"rt_sigaction": 134, "pivot_root": 41, "keyctl": 219, "seccomp": 277, "bpf": 280},
 }
 _NUMBERS = {
     "pidfd_send_signal": 424,

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 
+from sixhops.linux.libc import syscall
+
 __all__ = ["reset_signals"]
+
+
+#: Sizes in bytes of the kernel's struct sigaction (all zero is the default action) and sigset_t.
+_KERNEL_SIGACTION, _KERNEL_SIGSET = 32, 8
+_KEPT_BY_GLIBC = (32, 33)
 
 
 def reset_signals() -> None:
@@ -15,4 +23,9 @@ def reset_signals() -> None:
                 signal.signal(number, signal.SIG_DFL)
             except (OSError, ValueError, TypeError):
                 continue  # those that the C library keeps for itself
+    # glibc keeps 32 and 33 for its threads and lets nobody name them, yet its posix_spawn (make uses it) leaves them
+    # ignored in every child, and so in every container below
+    default = ctypes.create_string_buffer(_KERNEL_SIGACTION)
+    for kept in _KEPT_BY_GLIBC:
+        syscall("rt_sigaction", kept, ctypes.addressof(default), 0, _KERNEL_SIGSET)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

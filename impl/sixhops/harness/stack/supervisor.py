@@ -35,6 +35,7 @@ from typing import Any
 
 from sixhops.harness.stack.remains import remove_cgroups, remove_directory, remove_extra, thaw
 from sixhops.linux import loopback, mounts, namespaces, prctl
+from sixhops.linux.signals import reset_signals
 
 __all__ = ["DESCRIPTOR_LIMIT", "MESSAGE_LIMIT", "main"]
 
@@ -334,16 +335,7 @@ def _become(request: dict[str, Any], outcome: int, descriptors: list[int]) -> No
         )
         os.setsid()
         signal.set_wakeup_fd(-1)
-        for number in (
-            signal.SIGINT,
-            signal.SIGHUP,
-            signal.SIGQUIT,
-            signal.SIGTERM,
-            signal.SIGCHLD,
-            signal.SIGPIPE,
-            signal.SIGXFSZ,
-        ):
-            signal.signal(number, signal.SIG_DFL)
+        reset_signals()
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         os.dup2(nothing, 0)
