@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from sixhops.harness.cli import coverage, dev, doctor, inspect, replay, run, suite, up
+from sixhops.harness.cli import coverage, dev, doctor, inspect, programs, replay, run, suite, up
 from sixhops.harness.errors import ScenarioError, TargetError, UsageError
 from sixhops.harness.integrity import Exit
 
@@ -88,6 +88,8 @@ cli.add_command(doctor.doctor)
 cli.add_command(up.up)
 cli.add_command(up.down)
 cli.add_command(up.ps)
+cli.add_command(programs.docker)
+cli.add_command(programs.registry)
 cli.add_command(dev.dev)
 
 
