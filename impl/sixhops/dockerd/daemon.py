@@ -22,6 +22,7 @@ from sixhops.dockerd.api import images as images_api
 from sixhops.dockerd.api import networks as networks_api
 from sixhops.dockerd.api import remote as remote_api
 from sixhops.dockerd.api import system as system_api
+from sixhops.dockerd.api import trees as trees_api
 from sixhops.dockerd.api import volumes as volumes_api
 from sixhops.dockerd.api.server import Server, unix_listener
 from sixhops.dockerd.containerd.child import ContainerdChild
@@ -29,6 +30,7 @@ from sixhops.dockerd.containerd.client import Containerd
 from sixhops.dockerd.containerd.contents import ContainerdContents
 from sixhops.dockerd.containers.manager import Containers, ContainerSettings
 from sixhops.dockerd.containers.runtimes import Runtimes
+from sixhops.dockerd.containers.trees import Trees
 from sixhops.dockerd.errors import EngineError
 from sixhops.dockerd.events import Events
 from sixhops.dockerd.images.layers import LayerStore
@@ -165,6 +167,7 @@ async def _start(options: Options, helpers: ForkServer, stack: contextlib.AsyncE
     routes: list[Route] = [
         *system_api.routes(documents, events),
         *containers_api.routes(containers),
+        *trees_api.routes(Trees(containers.find, layers, helpers, events)),
         *hijack.routes(containers),
         *images_api.routes(images),
         *networks_api.routes(networks),

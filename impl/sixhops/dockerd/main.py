@@ -5,6 +5,7 @@ The fork server must come first, while there is one thread and no gRPC; therefor
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from sixhops.dockerd.options import FlagError, Options, parse, usage
@@ -16,7 +17,7 @@ __all__ = ["main"]
 _NAME = "dockerd"
 #: The helpers' parent is a process of its own, and must not be taken for a second engine.
 _HELPER_NAME = "dockerd-helpers"
-_HELPERS = ("sixhops.dockerd.images.unpack",)
+_HELPERS = ("sixhops.dockerd.images.unpack", "sixhops.dockerd.containers.treework")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,4 +46,6 @@ def _serve(options: Options, helpers: forkserver.ForkServer) -> int:
 
     from sixhops.dockerd import daemon  # noqa: PLC0415
 
+    gc.collect()
+    gc.freeze()  # what is loaded stays: no collection need look at it again
     return asyncio.run(daemon.run(options, helpers))

@@ -22,6 +22,7 @@ __all__ = ["Volumes"]
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _NOT_IMPLEMENTED = 501
 _FILTERS = frozenset({"dangling", "driver", "label", "name"})
+_OPTIONS = frozenset({"type", "device", "o", "size"})
 _SAID = "sixhops.json"
 
 
@@ -56,17 +57,25 @@ class Volumes:
             raise not_found(
                 f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found'
             )
+        if len(name) == 1:
+            raise invalid(
+                f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+            )
         if not _NAME.fullmatch(name):
             raise invalid(
                 f'create {name}: "{name}" includes invalid characters for a local volume name, only '
                 '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
             )
+        for option in body.get("DriverOpts") or {}:
+            if option not in _OPTIONS:
+                raise invalid(f'create {name}: invalid option: "{option}"')
         if body.get("DriverOpts"):
             raise EngineError(_NOT_IMPLEMENTED, "this engine's local volumes take no options yet")
         directory = self._root / name
         if not (directory / "_data").is_dir():
             directory.mkdir(mode=0o701, exist_ok=True)
-            (directory / _SAID).write_text(json.dumps({"Labels": body.get("Labels")}))
+            said = {"Labels": body.get("Labels"), "Options": body.get("DriverOpts")}
+            (directory / _SAID).write_text(json.dumps(said))
             (directory / "_data").mkdir(mode=0o755)
             self._events.emit("volume", "create", name, {"driver": "local"})
         return self._document(name)
@@ -115,7 +124,7 @@ class Volumes:
             "Labels": said.get("Labels"),
             "Mountpoint": str(directory / "_data"),
             "Name": name,
-            "Options": None,
+            "Options": said.get("Options"),
             "Scope": "local",
         }
 

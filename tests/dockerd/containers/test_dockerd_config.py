@@ -85,7 +85,7 @@ def test_wrong_json_type_is_a_bad_request() -> None:
             {"NanoCpus": 1, "CpuQuota": 5000},
             "Conflicting options: Nano CPUs and CPU Quota cannot both be set.",
         ),
-        ({"CpusetCpus": "x"}, "Invalid value x for cpuset cpus"),
+        ({"CpusetCpus": "x"}, "Invalid value x for cpuset cpus: invalid format: x"),
         ({"OomScoreAdj": 1001}, "Invalid value 1001, range for oom score adj is [-1000, 1000]"),
         ({"ShmSize": -1}, "SHM size can not be less than 0"),
         ({"RestartPolicy": {"Name": "often"}}, "invalid restart policy 'often'"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sixhops.dockerd.errors import EngineError
 
 __all__ = [
+    "BUFFER",
     "COMMON",
     "arrange",
     "failure",
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 #: What Go's server buffers before it gives up on a Content-Length.
-_BUFFER = 2048
+BUFFER = 2048
 _JSON = "application/json"
 #: Marks a type that Go's server guesses from the body, and therefore writes last.
 _GUESSED = "sixhops-guessed"
@@ -66,8 +67,8 @@ async def arrange(request: web.BaseRequest, response: web.StreamResponse) -> Non
 
 async def json_answer(request: web.BaseRequest, value: Any, status: int = 200) -> web.StreamResponse:
     """Return (and for a long one: send) a JSON answer."""
-    data = encode(value)
-    if len(data) <= _BUFFER:
+    data = encode(value, html=False)
+    if len(data) <= BUFFER:
         return web.Response(status=status, body=data, headers={hdrs.CONTENT_TYPE: _JSON})
     response = await stream(request, _JSON, status=status)
     await response.write(data)
@@ -78,7 +79,7 @@ def failure(error: EngineError) -> web.Response:
     """Return the answer to a request that failed."""
     if error.status in {204, 304}:
         return nothing(error.status)
-    body = encode({"message": error.message})
+    body = encode({"message": error.message}, html=False)
     return web.Response(status=error.status, body=body, headers={hdrs.CONTENT_TYPE: _JSON})
 
 
@@ -98,10 +99,15 @@ def guessed(text: str, headers: dict[str, str]) -> web.Response:
     return plain(text, 200, headers | {_GUESSED: "1"})
 
 
-async def stream(request: web.BaseRequest, content_type: str = "", status: int = 200) -> web.StreamResponse:
-    """Send the head of a chunked answer at once; `content_type` "" for none."""
-    headers = {hdrs.CONTENT_TYPE: content_type} if content_type else {_TYPELESS: "1"}
-    response = web.StreamResponse(status=status, headers=headers)
+async def stream(
+    request: web.BaseRequest,
+    content_type: str = "",
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+) -> web.StreamResponse:
+    """Send the head of a chunked answer at once; `content_type` "" for none, `headers` are more of them."""
+    fields = {hdrs.CONTENT_TYPE: content_type} if content_type else {_TYPELESS: "1"}
+    response = web.StreamResponse(status=status, headers=fields | (headers or {}))
     if request.version >= HttpVersion11:
         response.enable_chunked_encoding()
     else:

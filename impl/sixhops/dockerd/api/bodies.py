@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sixhops.dockerd.api.gojson import Kind, Struct
 
-__all__ = ["AUTH", "CREATE", "EXEC_CREATE", "EXEC_START", "NETWORK_CREATE", "VOLUME_CREATE"]
+__all__ = ["AUTH", "CREATE", "EXEC_CREATE", "EXEC_START", "NETWORK_CREATE", "UPDATE", "VOLUME_CREATE"]
 
 _STRING = Kind("string", "string")
 _BOOL = Kind("bool", "bool")
@@ -165,6 +165,7 @@ EXEC_CREATE = Struct(
     },
     "types",
 )
+UPDATE = Struct("UpdateConfig", {**_HOST_CONFIG.fields, "RestartPolicy": _RESTART}, "container")
 EXEC_START = Struct("ExecStartCheck", _all(_BOOL, "Detach", "Tty"), "types")
 VOLUME_CREATE = Struct(
     "VolumeCreateBody",

@@ -8,7 +8,7 @@ from sixhops.dockerd.api import answers, bodies
 from sixhops.dockerd.api.gojson import encode
 from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.containers.streams import LogOptions
-from sixhops.dockerd.errors import EngineError, invalid
+from sixhops.dockerd.errors import invalid
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -122,14 +122,14 @@ def routes(containers: Containers) -> list[Route]:
         return response
 
     async def prune(call: Call) -> web.StreamResponse:
-        filters = call.filters()
-        unknown = sorted(set(filters) - {"label", "label!", "until"})
-        if unknown:
-            raise invalid(f"Invalid filter '{unknown[0]}'")
-        prune_all = getattr(containers, "prune", None)
-        if prune_all is None:
-            raise EngineError(501, "this engine does not prune containers yet")
-        return await answers.json_answer(call.request, await prune_all(filters))
+        found = await containers.prune(call.filters(status=400))
+        return await answers.json_answer(call.request, found)
+
+    async def update(call: Call) -> web.StreamResponse:
+        call.require_json()
+        body = await call.json(bodies.UPDATE, status=500)
+        warnings = await containers.update(call["name"], body)
+        return await answers.json_answer(call.request, {"Warnings": warnings or None})
 
     return [
         route("POST", "/containers/create", create),
@@ -146,6 +146,7 @@ def routes(containers: Containers) -> list[Route]:
         route("POST", "/containers/{name:.*}/pause", pause),
         route("POST", "/containers/{name:.*}/unpause", unpause),
         route("POST", "/containers/{name:.*}/rename", rename),
+        route("POST", "/containers/{name:.*}/update", update),
         route("POST", "/containers/{name:.*}/resize", resize),
         route("POST", "/containers/{name:.*}/wait", wait, streams=True),
         route("DELETE", "/containers/{name:.*}", remove),

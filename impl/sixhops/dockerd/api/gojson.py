@@ -62,10 +62,10 @@ class Struct:
         return f"{self.package}.{self.name}" if self.package else self.name
 
 
-def encode(value: object) -> bytes:
-    """Return compact JSON with Go's escapes for HTML, and the newline that Go's encoder adds."""
+def encode(value: object, *, html: bool = True) -> bytes:
+    """Return compact JSON with Go's escapes (for HTML too if `html`), and the newline that Go's encoder adds."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    for mark in "<>&\u2028\u2029":
+    for mark in "<>&\u2028\u2029" if html else "\u2028\u2029":
         if mark in text:
             text = text.replace(mark, f"\\u{ord(mark):04x}")
     return text.encode("utf-8", "surrogateescape") + b"\n"

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Containerd", "ContainerdError", "Metric", "ProcessIo", "TaskEvent", "TaskExit", "TaskState"]
 
 SPEC_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
+_RESOURCES = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources"
 PROCESS_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Process"
 BUNDLE_LABEL = "com.docker/engine.bundle.path"
 _EXPIRE_LABEL = "containerd.io/gc.expire"
@@ -214,6 +215,12 @@ class Containerd:
     async def resume(self, identity: str) -> None:
         """Thaw a task."""
         await self.channel.unary(_TASKS["Resume"], tasks_pb2.ResumeTaskRequest(container_id=identity), Empty)
+
+    async def update(self, identity: str, limits: dict[str, Any]) -> None:
+        """Give a task other limits: `linux.resources` of the runtime's specification."""
+        resources = _document(_RESOURCES, limits)
+        request = tasks_pb2.UpdateTaskRequest(container_id=identity, resources=resources)
+        await self.channel.unary(_TASKS["Update"], request, Empty)
 
     async def resize(self, identity: str, height: int, width: int, exec_id: str = "") -> None:
         """Set the size of a process's terminal, in characters."""

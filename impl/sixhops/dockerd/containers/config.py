@@ -13,7 +13,16 @@ from sixhops.dockerd.containers import capabilities
 from sixhops.dockerd.containers.signals import parse_signal
 from sixhops.dockerd.errors import EngineError, invalid
 
-__all__ = ["CONFIG_MEMBERS", "command_of", "merge_config", "merge_host_config", "validate"]
+__all__ = [
+    "CONFIG_MEMBERS",
+    "check_memory",
+    "check_processors",
+    "check_restart_policy",
+    "command_of",
+    "merge_config",
+    "merge_host_config",
+    "validate",
+]
 
 _CONFIG: dict[str, Any] = {
     "Hostname": "",
@@ -266,10 +275,10 @@ def validate(config: dict[str, Any], host: dict[str, Any]) -> list[str]:
             raise invalid(f"invalid environment variable: {variable}")
     capabilities.normalize(host["CapAdd"] or [])
     capabilities.normalize(host["CapDrop"] or [])
-    _check_restart_policy(host)
+    check_restart_policy(host)
     _check_logs(host["LogConfig"])
-    warnings = _check_memory(host)
-    _check_processors(host)
+    warnings = check_memory(host)
+    check_processors(host)
     if not -1000 <= host["OomScoreAdj"] <= 1000:
         raise invalid(f"Invalid value {host['OomScoreAdj']}, range for oom score adj is [-1000, 1000]")
     if host["ShmSize"] < 0:
@@ -324,7 +333,8 @@ def _json_name(value: object) -> str:
     return names.get(type(value), "null")
 
 
-def _check_restart_policy(host: dict[str, Any]) -> None:
+def check_restart_policy(host: dict[str, Any]) -> None:
+    """Check a restart policy. Raises EngineError 400."""
     name, retries = host["RestartPolicy"]["Name"], host["RestartPolicy"]["MaximumRetryCount"]
     if host["AutoRemove"] and name not in {"", "no"}:
         raise invalid("can't create 'AutoRemove' container with restart policy")
@@ -347,13 +357,14 @@ def _check_logs(logs: dict[str, Any]) -> None:
             raise EngineError(_NOT_IMPLEMENTED, f"log opt '{key}': not supported by this engine yet")
 
 
-def _check_memory(host: dict[str, Any]) -> list[str]:
+def check_memory(host: dict[str, Any], *, update: bool = False) -> list[str]:
+    """Check limits of memory; return warnings. In an update, swap may come alone. Raises EngineError 400."""
     memory, swap = host["Memory"], host["MemorySwap"]
     if memory and memory < _SMALLEST_MEMORY:
         raise invalid("Minimum memory limit allowed is 6MB")
     if memory > 0 and 0 < swap < memory:
         raise invalid("Minimum memoryswap limit should be larger than memory limit, see usage")
-    if memory == 0 and swap > 0:
+    if memory == 0 and swap > 0 and not update:
         raise invalid("You should always set the Memory limit when using Memoryswap limit, see usage")
     swappiness = host["MemorySwappiness"]
     if swappiness is not None and not 0 <= swappiness <= 100:
@@ -368,7 +379,8 @@ def _check_memory(host: dict[str, Any]) -> list[str]:
     return []
 
 
-def _check_processors(host: dict[str, Any]) -> None:
+def check_processors(host: dict[str, Any]) -> None:
+    """Check limits of processors. Raises EngineError 400."""
     nano, period, quota = host["NanoCpus"], host["CpuPeriod"], host["CpuQuota"]
     if nano and period:
         raise invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set.")
@@ -394,7 +406,7 @@ def _check_set(text: str, label: str, count: int | None) -> None:
             first, _, last = part.partition("-")
             numbers |= set(range(int(first), int(last or first) + 1))
     except ValueError:
-        raise invalid(f"Invalid value {text} for cpuset {label}") from None
+        raise invalid(f"Invalid value {text} for cpuset {label}: invalid format: {text}") from None
     if count is not None and numbers and max(numbers) >= count:
         available = f"0-{count - 1}" if count > 1 else "0"
         raise invalid(f"Requested CPUs are not available - requested {text}, available: {available}")

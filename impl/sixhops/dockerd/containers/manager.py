@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containerd.client import ContainerdError
 from sixhops.dockerd.containers import config as configs
-from sixhops.dockerd.containers import documents, logs, names, stats, top, volumes
+from sixhops.dockerd.containers import documents, logs, names, pruning, stats, top, updating, volumes
 from sixhops.dockerd.containers.attach import AttachSession, Input, parse_keys
 from sixhops.dockerd.containers.exec import Execs
 from sixhops.dockerd.containers.files import ContainerFiles
@@ -120,6 +120,10 @@ class Containers:
             if held.log is not None:
                 held.log.close()
             held.output.end()
+
+    def find(self, text: str) -> Held:
+        """Return a container by id, name, or unambiguous beginning of an id. Raises EngineError 404."""
+        return self._registry.find(text)
 
     def users_of(self, image_id: str) -> list[tuple[str, bool]]:
         """Return (id, runs) of the containers that use an image."""
@@ -288,6 +292,45 @@ class Containers:
             self._events.emit(
                 "container", "rename", container.id, {**container.attributes, "oldName": f"/{old}"}
             )
+
+    async def update(self, text: str, body: dict[str, Any]) -> list[str]:
+        """Change limits and the restart policy; return warnings. Raises EngineError 400, 404, 409 and 500."""
+        held = self._registry.find(text)
+        container = held.container
+        async with held.lock:
+            before = container.host_config
+            try:
+                changed, warnings = updating.merge(body, before)
+                if container.state.has_process:
+                    await self._containerd.update(container.id, updating.limits(changed))
+            except ContainerdError as error:
+                raise EngineError(500, f"Cannot update container {container.id}: {error}") from error
+            except EngineError as error:
+                if error.status != 409:
+                    raise
+                raise conflict(f"Cannot update container {container.id}: {error.message}") from error
+            container.host_config = changed
+            self._save(held)
+            self._emit(held, "update")
+        return warnings
+
+    async def prune(self, filters: dict[str, list[str]]) -> dict[str, Any]:
+        """Remove the containers that do not run; return which, and the bytes they had. Raises EngineError 400 and 500."""
+        until = pruning.oldest(filters, time.time_ns())
+        gone, reclaimed = [], 0
+        for held in self._registry:
+            if not pruning.takes(held.container, filters, until):
+                continue
+            size = await asyncio.to_thread(self._images.layers.size_of_writable, held.container.layer)
+            try:
+                await self.remove(held.container.id, force=False, volumes=False, link=False)
+            except EngineError as error:
+                _log.warning("failed to prune container %s: %s", held.container.id, error.message)
+                continue
+            gone.append(held.container.id)
+            reclaimed += size
+        self._events.emit("container", "prune", "", {"reclaimed": str(reclaimed)})
+        return {"ContainersDeleted": gone or None, "SpaceReclaimed": reclaimed}
 
     async def resize(self, text: str, height: int, width: int) -> None:
         """Set the terminal's size. Raises EngineError 409 when it does not run."""

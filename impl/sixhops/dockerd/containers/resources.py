@@ -13,7 +13,7 @@ from sixhops.linux.rlimits import NUMBERS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["device_nodes", "resources", "rlimits"]
+__all__ = ["block_io", "device_nodes", "memory_limits", "processors", "resources", "rlimits"]
 
 #: type, major, minor, allowed: what every container may use, in dockerd's order; the last one is fuse.
 _DEFAULT_DEVICES = (
@@ -34,6 +34,17 @@ _ACCESS = "rwm"
 def resources(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return `linux.resources`; `devices` are the nodes that `device_nodes` found."""
     found: dict[str, Any] = {"devices": _device_rules(host, devices)}
+    found["memory"] = memory_limits(host)
+    found["memory"]["disableOOMKiller"] = bool(host["OomKillDisable"])
+    found["cpu"] = processors(host)
+    if host["PidsLimit"]:
+        found["pids"] = {"limit": host["PidsLimit"]}
+    found["blockIO"] = block_io(host)
+    return found
+
+
+def memory_limits(host: dict[str, Any]) -> dict[str, Any]:
+    """Return `linux.resources.memory`."""
     memory: dict[str, Any] = {}
     for key, name in (
         ("Memory", "limit"),
@@ -46,13 +57,7 @@ def resources(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> dict[s
             memory[name] = host[key]
     if host["MemorySwappiness"] is not None:
         memory["swappiness"] = host["MemorySwappiness"]
-    memory["disableOOMKiller"] = bool(host["OomKillDisable"])
-    found["memory"] = memory
-    found["cpu"] = _processors(host)
-    if host["PidsLimit"]:
-        found["pids"] = {"limit": host["PidsLimit"]}
-    found["blockIO"] = _block_io(host)
-    return found
+    return memory
 
 
 def device_nodes(host: dict[str, Any]) -> list[dict[str, Any]]:
@@ -115,7 +120,8 @@ def _device_rules(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> li
     return rules
 
 
-def _processors(host: dict[str, Any]) -> dict[str, Any]:
+def processors(host: dict[str, Any]) -> dict[str, Any]:
+    """Return `linux.resources.cpu`."""
     quota, period = host["CpuQuota"], host["CpuPeriod"]
     if host["NanoCpus"]:
         period, quota = _PERIOD, host["NanoCpus"] * _PERIOD // _BILLION
@@ -130,7 +136,8 @@ def _processors(host: dict[str, Any]) -> dict[str, Any]:
     return {"shares": host["CpuShares"]} | {name: value for name, value in limits.items() if value}
 
 
-def _block_io(host: dict[str, Any]) -> dict[str, Any]:
+def block_io(host: dict[str, Any]) -> dict[str, Any]:
+    """Return `linux.resources.blockIO`. Raises EngineError for a device that is none."""
     found: dict[str, Any] = {"weight": host["BlkioWeight"]}
     for key, name, field in (
         ("BlkioWeightDevice", "weightDevice", "weight"),

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from sixhops.dockerd.containerd.client import UNKNOWN_STATUS, ContainerdError, runc_options
 from sixhops.dockerd.containers import user, volumes
@@ -28,7 +28,7 @@ from sixhops.linux.paths import make_directories
 from sixhops.wire.rawstream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from sixhops.dockerd.containerd.client import Containerd, TaskExit
     from sixhops.dockerd.containers.held import Held
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from sixhops.dockerd.images.layers import LayerStore
 
 __all__ = ["Runner", "StartError", "start_error"]
+
+T = TypeVar("T")
 
 #: How long an ended program's output is waited for, in seconds; a process that it left behind may hold the pipe.
 _OUTPUT_PATIENCE = 2.0
@@ -88,8 +90,7 @@ class Runner:
     async def _start(self, held: Held) -> None:
         container = held.container
         identity, host = container.id, container.host_config
-        root = await asyncio.to_thread(self._mount_root, container)
-        await self._connect(held)
+        root = await _all(asyncio.to_thread(self._mount_root, container), self._connect(held))
         around = await asyncio.to_thread(self._surroundings, held, root)
         spec = make_spec(container, around)
         runtime = self._settings.runtimes.get(host["Runtime"])
@@ -129,9 +130,12 @@ class Runner:
         self._events.emit(
             "container", "die", container.id, {**container.attributes, "exitCode": str(reported)}
         )
-        await self._disconnect(held)
-        await asyncio.to_thread(self._unmount, held)
-        await self._forget_record(container.id)
+        # three things that know nothing of one another
+        await _all(
+            self._disconnect(held),
+            asyncio.to_thread(self._unmount, held),
+            self._forget_record(container.id),
+        )
         self._save(container)
 
     async def adopt(self, held: Held, pid: int) -> None:
@@ -402,6 +406,15 @@ def start_error(error: ContainerdError, command: str) -> StartError:
     if command in text and any(reason in lower for reason in _COMMAND_NOT_FOUND):
         return StartError(400, text, 127)
     return StartError(500, text, _CANNOT_START)
+
+
+async def _all(first: Awaitable[T], *others: Awaitable[None]) -> T:
+    """Do all at once, to the end even when one fails; return the first's value. Raises the first error in their order."""
+    done = await asyncio.gather(first, *others, return_exceptions=True)
+    for result in done:
+        if isinstance(result, BaseException):
+            raise result
+    return cast("T", done[0])
 
 
 def _read(path: str) -> str:

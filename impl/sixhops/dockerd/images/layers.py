@@ -25,6 +25,8 @@ import os
 import secrets
 import shutil
 import string
+import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
@@ -87,6 +89,9 @@ class LayerStore:
         self._state = state
         (root / "l").mkdir(parents=True, exist_ok=True)
         self._mounter = ThreadPoolExecutor(1, thread_name_prefix="mounts", initializer=self._enter)
+        self._readers: Counter[str] = Counter()
+        self._unwanted: set[str] = set()
+        self._turn = threading.Lock()
         self._sweep()
 
     def close(self) -> None:
@@ -206,17 +211,42 @@ class LayerStore:
 
     def mount(self, cache_id: str) -> str:
         """Mount a container's root; return where. Raises LinuxError."""
-        return self._mounter.submit(self._mount, cache_id).result()
+        with self._turn:
+            self._unwanted.discard(cache_id)
+            return self._mounter.submit(self._mount, cache_id).result()
 
     def unmount(self, cache_id: str) -> None:
-        """Unmount a container's root; nothing happens when it is not mounted."""
-        merged = str(self._root / cache_id / "merged")
-        if os.path.ismount(merged):
-            mounts.unmount(merged, mounts.MNT_DETACH)
+        """Unmount a container's root, once nobody `hold`s it; nothing happens when it is not mounted."""
+        with self._turn:
+            if self._readers[cache_id]:
+                self._unwanted.add(cache_id)
+            else:
+                self._unmount(cache_id)
+
+    def hold(self, cache_id: str) -> str:
+        """Mount a container's root for somebody who only looks at it, whether it runs or not; pair with `release`."""
+        with self._turn:
+            if not os.path.ismount(self._root / cache_id / "merged"):
+                self._unwanted.add(cache_id)
+            merged = self._mounter.submit(self._mount, cache_id).result()
+            self._readers[cache_id] += 1
+            return merged
+
+    def release(self, cache_id: str) -> None:
+        """Undo `hold`: the last one unmounts, unless the container has been started meanwhile."""
+        with self._turn:
+            self._readers[cache_id] -= 1
+            if not self._readers[cache_id]:
+                del self._readers[cache_id]
+                if cache_id in self._unwanted:
+                    self._unwanted.remove(cache_id)
+                    self._unmount(cache_id)
 
     def remove_writable(self, cache_id: str) -> None:
         """Remove a container's pair of layers, unmounting it first."""
-        self.unmount(cache_id)
+        with self._turn:  # readers or not: theirs ends with an error
+            self._unwanted.discard(cache_id)
+            self._unmount(cache_id)
         self._drop(cache_id)
         self._drop(f"{cache_id}-init")
 
@@ -245,6 +275,11 @@ class LayerStore:
             f"lowerdir={lower},upperdir={cache_id}/diff,workdir={cache_id}/work",
         )
         return merged
+
+    def _unmount(self, cache_id: str) -> None:
+        merged = str(self._root / cache_id / "merged")
+        if os.path.ismount(merged):
+            mounts.unmount(merged, mounts.MNT_DETACH)
 
     def _below(self, chain_id: str) -> list[str]:
         return [layer.cache_id for layer in self.chain(chain_id)]

@@ -1,0 +1,71 @@
+"""Which containers a prune takes: the filters `label`, `label!` and `until`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from sixhops.dockerd.containers.times import parse_rfc3339
+from sixhops.dockerd.errors import invalid, system
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sixhops.dockerd.containers.model import Container
+
+__all__ = ["oldest", "takes"]
+
+_SECOND = 1_000_000_000
+_UNITS = {
+    "ns": 1,
+    "us": 1000,
+    "µs": 1000,
+    "ms": 10**6,
+    "s": _SECOND,
+    "m": 60 * _SECOND,
+    "h": 3600 * _SECOND,
+}
+_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?)(ns|us|µs|ms|s|m|h)")
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]{1,9})?", re.ASCII)
+
+
+def oldest(filters: Mapping[str, Sequence[str]], now: int) -> int | None:
+    """Return the time of `until` in nanoseconds, None when there is none; `now` likewise.
+
+    Raises EngineError 500 for what is neither a time nor a duration, and 400 for an unknown filter or more than one.
+    """
+    for key in filters:
+        if key not in {"label", "label!", "until"}:
+            raise invalid(f"Invalid filter '{key}'")
+    texts = filters.get("until", ())
+    if not texts:
+        return None
+    if len(texts) > 1:
+        raise system("more than one until filter specified")
+    text = texts[0]
+    if _SECONDS.fullmatch(text):
+        return int(float(text) * _SECOND)
+    if text and not _PART.sub("", text):
+        return now - int(sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+    for suffix in ("", "Z", ":00Z", "T00:00:00Z"):
+        try:
+            return parse_rfc3339(text + suffix)
+        except ValueError:
+            continue
+    raise system(f'failed to parse value as time or duration: "{text}"')
+
+
+def takes(container: Container, filters: Mapping[str, Sequence[str]], until: int | None) -> bool:
+    """Whether a container goes: it does not run, is old enough, and its labels are (not) as wanted."""
+    labels = container.config["Labels"] or {}
+    return (
+        not container.state.is_running
+        and (until is None or container.created <= until)
+        and all(_has(labels, text) for text in filters.get("label", ()))
+        and not any(_has(labels, text) for text in filters.get("label!", ()))
+    )
+
+
+def _has(labels: Mapping[str, str], wanted: str) -> bool:
+    key, has_value, value = wanted.partition("=")
+    return key in labels and (not has_value or labels[key] == value)

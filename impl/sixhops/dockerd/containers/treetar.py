@@ -1,0 +1,353 @@
+"""Directory trees as tars, both ways, below a root directory that is never left.
+
+Only for the forked workers: all of it blocks.
+
+The trees belong to containers that may run and change them meanwhile: whatever is opened is opened with `open_in_root`,
+never by a path that was looked at before. Facts (dockerd 20.10): members in lexical order; of the extended attributes only
+`security.capability`; whole seconds; the host's names of users; sockets left out; a second name of a file is a hard link.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import grp
+import gzip
+import io
+import json
+import lzma
+import os
+import posixpath
+import pwd
+import shutil
+import stat
+import tarfile
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from sixhops.linux.paths import make_directories, open_in_root, via
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer, Iterator  # type: ignore[attr-defined] # new in 3.12, and only a type
+
+__all__ = ["TarError", "pack", "unpack"]
+
+_PIECE = 1 << 18
+_BLOCK = 512
+_CAPABILITY = "security.capability"
+_LOOK = os.O_PATH | os.O_NOFOLLOW
+_NOTHING_THERE = (2, 20)
+_MODE, _CHECKSUM = slice(100, 108), slice(148, 156)
+_KINDS = {
+    tarfile.REGTYPE: stat.S_IFREG,
+    tarfile.LNKTYPE: stat.S_IFREG,
+    tarfile.SYMTYPE: stat.S_IFLNK,
+    tarfile.DIRTYPE: stat.S_IFDIR,
+    tarfile.FIFOTYPE: stat.S_IFIFO,
+    tarfile.CHRTYPE: stat.S_IFCHR,
+    tarfile.BLKTYPE: stat.S_IFBLK,
+}
+
+
+class TarError(Exception):
+    """The archive is torn or has a member that may not be; the message is dockerd's."""
+
+
+def pack(target: IO[bytes], root: int, path: str, name: str) -> None:
+    """Write the file or the tree `path` of the directory `root`; its own member is `name` ("" for none). Raises OSError.
+
+    `path` is not followed when it is a link. What vanishes meanwhile is left out.
+    """
+    first: dict[tuple[int, int], str] = {}
+    tar = io.BufferedWriter(cast("io.RawIOBase", target), _PIECE)
+    pending = [(path, name)]
+    while pending:
+        place, member_name = pending.pop()
+        try:
+            children = _add(tar, root, place, member_name, first)
+        except OSError as error:
+            if error.errno not in _NOTHING_THERE:
+                raise
+            continue
+        pending += [
+            (
+                f"{place.rstrip('/')}/{child}",
+                f"{member_name.rstrip('/')}/{child}" if member_name else child,
+            )
+            for child in reversed(children)
+        ]
+    tar.write(bytes(2 * _BLOCK))
+    tar.flush()
+
+
+def unpack(
+    source: IO[bytes], root: int, place: str, owner: tuple[int, int] | None, *, keep_kind: bool
+) -> None:
+    """Unpack a tar, compressed or not, into the directory `place` of `root`.
+
+    `owner` takes the place of the members' owners; `keep_kind`: nothing turns a directory into something else or the other
+    way round. Raises TarError, OSError and LinuxError; what was unpacked until then stays.
+    """
+    os.umask(0o022)
+    stream, head = _decompressed(source)
+    if not head:
+        return
+    times: list[tuple[str, float]] = []
+    try:
+        with tarfile.open(fileobj=stream, mode="r|", errorlevel=2, bufsize=_PIECE) as tar:
+            for member in tar:
+                path = _extract(tar, member, root, place, owner, keep_kind=keep_kind)
+                if path and member.isdir():
+                    times.append((path, member.mtime))
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
+        short = len(head) < _BLOCK or isinstance(error, EOFError)
+        raise TarError("unexpected EOF" if short else "archive/tar: invalid tar header") from error
+    for path, mtime in times:
+        with _opened(root, path, _LOOK) as descriptor:
+            os.utime(via(descriptor), (mtime, mtime))
+
+
+@contextlib.contextmanager
+def _opened(root: int, path: str, flags: int) -> Iterator[int]:
+    descriptor = open_in_root(root, path, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _add(tar: IO[bytes], root: int, place: str, name: str, first: dict[tuple[int, int], str]) -> list[str]:
+    """Write one member; return the names in it when it is a directory."""
+    with _opened(root, place, _LOOK) as found:
+        status = os.fstat(found)
+        if stat.S_ISSOCK(status.st_mode):
+            return []
+        member = _member(name, status)
+        if stat.S_ISLNK(status.st_mode):
+            member.linkname = os.readlink("", dir_fd=found)
+        if stat.S_ISDIR(status.st_mode):
+            if name:
+                _write(tar, member)
+            return sorted(os.listdir(via(found)), key=os.fsencode)  # noqa: PTH208
+        if not stat.S_ISREG(status.st_mode):
+            _write(tar, member)
+            return []
+        identity = (status.st_dev, status.st_ino)
+        if status.st_nlink > 1 and first.setdefault(identity, name) != name:
+            member.type, member.linkname, member.size = tarfile.LNKTYPE, first[identity], 0
+            _write(tar, member)
+            return []
+        with contextlib.suppress(OSError):
+            value = os.getxattr(via(found), _CAPABILITY)
+            member.pax_headers = {f"SCHILY.xattr.{_CAPABILITY}": value.decode("utf-8", "surrogateescape")}
+        with Path(via(found)).open("rb", buffering=0) as file:
+            _write(tar, member, _Padded(file))
+        return []
+
+
+def _write(tar: IO[bytes], member: tarfile.TarInfo, content: _Padded | None = None) -> None:
+    """Write one member as Go does: without records, and with the kind of file in the mode too."""
+    head = bytearray(member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+    block = head[-_BLOCK:]
+    block[_MODE] = b"%07o\0" % (member.mode | _KINDS[member.type])
+    block[_CHECKSUM] = b" " * 8
+    block[_CHECKSUM] = b"%06o\0 " % sum(block)
+    head[-_BLOCK:] = block
+    tar.write(head)
+    left = member.size
+    while content is not None and left:
+        left -= tar.write(content.read(min(left, _PIECE)))
+    tar.write(bytes(-member.size % _BLOCK))
+
+
+def _member(name: str, status: os.stat_result) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    mode = status.st_mode
+    member.mode, member.uid, member.gid = stat.S_IMODE(mode), status.st_uid, status.st_gid
+    member.uname, member.gname, member.mtime = (
+        _user(status.st_uid),
+        _group(status.st_gid),
+        int(status.st_mtime),
+    )
+    member.type = {
+        stat.S_IFDIR: tarfile.DIRTYPE,
+        stat.S_IFLNK: tarfile.SYMTYPE,
+        stat.S_IFIFO: tarfile.FIFOTYPE,
+        stat.S_IFCHR: tarfile.CHRTYPE,
+        stat.S_IFBLK: tarfile.BLKTYPE,
+    }.get(stat.S_IFMT(mode), tarfile.REGTYPE)
+    if member.isreg():
+        member.size = status.st_size
+    elif member.isdev() and not member.isfifo():
+        member.devmajor, member.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
+    return member
+
+
+@cache
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return ""
+
+
+@cache
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return ""
+
+
+class _Padded:
+    """A file that may shrink while it is read: zeros stand for what has gone, because its size is written already."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        """Return exactly `size` bytes."""
+        data = bytearray()
+        while len(data) < size and (piece := self._file.read(size - len(data))):
+            data += piece
+        return bytes(data.ljust(size, b"\0"))
+
+
+class _Joined(io.RawIOBase):
+    """Bytes that were read already, and then the rest of a stream."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        super().__init__()
+        self._head = head
+        self._rest = rest
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Fill the buffer as far as the next piece does."""
+        view = memoryview(buffer)
+        piece, self._head = self._head[: len(view)], self._head[len(view) :]
+        piece = piece or self._rest.read(len(view))
+        view[: len(piece)] = piece
+        return len(piece)
+
+
+def _decompressed(source: IO[bytes]) -> tuple[IO[bytes], bytes]:
+    """Return the plain stream, and its first block."""
+    for _layers in range(2):
+        head = source.read(_BLOCK)
+        joined = io.BufferedReader(_Joined(head, source), _PIECE)
+        if head.startswith(b"\x1f\x8b"):
+            source = cast("IO[bytes]", gzip.GzipFile(fileobj=joined))
+        elif head.startswith(b"BZh"):
+            source = cast("IO[bytes]", bz2.BZ2File(joined))
+        elif head.startswith(b"\xfd7zXZ\0"):
+            source = cast("IO[bytes]", lzma.LZMAFile(joined))  # noqa: SIM115 - read to its end
+        else:
+            return joined, head
+    raise TarError("archive/tar: invalid tar header")
+
+
+def _extract(
+    tar: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    root: int,
+    place: str,
+    owner: tuple[int, int] | None,
+    *,
+    keep_kind: bool,
+) -> str:
+    """Make one member; return its path, "" for the directory itself."""
+    name = posixpath.normpath(member.name)
+    path = posixpath.normpath(f"{place}/{name}").replace("//", "/")
+    if not _is_below(path, place):
+        raise TarError(f"{_quoted(name)} is outside of {_quoted(place)}")
+    if name == "." or path == place:
+        return ""
+    directory, base = posixpath.split(path)
+    above = make_directories(root, directory)
+    try:
+        _clear(above, base, member, path, place, keep_kind=keep_kind)
+        _make(tar, member, root, (above, base), path, place)
+        if not member.islnk():
+            _dress(member, above, base, owner)
+    finally:
+        os.close(above)
+    return path
+
+
+def _is_below(path: str, place: str) -> bool:
+    return path == place or path.startswith(place.rstrip("/") + "/")
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _clear(above: int, base: str, member: tarfile.TarInfo, path: str, place: str, *, keep_kind: bool) -> None:
+    try:
+        mode = os.lstat(base, dir_fd=above).st_mode
+    except FileNotFoundError:
+        return
+    if keep_kind and stat.S_ISDIR(mode) and not member.isdir():
+        raise TarError(f"cannot overwrite directory {_quoted(path)} with non-directory {_quoted(place)}")
+    if keep_kind and not stat.S_ISDIR(mode) and member.isdir():
+        raise TarError(f"cannot overwrite non-directory {_quoted(path)} with directory {_quoted(place)}")
+    if not stat.S_ISDIR(mode):
+        os.unlink(base, dir_fd=above)
+    elif not member.isdir():
+        shutil.rmtree(base, dir_fd=above)
+
+
+def _make(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, root: int, at: tuple[int, str], path: str, place: str
+) -> None:
+    above, base = at
+    if member.isdir():
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(base, 0o755, dir_fd=above)
+    elif member.isreg():
+        descriptor = os.open(base, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=above)
+        with os.fdopen(descriptor, "wb") as file:
+            content = tar.extractfile(member)
+            assert content is not None
+            shutil.copyfileobj(content, file, _PIECE)
+    elif member.issym():
+        target = posixpath.normpath(f"{posixpath.dirname(path)}/{member.linkname}")
+        if not _is_below(target.replace("//", "/"), place):
+            raise TarError(f"invalid symlink {_quoted(path)} -> {_quoted(member.linkname)}")
+        os.symlink(member.linkname, base, dir_fd=above)
+    elif member.islnk():
+        target = posixpath.normpath(f"{place}/{member.linkname}").replace("//", "/")
+        if not _is_below(target, place):
+            raise TarError(f"invalid hardlink {_quoted(target)} -> {_quoted(member.linkname)}")
+        directory, name = posixpath.split(target)
+        with _opened(root, directory, os.O_PATH | os.O_DIRECTORY) as source:
+            os.link(name, base, src_dir_fd=source, dst_dir_fd=above, follow_symlinks=False)
+    elif member.isfifo():
+        os.mkfifo(base, 0o600, dir_fd=above)
+    elif member.ischr() or member.isblk():
+        kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
+        os.mknod(base, kind | 0o600, os.makedev(member.devmajor, member.devminor), dir_fd=above)
+    else:
+        raise TarError(f"unhandled tar header type {member.type[0]}")
+
+
+def _dress(member: tarfile.TarInfo, above: int, base: str, owner: tuple[int, int] | None) -> None:
+    """Owner first, since a change of owner drops set-uid bits and capabilities; then mode, attributes, times."""
+    uid, gid = owner or (member.uid, member.gid)
+    os.chown(base, uid, gid, dir_fd=above, follow_symlinks=False)
+    if not member.issym():
+        found = os.open(base, _LOOK | os.O_CLOEXEC, dir_fd=above)
+        try:
+            Path(via(found)).chmod(member.mode & 0o7777)
+            value = member.pax_headers.get(f"SCHILY.xattr.{_CAPABILITY}")
+            if value is not None and member.isreg():
+                os.setxattr(via(found), _CAPABILITY, value.encode("utf-8", "surrogateescape"))
+        finally:
+            os.close(found)
+    if not member.isdir():
+        os.utime(base, (member.mtime, member.mtime), dir_fd=above, follow_symlinks=False)

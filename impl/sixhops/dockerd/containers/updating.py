@@ -1,0 +1,85 @@
+"""POST /containers/{id}/update: new limits and a new restart policy for a container, running or not.
+
+Facts (dockerd 20.10): 0 and "" mean "as it was"; what can't be together with what is set already is a 409; a running
+container gets all of its limits again; a runtime's refusal leaves the container's document as it was.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sixhops.dockerd.containers.config import check_memory, check_processors, check_restart_policy
+from sixhops.dockerd.containers.resources import block_io, memory_limits, processors
+from sixhops.dockerd.errors import conflict
+
+__all__ = ["limits", "merge"]
+
+_NUMBERS = (
+    "BlkioWeight",
+    "CpuShares",
+    "NanoCpus",
+    "CpuPeriod",
+    "CpuQuota",
+    "CpusetCpus",
+    "CpusetMems",
+    "Memory",
+    "MemorySwap",
+    "MemoryReservation",
+    "KernelMemory",
+    "CpuRealtimePeriod",
+    "CpuRealtimeRuntime",
+)
+_ZEROS: dict[str, Any] = dict.fromkeys(_NUMBERS, 0) | {"CpusetCpus": "", "CpusetMems": ""}
+_KERNEL_MEMORY = "Specifying a kernel memory limit is deprecated and will be removed in a future release."
+
+
+def merge(body: dict[str, Any], host: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return HostConfig with the changes of an update, and warnings. Raises EngineError 400 and 409."""
+    asked = _ZEROS | {key: body[key] for key in _NUMBERS if body.get(key)}
+    asked |= {"MemorySwappiness": None, "OomKillDisable": bool(body.get("OomKillDisable"))}
+    policy = body.get("RestartPolicy") or {}
+    restart = {"Name": policy.get("Name") or "", "MaximumRetryCount": policy.get("MaximumRetryCount") or 0}
+    check_restart_policy({"RestartPolicy": restart, "AutoRemove": False})
+    warnings = check_memory(asked, update=True)
+    check_processors(asked)
+    if asked["KernelMemory"]:
+        warnings.append(_KERNEL_MEMORY)
+    _check_together(asked, host)
+    changed = host | {key: asked[key] for key in _NUMBERS if asked[key]}
+    if body.get("PidsLimit") is not None:
+        changed["PidsLimit"] = max(0, body["PidsLimit"])
+    if restart["Name"]:
+        if host["AutoRemove"] and restart["Name"] != "no":
+            raise conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
+        changed["RestartPolicy"] = restart
+    return changed, warnings
+
+
+def limits(host: dict[str, Any]) -> dict[str, Any]:
+    """Return the runtime's document for the limits of a running container."""
+    found: dict[str, Any] = {"memory": memory_limits(host), "cpu": processors(host)}
+    if not found["cpu"]["shares"]:
+        del found["cpu"]["shares"]
+    if host["PidsLimit"] is not None:
+        # for the runtime 0 is "as it was", and none at all is -1
+        found["pids"] = {"limit": host["PidsLimit"] or -1}
+    if host["BlkioWeight"]:
+        found["blockIO"] = block_io(host)
+    return found
+
+
+def _check_together(asked: dict[str, Any], host: dict[str, Any]) -> None:
+    for one, other, names in (
+        ("NanoCpus", "CpuPeriod", ("Nano CPUs", "CPU Period has")),
+        ("NanoCpus", "CpuQuota", ("Nano CPUs", "CPU Quota has")),
+        ("CpuPeriod", "NanoCpus", ("CPU Period", "NanoCPUs has")),
+        ("CpuQuota", "NanoCpus", ("CPU Quota", "NanoCPUs has")),
+    ):
+        if asked[one] > 0 and host[other] > 0:
+            raise conflict(
+                f"Conflicting options: {names[0]} cannot be updated as {names[1]} already been set"
+            )
+    if asked["Memory"] and not asked["MemorySwap"] and asked["Memory"] > host["MemorySwap"]:
+        raise conflict(
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+        )

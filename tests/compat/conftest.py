@@ -1,0 +1,63 @@
+"""A reference stack with two images, for clients that others have written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sixhops.harness.images import build, docker_archive, load_recipe
+from sixhops.harness.stack.facts import engine_client
+from sixhops.harness.stack.options import StackOptions
+from sixhops.harness.stack.private import PrivateStack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_RECIPES = Path(__file__).parents[2] / "scenarios" / "images"
+#: A client that hangs fails its test after so many seconds.
+BOUND = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Where the engine and containerd listen, and a folder with `busybox.tar`, an image archive."""
+
+    engine: str
+    containerd: str
+    folder: Path
+
+    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a client's command."""
+        environment = os.environ | {"DOCKER_HOST": self.engine, "DOCKER_CONFIG": str(self.folder)}
+        done = subprocess.run(
+            words, env=environment, capture_output=True, text=True, timeout=BOUND, check=False
+        )
+        assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: a private machine is made of namespaces")
+    folder = tmp_path_factory.mktemp("compat")
+    private = PrivateStack.start("reference", directory=None, options=StackOptions())
+    try:
+        with engine_client(private.engine, BOUND) as client:
+            for name in ("hello-world", "busybox"):
+                archive = folder / f"{name}.tar"
+                docker_archive(build(load_recipe(_RECIPES / f"{name}.yaml"), folder / "cache"), archive)
+                assert client.post("/images/load", content=archive.read_bytes()).status_code == 200
+        yield Stack(
+            private.engine.text,
+            private.engine.text.removeprefix("unix://").replace("engine.sock", "containerd.sock"),
+            folder,
+        )
+    finally:
+        left = private.close()
+    assert left == []
