@@ -17,6 +17,17 @@ def work(arguments, descriptors):
     os.write(descriptors[0], f"{arguments['word']} {os.getppid()}".encode())
     return 7
 
+def learn(arguments):
+    global known
+    known = arguments["word"]
+    if known == "wrong":
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        raise ValueError("no")
+
+def tell(arguments, descriptors):
+    os.write(descriptors[0], known.encode())
+    return 0
+
 def fail(arguments, descriptors):
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     raise ValueError("no")
@@ -51,6 +62,18 @@ def test_worker_is_our_child_and_gets_arguments_and_descriptors(server: ForkServ
 
 def test_worker_that_raises_exits_with_one(server: ForkServer) -> None:
     assert status_of(server.fork("forkserver_worker", "fail", {})) == 1
+
+
+@pytest.mark.parametrize("word", ["ready", "wrong"])
+def test_what_is_prepared_is_there_in_later_workers(server: ForkServer, word: str) -> None:
+    reader, writer = os.pipe()
+
+    server.prepare("forkserver_worker", "learn", {"word": word})
+
+    assert status_of(server.fork("forkserver_worker", "tell", {}, [writer])) == 0
+    assert os.read(reader, 100).decode() == word
+    os.close(reader)
+    os.close(writer)
 
 
 def test_several_workers_at_once(server: ForkServer) -> None:

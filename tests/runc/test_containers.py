@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from sixhops.linux.cgroups import control
+from sixhops.linux.cgroups.layout import container_groups, read_layout
 from sixhops.linux.pidfd import open_process
 from sixhops.linux.terminal import receive_descriptor
+from sixhops.runc import state
 
 BUSYBOX = shutil.which("busybox")
 
@@ -449,6 +452,21 @@ def test_killed_create_can_be_removed(box, tmp_path):
 
     box.runc("delete", "--force", box.identifier)
 
+    assert box.leftovers() == []
+
+
+def test_create_that_was_killed_before_there_was_a_process_can_be_removed(box):
+    container = state.Container(str(box.root), box.identifier)
+    os.close(state.claim(container.root, container.identifier))
+    container.groups = container_groups(read_layout(), f"/{box.identifier}")
+    state.save(container)
+    control.create(container.groups)
+
+    assert state.load(container.root, container.identifier).status() == "creating"
+    assert "container not running" in box.runc("kill", box.identifier, "KILL", check=False).stderr
+    box.runc("delete", "--force", box.identifier)
+
+    assert not control.exists(container.groups)
     assert box.leftovers() == []
 
 

@@ -9,8 +9,8 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import functools
+import gc
 import importlib
 import importlib.util
 import logging
@@ -69,6 +69,10 @@ def main(words: list[str] | None = None) -> int:
         logging.getLogger(__name__).warning("config key %s has no meaning here", key)
     app = importlib.import_module("sixhops.containerd.app")
     again = functools.partial(forkserver.spawn, modules, FORK_SERVER, SEAL_MODULE if runtime_module else "")
+    # not before the fork: every worker would carry it, and never use it
+    asyncio = importlib.import_module("asyncio")
+    gc.collect()
+    gc.freeze()  # what is loaded stays: no collection need look at it again
     status: int = asyncio.run(app.run(config, forks, again, runtime_module))
     return status
 

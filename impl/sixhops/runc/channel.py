@@ -1,7 +1,7 @@
 """The conversation between the runtime and the process that becomes the container: short typed messages.
 
     parent                                  child
-      | -- GO (maps and groups are set) -->   |
+      | -- GO (maps and rlimits are set) -->   |
       | -- FILTER program ---------------->   |   (sent early, used late)
       |   <-- HOOKS (mounts are done) ------  |
       | -- HOOKS (done) ------------------->  |

@@ -12,7 +12,6 @@ import dataclasses
 import os
 from dataclasses import dataclass
 
-from sixhops.linux import namespaces as ns
 from sixhops.linux import terminal
 from sixhops.linux.capabilities import last_capability
 from sixhops.linux.cgroups import control
@@ -353,12 +352,8 @@ def _make_groups(
     try:
         made += control.create(groups)
         apply(groups, Resources(cpu=Cpu(cpus=resources.cpu.cpus, mems=resources.cpu.mems)))
-        entries = control.open_entries(groups)
-        unified = -1
-        if "" in groups and ns.clones_into_groups():
-            unified = os.open(groups[""], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        return entries, unified
-    except (OSError, LimitError) as error:
+        return control.open_entries(groups), control.open_unified(groups)
+    except (LinuxError, LimitError) as error:
         raise RuntimeFault(
             f"unable to start container process: unable to apply cgroup configuration: {error}"
         ) from error

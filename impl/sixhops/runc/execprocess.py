@@ -75,15 +75,24 @@ def exec_(request: ExecRequest) -> int:
         raise RuntimeFault("cannot use console socket if runc will not detach or allocate tty")
     spec = stored_spec(container)
     process = _with_defaults(request.process, spec)
-    first, ours = _prepare(request, spec, process)
-    joined = _open_namespaces(container, spec)
-    pid = spawn(Linux(), joined, first.descriptors(), lambda: _run(first, container.identifier))
+    groups = _groups(container.groups, request.groups)
     try:
-        for descriptor in (first.console_socket, *(d for _, d in joined)):
+        entries = control.open_entries(groups)
+        unified = control.open_unified(groups)
+    except LinuxError as error:
+        raise RuntimeFault(f"unable to start container process: {error}") from error
+    first, ours = _prepare(request, spec, process, entries)
+    joined = _open_namespaces(container, spec)
+    pid = spawn(
+        Linux(), joined, first.descriptors(), lambda: _run(first, container.identifier), group=unified
+    )
+    try:
+        for descriptor in (first.console_socket, unified, *entries, *(d for _, d in joined)):
             if descriptor >= 0:
                 os.close(descriptor)
         first.channel.close()
-        _accompany(request, spec, process, container, pid, ours)
+        moved = {"": groups[""]} if "" in groups and unified < 0 else {}
+        _accompany(spec, process, container, pid, ours, moved)
         if request.pid_file:
             write_pid_file(request.pid_file, pid)
     except BaseException:
@@ -116,7 +125,9 @@ def _with_defaults(process: Process, spec: Spec) -> Process:
     )
 
 
-def _prepare(request: ExecRequest, spec: Spec, process: Process) -> tuple[FirstProcess, ch.Channel]:
+def _prepare(
+    request: ExecRequest, spec: Spec, process: Process, entries: tuple[int, ...]
+) -> tuple[FirstProcess, ch.Channel]:
     last = last_capability()
     wanted, unknown = masks(process, last)
     if unknown:
@@ -144,6 +155,7 @@ def _prepare(request: ExecRequest, spec: Spec, process: Process) -> tuple[FirstP
         start_container=[],
         state={},
         listen_fds=request.listen_fds,
+        entries=entries,
     )
     return first, ours
 
@@ -167,6 +179,7 @@ def _open_namespaces(container: state.Container, spec: Spec) -> list[tuple[int, 
 def _run(first: FirstProcess, identifier: str) -> None:
     """Be the process; never returns."""
     try:
+        control.enter_self(first.entries)
         call("prctl", 15, b"runc:[2:INIT]", 0, 0, 0)
         os.setsid()
         first.channel.expect(ch.GO)
@@ -199,12 +212,18 @@ def _join_keyring(identifier: str) -> None:
 
 
 def _accompany(
-    request: ExecRequest, spec: Spec, process: Process, container: state.Container, pid: int, ours: ch.Channel
+    spec: Spec,
+    process: Process,
+    container: state.Container,
+    pid: int,
+    ours: ch.Channel,
+    moved: dict[str, str],
 ) -> None:
+    """Do the parent's part until the process is READY; `moved` are the groups that it can't enter by itself."""
     try:
+        control.enter(moved, pid)
         if process.oom_score_adj is not None:
             write_oom_score(pid, process.oom_score_adj)
-        control.enter(_groups(container.groups, request.groups), pid)
         for limit in process.rlimits:
             set_limit(pid, limit.type, limit.soft, limit.hard)
     except LinuxError as error:

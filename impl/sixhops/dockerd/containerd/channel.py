@@ -39,13 +39,24 @@ _KINDS = {
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 100),
     ("grpc.max_send_message_length", 16 << 20),
     ("grpc.max_receive_message_length", 16 << 20),
     ("grpc.default_authority", "localhost"),
     # a container's exit may not wait for a proxy that the environment names
     ("grpc.enable_http_proxy", 0),
 )
+
+
+#: How long the channel may take to find a containerd that listens again, in seconds.
+_BACK_SECONDS = 1.0
+
+
+def _was_not_sent(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a call never left this process, so that it may be made again."""
+    return error.code() is grpc.StatusCode.UNAVAILABLE and "failed to connect to all" in (
+        error.details() or ""
+    )
 
 
 class ContainerdError(Exception):
@@ -100,11 +111,27 @@ class Channel:
             )
             self._calls[method.path] = call
         try:
-            found = await call(request, timeout=timeout, metadata=self._with(lease))
+            try:
+                found = await call(request, timeout=timeout, metadata=self._with(lease))
+            except grpc.aio.AioRpcError as error:
+                if not (_was_not_sent(error) and await self._is_back()):
+                    raise
+                found = await call(request, timeout=timeout, metadata=self._with(lease))
         except grpc.aio.AioRpcError as error:
             raise self._error(error) from None
         assert isinstance(found, answer)
         return found
+
+    async def _is_back(self) -> bool:
+        """Whether containerd listens although the channel, between two attempts to connect, does not know it yet."""
+        try:
+            async with asyncio.timeout(_BACK_SECONDS):
+                _, writer = await asyncio.open_unix_connection(self._address)
+                writer.close()
+                await self.ready()
+        except OSError:  # a time-out is one too
+            return False
+        return True
 
     def duplex(self, method: Method, *, lease: str = "") -> Any:
         """Open a call that streams both ways; the caller reads and writes on it inside `translated`."""

@@ -11,6 +11,7 @@ import os
 import time
 
 from sixhops.linux.libc import LinuxError, describe
+from sixhops.linux.namespaces import clones_into_groups
 
 __all__ = [
     "create",
@@ -20,6 +21,7 @@ __all__ = [
     "freeze",
     "is_frozen",
     "open_entries",
+    "open_unified",
     "processes",
     "read",
     "remove",
@@ -146,6 +148,20 @@ def open_entries(groups: dict[str, str]) -> tuple[int, ...]:
                 os.close(descriptor)
             raise LinuxError(error.errno or 5, f"open {path}/tasks") from error
     return tuple(opened)
+
+
+def open_unified(groups: dict[str, str]) -> int:
+    """Open the version 2 group for a process that is to be born in it (`namespaces.clone`), close-on-exec.
+
+    -1 where there is none or the kernel can't do it: then the process has to be moved (`enter`).
+    """
+    path = groups.get("")
+    if path is None or not clones_into_groups():
+        return -1
+    try:
+        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise LinuxError(error.errno or 5, f"open {path}") from error
 
 
 def enter_self(entries: tuple[int, ...]) -> None:

@@ -11,6 +11,9 @@ key_id. Signing here is deterministic (RFC 6979 nonces, and the caller gives the
 build to equal bytes.
 """
 
+# cryptography is imported when it is needed: it takes 8 MiB, and hardly an image is signed this way any more.
+# ruff: noqa: PLC0415
+
 from __future__ import annotations
 
 import base64
@@ -19,12 +22,10 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 _FIELD = 32
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256, FIPS 186-4 D.1.2.3
@@ -44,6 +45,8 @@ class TrustKey:
     @classmethod
     def from_seed(cls, seed: bytes) -> TrustKey:
         """Return the key that `seed` always gives; for test images, never for secrets."""
+        from cryptography.hazmat.primitives.asymmetric import ec
+
         scalar = int.from_bytes(hashlib.sha512(seed).digest(), "big") % (_ORDER - 1) + 1
         return cls(ec.derive_private_key(scalar, ec.SECP256R1()))
 
@@ -61,6 +64,8 @@ class TrustKey:
 
 def key_id(key: ec.EllipticCurvePublicKey) -> str:
     """Return libtrust's key id: 240 bits of the SHA-256 of the DER key, base32, in twelve groups of four."""
+    from cryptography.hazmat.primitives import serialization
+
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     text = base64.b32encode(hashlib.sha256(der).digest()[:30]).decode()
     return ":".join(text[at : at + 4] for at in range(0, len(text), 4))
@@ -71,6 +76,10 @@ def sign_pretty(payload: bytes, key: TrustKey, time: str) -> bytes:
 
     Raises SignatureError when the payload is no JSON object with at least one member.
     """
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
     body = payload.rstrip()
     if not body.startswith(b"{") or not body.endswith(b"}"):
         raise SignatureError("only a JSON object can be signed in place")
@@ -107,6 +116,8 @@ def verify_pretty(data: bytes) -> tuple[bytes, tuple[str, ...]]:
 
     Raises SignatureError: no signatures, torn payload, unknown algorithm, wrong key or signature.
     """
+    from cryptography.exceptions import InvalidSignature
+
     try:
         document = json.loads(data)
     except ValueError as error:
@@ -131,6 +142,10 @@ def verify_pretty(data: bytes) -> tuple[bytes, tuple[str, ...]]:
 
 
 def _verify(data: bytes, signature: dict[str, Any]) -> tuple[bytes, str]:
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
     protected = json.loads(_decode(signature["protected"]))
     length = protected["formatLength"]
     if not isinstance(length, int) or not 0 < length <= len(data):
