@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OTHER_FOLDERS", "LoadReport", "collection_paused", "load_file", "load_text", "load_tree"]
 
-OTHER_FOLDERS: Final = frozenset({"images", "engines", "requirements", "baselines"})
+OTHER_FOLDERS: Final = frozenset({"images", "engines", "requirements", "baselines", "counts.yaml"})
 _ROW_NAME: Final = re.compile(r"[^\s\[\]/][^\[\]\n/]{0,79}")
 
 
