@@ -19,7 +19,6 @@ from sixhops.dockerd.images.blob import BlobSink, VerificationError
 from sixhops.dockerd.images.progress import Meter, status_line
 from sixhops.dockerd.images.remote import (
     Credentials,
-    Endpoint,
     Remote,
     RemoteError,
     as_engine_error,
@@ -447,6 +446,3 @@ def _guess(data: bytes) -> str:
             except DocumentError:
                 continue
     return media.DOCKER_SCHEMA1_SIGNED
-
-
-__all__ += ["Credentials", "Endpoint"]
