@@ -133,6 +133,7 @@ class _Run:
     def whole(self) -> ScenarioRun:
         first_scope = self._context.scope
         marks, recorded = self._target.log_marks(), self._target.recorder.mark()
+        self._target.recorder.forget(recorded)
         images = image_table(self._engine)
         residue = Residue.take(self._target)
         self._set_faults(resolved=True)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from sixhops.harness.exchange import Facet, HopMessage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sixhops.harness.scenario.model import Hop
 
 __all__ = ["OpenMessage", "Recorder"]
@@ -21,59 +23,82 @@ __all__ = ["OpenMessage", "Recorder"]
 class OpenMessage:
     """A message that has begun and not ended; `finish` makes it a HopMessage, in the place where it began."""
 
-    def __init__(self, recorder: Recorder, hop: Hop, sequence: int) -> None:
+    def __init__(self, recorder: Recorder, hop: Hop, sequence: int, *, lasting: bool) -> None:
         self._recorder = recorder
         self._hop = hop
         self._sequence = sequence
         self._started = time.monotonic()
         self._finished = False
+        self._lasting = lasting
+        self._view: tuple[str, dict[str, Facet]] | None = None
+
+    @property
+    def is_lasting(self) -> bool:
+        """Say whether nobody should wait for its end."""
+        return self._lasting
+
+    def lasts(self) -> None:
+        """Note that the message may stay open for long (a wait, a stream): `since` no longer waits for its end."""
+        self._lasting = True
+        self._recorder.announce()
+
+    def update(self, summary: str, fields: Mapping[str, Facet]) -> None:
+        """Set what `since` reports of the message as long as it is open; without a call it reports nothing.
+
+        By convention such a summary ends with ` -> ...`, and `fields` has `complete` False.
+        """
+        self._view = (summary, dict(fields))
+        self._recorder.announce()
 
     def finish(self, summary: str, fields: dict[str, Facet]) -> None:
         """Record the message. A second call is a mistake of the tap's and raises RuntimeError."""
         if self._finished:
             raise RuntimeError(f"message {self._sequence} on {self._hop} was finished twice")
         self._finished = True
-        self._recorder.put(
-            HopMessage(
-                hop=self._hop,
-                sequence=self._sequence,
-                started=self._started,
-                ended=time.monotonic(),
-                summary=summary,
-                fields=fields,
-            )
-        )
+        self._recorder.put(self._message(summary, fields, time.monotonic()))
+
+    def view(self) -> HopMessage | None:
+        """Return the message as it stands, ended at the time when it began; None before the first `update`."""
+        return self._message(*self._view, self._started) if self._view is not None else None
+
+    def _message(self, summary: str, fields: dict[str, Facet], ended: float) -> HopMessage:
+        return HopMessage(self._hop, self._sequence, self._started, ended, summary, fields)
 
 
 class Recorder:
     """The log of one target. Taps on any thread append; the runner reads.
 
-    A message is numbered when it begins, so the order is the order of requests, not of answers. `since`
-    waits (bounded)
-    for messages that had begun before the call and are not yet finished, unless they are streams that
-    outlive the step: those
-    are reported once they end.
+    A message is numbered when it begins, so the order is the order of requests, not of answers.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._messages: list[HopMessage] = []
-        self._open: set[int] = set()
+        self._open: dict[int, OpenMessage] = {}
         self._next = 0
 
-    def begin(self, hop: Hop) -> OpenMessage:
+    def begin(self, hop: Hop, *, lasting: bool = False) -> OpenMessage:
         """Note that a message has begun on `hop`; the caller must `finish` it, also on failure."""
         with self._changed:
             sequence = self._next
             self._next += 1
-            self._open.add(sequence)
-        return OpenMessage(self, hop, sequence)
+            message = self._open[sequence] = OpenMessage(self, hop, sequence, lasting=lasting)
+        return message
+
+    def note(self, hop: Hop, summary: str, fields: dict[str, Facet]) -> None:
+        """Record a message that begins and ends at once, as an event does."""
+        self.begin(hop).finish(summary, fields)
 
     def put(self, message: HopMessage) -> None:
         """Append a finished message; used by `OpenMessage.finish`."""
         with self._changed:
-            self._open.discard(message.sequence)
+            self._open.pop(message.sequence, None)
             self._messages.append(message)
+            self._changed.notify_all()
+
+    def announce(self) -> None:
+        """Wake whoever waits in `since`; used by `OpenMessage`."""
+        with self._changed:
             self._changed.notify_all()
 
     def mark(self) -> int:
@@ -81,16 +106,25 @@ class Recorder:
         with self._changed:
             return self._next
 
-    def since(self, mark: int, settle: float = 0.0) -> list[HopMessage]:
-        """Return finished messages with sequence >= mark, in order of beginning.
+    def forget(self, mark: int) -> None:
+        """Drop finished messages with a sequence number below `mark`; nobody will ask for them again."""
+        with self._changed:
+            self._messages = [message for message in self._messages if message.sequence >= mark]
 
-        Waits up to `settle` seconds for open ones.
+    def since(self, mark: int, settle: float = 0.0) -> list[HopMessage]:
+        """Return messages with sequence >= mark, in order of beginning.
+
+        Waits up to `settle` seconds for open ones to end, but not for those that last. Those still open are among
+        the answer as far as they have a view (`OpenMessage.update`).
         """
         deadline = time.monotonic() + settle
         with self._changed:
-            while any(sequence >= mark for sequence in self._open):
+            while any(number >= mark and not item.is_lasting for number, item in self._open.items()):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     break
                 self._changed.wait(left)
-            return sorted((m for m in self._messages if m.sequence >= mark), key=lambda m: m.sequence)
+            views = [item.view() for number, item in self._open.items() if number >= mark]
+            found = [message for message in self._messages if message.sequence >= mark]
+        found += [view for view in views if view is not None]
+        return sorted(found, key=lambda message: message.sequence)
