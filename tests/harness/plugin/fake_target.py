@@ -60,7 +60,7 @@ class FakeTarget:
 
 def pytest_sixhops_open_target(name: str, directory: Path, options: Any) -> FakeTarget:
     with Path(os.environ["FAKE_LOG"]).open("a") as log:
-        log.write("open and-keep\n" if options.keep_state else "open\n")
+        log.write(f"open{' and-keep' * options.keep_state}{' tapped' * options.inner_taps}\n")
     opened = Path(os.environ["FAKE_LOG"]).read_text().count("open")
     if name == "absent" or (name == "mortal" and opened > 1):
         raise TargetError("unix:///nowhere: connection refused")

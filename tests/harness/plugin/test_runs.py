@@ -291,3 +291,28 @@ def test_plugin_import_is_light() -> None:
     )
 
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("taps", "opened"),
+    [("auto", ["open", "open", "tapped"]), ("all", ["open", "tapped"]), ("outer", ["open"])],
+)
+def test_scenarios_that_look_at_inner_hops_get_a_tapped_stack(
+    inner: Inner, taps: str, opened: list[str]
+) -> None:
+    inner.scenario("engine/a")
+    inner.scenario("engine/b", expect="{status: 200, shim: !none }")
+    inner.scenario("engine/c")
+    result = inner.run("conformance", "--target", "upstream", "--taps", taps)
+
+    result.assert_outcomes(passed=3)
+    assert [call for call in inner.calls if call != "close"] == opened
+    assert inner.calls.count("close") == opened.count("open")
+
+
+def test_an_endpoint_is_opened_once_whatever_is_looked_at(inner: Inner) -> None:
+    inner.scenario("engine/a")
+    inner.scenario("engine/b", expect="{status: 200, shim: !none }")
+    inner.run("conformance", "--target", "unix:///nowhere", "--taps", "all")
+
+    assert inner.calls == ["open", "close"]

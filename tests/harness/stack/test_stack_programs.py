@@ -125,3 +125,18 @@ def test_reference_programs_get_upstreams_names(tmp_path: Path) -> None:
         [tmp_path / "bin" / "containerd-shim-runc-v2"], capture_output=True, timeout=10, check=True
     )
     assert shown.stdout == b"shim\n"
+
+
+def test_programs_behind_a_tap_are_put_aside(tmp_path: Path) -> None:
+    programs = {"runc": tmp_path / "runc", "shim": tmp_path / "shim", "dockerd": tmp_path / "dockerd"}
+    origins = {"runc": "upstream", "shim": "reference", "dockerd": "upstream"}
+
+    make_bin(tmp_path / "bin", origins, programs, wrapped=("shim", "runc"))
+
+    real = tmp_path / "bin" / "real"
+    assert [path.name for path in (tmp_path / "bin").iterdir()] == ["real"]
+    assert {path.name: path.readlink() for path in real.iterdir()} == {
+        "runc": tmp_path / "runc",
+        "containerd-shim-runc-v2": tmp_path / "shim",
+        "containerd-shim-sixhops-v1": tmp_path / "shim",
+    }

@@ -70,6 +70,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--repeat", metavar="N", type=_at_least_one, default=1, help="run every scenario N times")
     group.addoption(
+        "--taps",
+        choices=("auto", "all", "outer"),
+        default="auto",
+        help="which hops of a stack are recorded: all; outer (engine and registry, the programs run at full speed); "
+        "auto: all for scenarios that look at the inner hops, which get a stack of their own, outer for the others",
+    )
+    group.addoption(
         "--keep-state",
         action="store_true",
         help="leave the stack's directory in place after it has been stopped",

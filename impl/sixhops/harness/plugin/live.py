@@ -1,5 +1,8 @@
-"""Where scenarios run: one target, opened when the first scenario needs it, and every error told by whose
+"""Where scenarios run: targets, opened when the first scenario needs them, and every error told by whose
 fault it is.
+
+A stack of ours may be needed twice: with all hops tapped for scenarios that look at the inner ones, and without taps
+there, as users run it, for the others.
 
 Nothing here knows pytest; `sixhops run` uses the same room. A target that dies while scenarios run fails the
 scenario at hand and is opened again for the next one; when that is not possible the rest fail at once, each
@@ -21,7 +24,9 @@ from sixhops.harness.plugin.images import build_images
 from sixhops.harness.plugin.outcome import Outcome
 from sixhops.harness.plugin.results import write_transcript
 from sixhops.harness.plugin.verdicts import LogWatch, assess
+from sixhops.harness.run.requirements import looks_inside
 from sixhops.harness.stack.options import StackOptions
+from sixhops.harness.stack.programs import is_stack_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,9 +79,10 @@ class RealSeams:
 
 
 class Room:
-    """One target and the scenarios that run on it, one after the other.
+    """The targets and the scenarios that run on them, one after the other.
 
-    `results` is the run's folder; `worker` tells the folders of several workers apart.
+    `results` is the run's folder; `worker` tells the folders of several workers apart; `taps` is auto, all or outer, as
+    the option --taps has it.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class Room:
         library: Library,
         seams: Seams,
         worker: str = "main",
+        taps: str = "auto",
     ) -> None:
         self.name = name
         self.results = results
@@ -95,7 +102,9 @@ class Room:
         self._library = library
         self._seams = seams
         self._worker = worker
-        self._target: Target | None = None
+        self._taps = taps
+        #: By whether the inner hops are tapped.
+        self._targets: dict[bool, Target] = {}
         self._engine = ""
         self._ran = 0
         self._lost = ""
@@ -110,7 +119,7 @@ class Room:
         """
         started = time.monotonic()
         try:
-            target = self._open()
+            target = self._open(scenario)
         except SixhopsError as error:
             # Before anything ran it is the command line that is wrong; later on the target has failed the
             # scenario.
@@ -156,22 +165,28 @@ class Room:
             outcome = self._broken(scenario, started, "failed", "sixhops", traceback.format_exc())
         return self._still_alive(target, outcome)
 
-    def _open(self) -> Target:
+    def _open(self, scenario: Scenario) -> Target:
         if self._lost:
             raise TargetError(self._lost)
-        if self._target is None:
-            directory = self.results / "logs" / self._worker
-            self._target = self._seams.pytest_sixhops_open_target(
-                name=self.name, directory=directory, options=StackOptions(keep_state=self._keep_state)
+        inner = is_stack_name(self.name) and (
+            self._taps == "all" or (self._taps == "auto" and looks_inside(scenario))
+        )
+        if inner not in self._targets:
+            worker = f"{self._worker}-tapped" if inner else self._worker
+            target: Target = self._seams.pytest_sixhops_open_target(
+                name=self.name,
+                directory=self.results / "logs" / worker,
+                options=StackOptions(keep_state=self._keep_state, inner_taps=inner),
             )
-            self._engine = self._target.facts.engine_version
-        return self._target
+            self._targets[inner] = target
+            self._engine = target.facts.engine_version
+        return self._targets[inner]
 
     def _still_alive(self, target: Target, outcome: Outcome) -> Outcome:
         try:
             target.check_alive()
         except TargetError as error:
-            self._close_target()
+            self._close_target(target)
             return outcome.worsened("target", str(error))
         return outcome
 
@@ -194,15 +209,16 @@ class Room:
             + "\n".join(f"    {line}" for line in lines),
         )
 
-    def _close_target(self) -> None:
-        target, self._target = self._target, None
-        if target is not None:
-            self._left_behind.extend(target.close())
+    def _close_target(self, target: Target) -> None:
+        self._targets = {inner: other for inner, other in self._targets.items() if other is not target}
+        self._left_behind.extend(target.close())
 
     def close(self) -> list[str]:
-        """Stop the target; return a sentence for all that it left behind, or for its failure to stop."""
-        try:
-            self._close_target()
-        except SixhopsError as error:
-            return [f"the target did not stop: {error}"]
-        return [f"the target left behind: {item}" for item in self._left_behind]
+        """Stop the targets; return a sentence for all that they left behind, or for a failure to stop."""
+        problems = []
+        for target in list(self._targets.values()):
+            try:
+                self._close_target(target)
+            except SixhopsError as error:
+                problems.append(f"the target did not stop: {error}")
+        return problems + [f"the target left behind: {item}" for item in self._left_behind]

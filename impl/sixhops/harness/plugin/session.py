@@ -49,6 +49,7 @@ def room_of(config: pytest.Config) -> Room:
             name=config.getoption("target"),
             results=results_folder(config),
             keep_state=config.getoption("keep_state"),
+            taps=config.getoption("taps"),
             library=library,
             seams=config.hook,
             worker=getattr(config, "workerinput", {}).get("workerid", "main"),

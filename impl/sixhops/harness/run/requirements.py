@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from sixhops.harness.run.fault_step import fault_control, has_faults
+from sixhops.harness.scenario.model import Hop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
     from sixhops.harness.scenario.model import FaultRule, Scenario
     from sixhops.harness.target import Target
 
-__all__ = ["FaultSetter", "fault_setter", "missing_requirement"]
+__all__ = ["FaultSetter", "fault_setter", "looks_inside", "missing_requirement"]
+
+#: The hops that are seen only where a tap stands between the programs of a stack of ours.
+_INNER = frozenset({Hop.CONTAINERD, Hop.SHIM, Hop.RUNTIME})
 
 FaultSetter: TypeAlias = "Callable[[Sequence[FaultRule]], None]"
 
@@ -43,6 +47,18 @@ def missing_requirement(scenario: Scenario, target: Target) -> str | None:
     if has_faults(scenario) and fault_control(target) is None:
         return "needs programs that it may kill, and the target's were not started by sixhops"
     return None
+
+
+def looks_inside(scenario: Scenario) -> bool:
+    """Say whether something is expected of a message on the containerd, shim or runtime hop."""
+    steps = (*scenario.steps, *scenario.cleanup)
+    expected = [item for step in steps for item in step.expect]
+    expected += [item for step in steps if step.eventually is not None for item in step.eventually.fail_if]
+    saved = [
+        save.source.lstrip("$").partition(".")[0].partition("[")[0] for step in steps for save in step.save
+    ]
+    looked_at = {item.facet for item in expected} | set(saved)
+    return bool(_INNER & (looked_at | set(scenario.requires.hops)))
 
 
 def fault_setter(target: Target) -> FaultSetter | None:

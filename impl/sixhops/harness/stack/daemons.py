@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from sixhops.harness.stack.sandbox import Sandbox
     from sixhops.harness.target import Address
 
-__all__ = ["Choice", "Daemons", "ended", "stop_daemons"]
+__all__ = ["WRAPPED", "Choice", "Daemons", "ended", "stop_daemons"]
+
+#: The roles whose programs are started through a tap when the inner hops are tapped.
+WRAPPED = ("shim", "runc")
 
 _LOG_LINES = 15
 _AGAIN = 0.01
@@ -59,6 +62,8 @@ class Daemons:
         self._options = options
         #: Program to log file, for those that were started.
         self.logs: dict[str, Path] = {}
+        #: Where dockerd finds containerd, below the stack's directory; a tap stands elsewhere than containerd does.
+        self.containerd_socket = "containerd.sock"
         #: Programs whose end is meant.
         self.expected_exits: set[str] = set()
 
@@ -67,7 +72,8 @@ class Daemons:
         (self._home / "tmp").mkdir()
         (self._home / "docker-config").mkdir()
         self._directory.mkdir(parents=True, exist_ok=True)
-        make_bin(self._home / "bin", self._choice.origins, self._choice.programs)
+        wrapped = WRAPPED if self._options.inner_taps else ()
+        make_bin(self._home / "bin", self._choice.origins, self._choice.programs, wrapped)
 
     def start_containerd(self) -> None:
         """Start containerd on containerd.sock."""
@@ -90,9 +96,13 @@ class Daemons:
         self._run("containerd", arguments)
 
     def _own_shim(self) -> str:
-        """Our containerd forks our shim instead of executing it, which is how the two are meant to be together."""
-        ours = {self._choice.origins[role] for role in ("containerd", "shim")} == {"reference"}
-        return '[plugins."io.containerd.sixhops"]\n  shim = "embedded"\n' if ours else ""
+        """Our containerd forks our shim, which is how the two are meant to be together, unless a tap is between them."""
+        if self._choice.origins["containerd"] != "reference":
+            return ""
+        mode = "embedded" if self._choice.origins["shim"] == "reference" else "auto"
+        if self._options.inner_taps:
+            mode = "exec"
+        return f'[plugins."io.containerd.sixhops"]\n  shim = "{mode}"\n'
 
     def start_registry(self, http: Mapping[str, str]) -> None:
         """Start the registry; `http` says where it listens, as the configuration's `http` section does."""
@@ -125,7 +135,7 @@ class Daemons:
             *("--data-root", f"{home}/docker"),
             *("--exec-root", f"{home}/docker-exec"),
             *("--pidfile", f"{home}/dockerd.pid"),
-            *("--containerd", f"{home}/containerd.sock"),
+            *("--containerd", f"{home}/{self.containerd_socket}"),
             *("--registry-mirror", f"http://127.0.0.1:{mirror_port}"),
             *("--cgroup-parent", f"/{self._sandbox.cgroup}"),
             *("--storage-driver", "overlay2"),

@@ -1,12 +1,5 @@
-"""A stack that we start: the programs of each role in a private machine, the taps on its hops, its orderly
+"""A stack that we start: the programs of each role in a private machine, the taps on its hops (`taps`), its orderly
 end.
-
-engine tap (unix, for clients under test) ─┐
-harness ── engine.sock ── dockerd ── containerd.sock ── containerd ── shim ── runc
-                            │
-            registry tap (TCP in the machine's network, socket handed out to the harness)
-                            │
-                      registry.sock ── registry
 """
 
 from __future__ import annotations
@@ -15,13 +8,11 @@ import contextlib
 import dataclasses
 import shutil
 import signal
-import socket
 from typing import TYPE_CHECKING
 
 import httpx
 
 from sixhops.harness.errors import TargetError
-from sixhops.harness.scenario.model import Hop
 from sixhops.harness.stack.daemons import Choice, Daemons, stop_daemons
 from sixhops.harness.stack.facts import engine_client, read_facts
 from sixhops.harness.stack.faults import StackFaults
@@ -29,7 +20,7 @@ from sixhops.harness.stack.host import LocalHost
 from sixhops.harness.stack.logs import log_marks, log_since
 from sixhops.harness.stack.sandbox import Sandbox
 from sixhops.harness.stack.state import base_directory, create, read_record, sweep
-from sixhops.harness.tap.http import HttpTap
+from sixhops.harness.stack.taps import CONTAINERD_TAP, StackTaps
 from sixhops.harness.tap.recorder import Recorder
 from sixhops.harness.target import Address, Host, RegistryAccess, TargetFacts
 
@@ -40,8 +31,6 @@ if TYPE_CHECKING:
     from sixhops.harness.stack.options import StackOptions
 
 __all__ = ["PrivateStack"]
-
-_NO_TAP = "sixhops has no tap for this hop yet"
 
 
 class PrivateStack:
@@ -80,8 +69,7 @@ class PrivateStack:
             self._launch,
             self._daemons.expected_exits,
         )
-        self._registry_tap: HttpTap | None = None
-        self._engine_tap: HttpTap | None = None
+        self._taps = StackTaps(self._sandbox, self._choice, self.recorder, inner=options.inner_taps)
         self._left: list[str] | None = None
 
     @classmethod
@@ -118,15 +106,7 @@ class PrivateStack:
         """Return the address for clients under test; what they say to the engine is recorded on the engine
         hop.
         """
-        path = self._home.path / "tap.sock"
-        address = Address(f"unix://{path}", unix=path)
-        if self._engine_tap is None:
-            listener = socket.socket(socket.AF_UNIX)
-            listener.bind(str(path))
-            listener.listen(128)
-            self._engine_tap = HttpTap(listener, self.engine, Hop.ENGINE, self.recorder)
-            self._engine_tap.start()
-        return address
+        return self._taps.engine_address(self.engine)
 
     def check_alive(self) -> None:
         """Raise TargetError when a program of the stack has ended, with its status and last log lines."""
@@ -157,9 +137,7 @@ class PrivateStack:
 
     def abandon(self) -> list[str]:
         """End everything at once, without asking the programs; return what is left of it."""
-        for tap in (self._registry_tap, self._engine_tap):
-            if tap is not None:
-                tap.close()
+        self._taps.close()
         return self._sandbox.close()
 
     def kill(self, role: str, number: int = signal.SIGKILL) -> None:
@@ -169,6 +147,9 @@ class PrivateStack:
     def _start_programs(self) -> None:
         home, daemons = self._home.path, self._daemons
         daemons.prepare()
+        self._taps.start_inner()
+        if self._options.inner_taps:
+            daemons.containerd_socket = CONTAINERD_TAP
         listener = self._sandbox.listen()
         self._mirror_port = port = listener.getsockname()[1]
         with contextlib.ExitStack() as undo:
@@ -177,13 +158,7 @@ class PrivateStack:
             # containerd and the registry come up side by side, since neither knows of the other.
             daemons.start_containerd()
             daemons.start_registry({"net": "unix", "addr": str(registry_socket)})
-            self._registry_tap = HttpTap(
-                listener,
-                Address(f"unix://{registry_socket}", unix=registry_socket),
-                Hop.REGISTRY,
-                self.recorder,
-            )
-            self._registry_tap.start()
+            set_faults = self._taps.start_registry(listener, registry_socket)
             undo.pop_all()
         daemons.await_socket("containerd", home / "containerd.sock")
         daemons.start_dockerd(port)
@@ -193,7 +168,7 @@ class PrivateStack:
             direct=Address(f"unix://{registry_socket}", unix=registry_socket),
             mirrored=True,
             prefix=f"127.0.0.1:{port}",
-            set_faults=self._registry_tap.set_faults,
+            set_faults=set_faults,
         )
         self._read_facts()
 
@@ -216,14 +191,6 @@ class PrivateStack:
                     raise TargetError(f"dockerd does not answer after its restart: {error}") from error
 
     def _read_facts(self) -> None:
-        hops: dict[Hop, str | None] = {
-            Hop.ENGINE: None,
-            Hop.REGISTRY: None,
-            Hop.CONTAINERD: _NO_TAP,
-            Hop.SHIM: _NO_TAP,
-            Hop.RUNTIME: _NO_TAP,
-            Hop.PROCESS: None,
-        }
         programs = {
             role: origin if role in self._choice.programs else "unknown"
             for role, origin in self._choice.origins.items()
@@ -234,7 +201,12 @@ class PrivateStack:
         with engine_client(self.engine, self._options.start_timeout) as client:
             try:
                 self.facts = read_facts(
-                    client, self.engine, self._name, programs, hops, {"registry": self.registry.prefix}
+                    client,
+                    self.engine,
+                    self._name,
+                    programs,
+                    self._taps.hops(),
+                    {"registry": self.registry.prefix},
                 )
             except TargetError:
                 # It broke the connection because it ended, which says more than that the connection broke.

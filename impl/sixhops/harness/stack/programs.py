@@ -19,9 +19,9 @@ import sixhops
 from sixhops.harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
-__all__ = ["ROLES", "Role", "is_stack_name", "locate", "make_bin", "parse_stack"]
+__all__ = ["ROLES", "Role", "is_stack_name", "locate", "make_bin", "names_of", "parse_stack"]
 
 #: Where Docker's packages install; /usr/sbin is not on every user's PATH.
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -161,22 +161,35 @@ def find_reference(role: Role) -> Path | None:
     return main if main.is_file() else None
 
 
-def make_bin(directory: Path, origins: Mapping[str, str], programs: Mapping[str, Path]) -> None:
+def make_bin(
+    directory: Path, origins: Mapping[str, str], programs: Mapping[str, Path], wrapped: Collection[str] = ()
+) -> None:
     """Fill `directory` with the reference's programs under upstream's names; upstream's own are found on PATH
     behind it.
+
+    The programs of the roles `wrapped`, upstream's too, go to `directory`/real instead: what stands in front of them
+    (a tap) is to be put into `directory` under their names.
     """
     directory.mkdir()
+    if wrapped:
+        (directory / "real").mkdir()
     for name, origin in origins.items():
-        if origin != "reference":
+        if name not in programs or (origin != "reference" and name not in wrapped):
             continue
-        role = ROLES[name]
-        for alias in (role.upstream, *role.aliases):
-            target = directory / alias
+        place = directory / "real" if name in wrapped else directory
+        for alias in names_of(name, origin):
+            target = place / alias
             if programs[name].name == "__main__.py":
-                target.write_text(_launcher(role))
+                target.write_text(_launcher(ROLES[name]))
                 target.chmod(0o755)
             else:
                 target.symlink_to(programs[name])
+
+
+def names_of(role: str, origin: str) -> tuple[str, ...]:
+    """Return the names under which others start the program of `role` that comes from `origin`."""
+    known = ROLES[role]
+    return (known.upstream, *known.aliases) if origin == "reference" else (known.upstream,)
 
 
 def _launcher(role: Role) -> str:
