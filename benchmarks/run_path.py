@@ -35,6 +35,8 @@ from sixhops.harness.stack.standing import StandingStack
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sixhops.harness.target import Address
+
 STEPS = ("create", "start", "wait", "remove")
 
 # The ratio of the totals that the reference stack promises (docs/stacks.md).
@@ -90,45 +92,58 @@ class Side:
 
     def cycle(self) -> Iterator[str]:
         """Do the four steps; yield the name of each when it is done."""
-        body = {"Image": "hello-world", "HostConfig": {"NetworkMode": "none"}}
-        name = self.engine.ask("POST", "/containers/create", body)["Id"]
-        yield "create"
-        self.engine.ask("POST", f"/containers/{name}/start")
-        yield "start"
-        status = self.engine.ask("POST", f"/containers/{name}/wait")["StatusCode"]
-        yield "wait"
-        self.engine.ask("DELETE", f"/containers/{name}")
-        if status != 0:
-            raise SystemExit(f"{self.name}: hello-world ended with status {status}")
-        yield "remove"
+        return cycle(self.engine, self.name)
 
     def timed_cycle(self) -> None:
         """Do the four steps and note how long each took."""
-        begun = last = time.perf_counter()
-        for step in self.cycle():
-            now = time.perf_counter()
-            self.times[step].append(now - last)
-            last = now
-        self.times["total"].append(last - begun)
+        timed_cycle(self.engine, self.name, self.times)
+
+
+def cycle(engine: Engine, stack: str) -> Iterator[str]:
+    """Create, start, wait for and remove hello-world; yield the name of each step when it is done."""
+    body = {"Image": "hello-world", "HostConfig": {"NetworkMode": "none"}}
+    name = engine.ask("POST", "/containers/create", body)["Id"]
+    yield "create"
+    engine.ask("POST", f"/containers/{name}/start")
+    yield "start"
+    status = engine.ask("POST", f"/containers/{name}/wait")["StatusCode"]
+    yield "wait"
+    engine.ask("DELETE", f"/containers/{name}")
+    if status != 0:
+        raise SystemExit(f"{stack}: hello-world ended with status {status}")
+    yield "remove"
+
+
+def timed_cycle(engine: Engine, stack: str, times: dict[str, list[float]]) -> None:
+    """Do the four steps and add to `times` how long each took, in seconds."""
+    begun = last = time.perf_counter()
+    for step in cycle(engine, stack):
+        now = time.perf_counter()
+        times[step].append(now - last)
+        last = now
+    times["total"].append(last - begun)
 
 
 def open_side(name: str) -> Side:
     """Start stack `name` with hello-world and busybox in its image store."""
     stack = StandingStack.start(name, options=StackOptions(debug=False))
     try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        for image in ("hello-world", "busybox"):
-            push(
-                build(load_recipe(installed_root() / "images" / f"{image}.yaml"), cache_folder()),
-                stack.registry,
-            )
-        engine = Engine(stack.directory / "engine.sock")
-        for image in ("hello-world", "busybox"):
-            engine.ask("POST", f"/images/create?fromImage={image}&tag=latest")
+        engine = furnished(stack.registry, stack.directory)
     except BaseException:
         stack.abandon()
         raise
     return Side(name, stack, engine)
+
+
+def furnished(registry: Address, directory: Path) -> Engine:
+    """Put hello-world and busybox into a stack's registry and engine; return a client of the engine."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    for image in ("hello-world", "busybox"):
+        push(build(load_recipe(installed_root() / "images" / f"{image}.yaml"), cache_folder()), registry)
+    engine = Engine(directory / "engine.sock")
+    for image in ("hello-world", "busybox"):
+        engine.ask("POST", f"/images/create?fromImage={image}&tag=latest")
+    return engine
 
 
 def memory_of(stack: StandingStack) -> Counter[str]:

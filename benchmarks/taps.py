@@ -1,0 +1,107 @@
+"""What the taps cost: `python -m benchmarks.taps`.
+
+create, start, wait and remove of hello-world with NetworkMode none on two stacks of the same programs in turn: with taps on all hops,
+and without those on the inner ones (containerd, shim, runtime). Prints minimum, median and maximum of each step and the ratio of
+the medians; the exit status is 1 when the whole takes more than 1.25 times as long with taps on `upstream`.
+Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.run_path import STEPS, WARM_UP, cycle, furnished, timed_cycle
+
+from sixhops.harness.errors import SixhopsError, UsageError
+from sixhops.harness.stack.options import StackOptions
+from sixhops.harness.stack.private import PrivateStack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What all taps together may cost on real Docker.
+PROMISE = 1.25
+
+TITLES = {False: "outer taps", True: "all taps"}
+
+
+def measure(stack: str, cycles: int) -> tuple[dict[bool, dict[str, list[float]]], list[str]]:
+    """Return seconds by whether the inner hops were tapped and by step, and what the stacks left behind."""
+    stacks: dict[bool, PrivateStack] = {}
+    times: dict[bool, dict[str, list[float]]] = {
+        inner: {step: [] for step in (*STEPS, "total")} for inner in TITLES
+    }
+    left: list[str] = []
+    try:
+        engines = {}
+        for inner in TITLES:
+            options = StackOptions(debug=False, inner_taps=inner)
+            stacks[inner] = opened = PrivateStack.start(stack, directory=None, options=options)
+            assert opened.registry is not None
+            engines[inner] = furnished(opened.registry.direct, opened.sandbox.directory)
+            for _ in range(WARM_UP):
+                list(cycle(engines[inner], stack))
+        for number in range(cycles):
+            for inner in (False, True) if number % 2 == 0 else (True, False):
+                timed_cycle(engines[inner], stack, times[inner])
+                stacks[inner].recorder.forget(stacks[inner].recorder.mark())
+        for engine in engines.values():
+            engine.close()
+    finally:
+        for opened in stacks.values():
+            left += opened.close()
+    return times, left
+
+
+def show(times: Mapping[bool, Mapping[str, list[float]]]) -> float:
+    """Print the table; return the ratio of the totals' medians."""
+    steps = (*STEPS, "total")
+    print(f"{'ms (min/median/max)':<20}" + "".join(f"{step:>24}" for step in steps))
+    for inner, title in TITLES.items():
+        cells = []
+        for step in steps:
+            each = [1000 * seconds for seconds in times[inner][step]]
+            cells.append(f"{min(each):7.1f}/{statistics.median(each):7.1f}/{max(each):7.1f}")
+        print(f"{title:<20}" + "".join(f"{cell:>24}" for cell in cells))
+    ratios = [statistics.median(times[True][step]) / statistics.median(times[False][step]) for step in steps]
+    print(f"{'ratio of medians':<20}" + "".join(f"{each:>24.2f}" for each in ratios))
+    return ratios[-1]
+
+
+def main() -> int:
+    """Measure and print; 1 when the promise is not kept or something was left behind, 4 when a stack can't start."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.taps", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--stack", default="upstream", help="the programs (default: upstream)")
+    parser.add_argument("--cycles", type=int, default=50, help="timed cycles on each (default: 50)")
+    options = parser.parse_args()
+    if options.cycles < 1:
+        parser.error("--cycles is at least 1")
+    try:
+        times, left = measure(options.stack, options.cycles)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 4
+    except SixhopsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    ratio = show(times)
+    for line in left:
+        print(f"left behind: {line}", file=sys.stderr)
+    if left:
+        return 1
+    if options.stack == "upstream":
+        kept = ratio <= PROMISE
+        print(
+            f"all taps: {ratio:.2f} x the time without, {'within' if kept else 'ABOVE'} the promised {PROMISE}"
+        )
+        return 0 if kept else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
