@@ -1,8 +1,8 @@
 """What the taps cost: `python -m benchmarks.taps`.
 
-create, start, wait and remove of hello-world with NetworkMode none on two stacks of the same programs in turn: with taps on all hops,
-and without those on the inner ones (containerd, shim, runtime). Prints minimum, median and maximum of each step and the ratio of
-the medians; the exit status is 1 when the whole takes more than 1.25 times as long with taps on `upstream`.
+create, start, wait and remove of hello-world with NetworkMode none on two stacks of the same programs in turn: with taps
+on all hops, and without those on the inner ones (containerd, shim, runtime). Prints minimum, median and maximum of each step
+and the ratio of the medians; the exit status is 1 when the whole takes more than 1.25 times as long with taps on `upstream`.
 Needs root.
 """
 

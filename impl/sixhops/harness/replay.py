@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.errors import Mark, ScenarioError, ScenarioErrors, UsageError
 from sixhops.harness.judge import Status, Verdict, judge
-from sixhops.harness.plugin.results import read_transcript
 from sixhops.harness.plugin.verdicts import assess
 from sixhops.harness.run.scenario import ScenarioRun
+from sixhops.harness.run.transcript import read_transcript
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.scenario.variables import make_scope
 from sixhops.harness.target import TargetFacts
@@ -78,7 +78,8 @@ def load_recording(file: Path, library: Library) -> Recording:
     Raises ScenarioError when the file is no transcript, was written before variables were saved, or is of a
     scenario that is malformed or no longer there.
     """
-    head, exchanges, outcome = read_transcript(file)
+    transcript = read_transcript(file)
+    head, exchanges, outcome = transcript.header, transcript.exchanges, transcript.outcome
     at = Mark(str(file), 1, 1)
     try:
         scenario = _scenario(head, library, at)

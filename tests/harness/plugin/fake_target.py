@@ -71,7 +71,9 @@ def pytest_sixhops_images() -> dict[str, Any]:
     return {}
 
 
-def pytest_sixhops_run(scenario: Any, target: FakeTarget, on_step: Any) -> Any:
+def pytest_sixhops_run(scenario: Any, target: FakeTarget, on_begin: Any, on_step: Any) -> Any:
+    if scenario.title != "is skipped":
+        on_begin(make_scope(scenario))
     match scenario.title:
         case "crashes":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -87,10 +89,7 @@ def pytest_sixhops_run(scenario: Any, target: FakeTarget, on_step: Any) -> Any:
         case "leaves a mount":
             return replace(performed(scenario, on_step), leftovers=["mount /left/behind"])
         case "is skipped":
-            run = performed(scenario, on_step)
-            return replace(
-                run, exchanges=[], verdict=Verdict(Status.SKIPPED), skipped="needs cgroup version 2"
-            )
+            return ScenarioRun([], Verdict(Status.SKIPPED), skipped="needs cgroup version 2")
     return performed(scenario, on_step)
 
 

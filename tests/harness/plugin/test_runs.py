@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from sixhops.harness.plugin import DEFAULT_TARGET
-from sixhops.harness.plugin.results import read_transcript
+from sixhops.harness.run.transcript import read_transcript
 
 if TYPE_CHECKING:
     from tests.harness.plugin.conftest import Inner
@@ -250,7 +250,8 @@ def test_transcript_of_each_scenario_and_repetition(inner: Inner) -> None:
 
     found = sorted(path.name for path in (inner.path / "out/transcripts/engine/deep").iterdir())
     assert found == ["a[one%20row].jsonl", "a[one%20row][repeat%202].jsonl"]
-    header, exchanges, outcome = read_transcript(inner.path / "out/transcripts/engine/deep" / found[0])
+    saved = read_transcript(inner.path / "out/transcripts/engine/deep" / found[0])
+    header, exchanges, outcome = saved.header, saved.exchanges, saved.outcome
     assert (header["scenario"], header["target"]["engine_version"]) == ("engine/deep/a[one row]", "20.10.24")
     assert [exchange.facets["status"] for exchange in exchanges] == [200]
     assert exchanges[0].messages[0].summary == "GET /_ping -> 200"

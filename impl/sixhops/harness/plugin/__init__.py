@@ -155,8 +155,14 @@ def pytest_sixhops_images(scenario: Any, root: Path) -> Any:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sixhops_run(scenario: Any, target: Any, images: Any, on_step: Callable[..., None] | None) -> Any:
+def pytest_sixhops_run(
+    scenario: Any,
+    target: Any,
+    images: Any,
+    on_begin: Callable[..., None] | None,
+    on_step: Callable[..., None] | None,
+) -> Any:
     """Run the scenario for real."""
     from sixhops.harness.run import run_scenario
 
-    return run_scenario(scenario, target, images, on_step=on_step)
+    return run_scenario(scenario, target, images, on_begin=on_begin, on_step=on_step)

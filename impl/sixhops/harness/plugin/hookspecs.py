@@ -32,5 +32,15 @@ def pytest_sixhops_images(scenario: Any, root: Path) -> Any:
 
 
 @pytest.hookspec(firstresult=True)
-def pytest_sixhops_run(scenario: Any, target: Any, images: Any, on_step: Callable[..., None] | None) -> Any:
-    """Perform and judge `scenario` on `target`; return a `ScenarioRun`."""
+def pytest_sixhops_run(
+    scenario: Any,
+    target: Any,
+    images: Any,
+    on_begin: Callable[..., None] | None,
+    on_step: Callable[..., None] | None,
+) -> Any:
+    """Perform and judge `scenario` on `target`; return a `ScenarioRun`.
+
+    `on_begin` is to be called with the scope before the first step, `on_step` with step, exchange and verdict after
+    each: the transcript is written by them while the scenario runs.
+    """

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sixhops.harness.errors import ScenarioError, SixhopsError, TargetError
 from sixhops.harness.plugin.images import build_images
 from sixhops.harness.plugin.outcome import Outcome
-from sixhops.harness.plugin.results import write_transcript
+from sixhops.harness.plugin.results import open_transcript, outcome_data, saved_variables
 from sixhops.harness.plugin.verdicts import LogWatch, assess
 from sixhops.harness.run.requirements import looks_inside
 from sixhops.harness.stack.options import StackOptions
@@ -31,8 +31,11 @@ from sixhops.harness.stack.programs import is_stack_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sixhops.harness.exchange import Exchange
+    from sixhops.harness.judge import StepVerdict
     from sixhops.harness.plugin.library import Library
-    from sixhops.harness.scenario.model import Scenario
+    from sixhops.harness.run import ScenarioRun
+    from sixhops.harness.scenario.model import Scenario, Step
     from sixhops.harness.target import Target
 
 __all__ = ["RealSeams", "Room", "Seams"]
@@ -50,7 +53,13 @@ class Seams(Protocol):
         ...
 
     def pytest_sixhops_run(
-        self, *, scenario: Any, target: Any, images: Any, on_step: Callable[..., None] | None
+        self,
+        *,
+        scenario: Any,
+        target: Any,
+        images: Any,
+        on_begin: Callable[..., None] | None,
+        on_step: Callable[..., None] | None,
     ) -> Any:
         """Return the `ScenarioRun`."""
         ...
@@ -70,12 +79,18 @@ class RealSeams:
         return build_images(scenario, root)
 
     def pytest_sixhops_run(
-        self, *, scenario: Any, target: Any, images: Any, on_step: Callable[..., None] | None
+        self,
+        *,
+        scenario: Any,
+        target: Any,
+        images: Any,
+        on_begin: Callable[..., None] | None,
+        on_step: Callable[..., None] | None,
     ) -> Any:
         """Run the scenario."""
         from sixhops.harness.run import run_scenario
 
-        return run_scenario(scenario, target, images, on_step=on_step)
+        return run_scenario(scenario, target, images, on_begin=on_begin, on_step=on_step)
 
 
 class Room:
@@ -130,32 +145,29 @@ class Room:
             return self._broken(scenario, started, "failed", "sixhops", traceback.format_exc())
         self._ran += 1
         logs = LogWatch(target)
+        writer = open_transcript(self.results, name or scenario.id, scenario, target.facts)
 
-        def stepped(*seen: Any) -> None:
-            logs(*seen)
+        def stepped(step: Step, exchange: Exchange, verdict: StepVerdict) -> None:
+            logs(step, exchange, verdict)
+            writer.exchange(exchange, verdict)
             if on_step is not None:
-                on_step(*seen)
+                on_step(step, exchange, verdict)
 
+        run: ScenarioRun | None = None
         try:
             root = self._library.root_of(Path(scenario.path))
             images = self._seams.pytest_sixhops_images(scenario=scenario, root=root)
             run = self._seams.pytest_sixhops_run(
-                scenario=scenario, target=target, images=images, on_step=stepped
+                scenario=scenario,
+                target=target,
+                images=images,
+                on_begin=lambda scope: writer.begin(saved_variables(scope)),
+                on_step=stepped,
             )
             seconds = time.monotonic() - started
             outcome = assess(
                 scenario, run, target.facts, self._library.profiles, logs=logs.lines, seconds=seconds
             )
-            path = write_transcript(
-                self.results,
-                name or scenario.id,
-                outcome,
-                target.facts,
-                run.exchanges,
-                scope=run.scope,
-                logs=logs.lines,
-            )
-            outcome = outcome.with_transcript(str(path.relative_to(self.results)))
         except ScenarioError as error:
             outcome = self._broken(scenario, started, "failed", "scenario", str(error))
         except SixhopsError as error:
@@ -163,7 +175,17 @@ class Room:
             outcome = self._broken(scenario, started, "failed", fault, str(error))
         except Exception:  # noqa: BLE001 - as above
             outcome = self._broken(scenario, started, "failed", "sixhops", traceback.format_exc())
-        return self._still_alive(target, outcome)
+        except BaseException:
+            # Interrupted: the file says so by having no outcome.
+            writer.abandon()
+            raise
+        outcome = self._still_alive(target, outcome)
+        writer.finish(
+            outcome_data(outcome, logs.lines),
+            run.exchanges if run is not None else (),
+            run.late if run is not None else (),
+        )
+        return outcome.with_transcript(str(writer.path.relative_to(self.results)))
 
     def _open(self, scenario: Scenario) -> Target:
         if self._lost:

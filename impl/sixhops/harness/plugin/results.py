@@ -3,9 +3,8 @@
     results/<run>/results.json
     results/<run>/transcripts/engine/containers/create-conflict.jsonl
 
-A transcript is JSON lines, so that it can be read while it grows: first a header with the format's version,
-the scenario and the target; then an exchange a line, bytes as `{"$bytes": base64}`; last the verdict.
-docs/results.md has the fields.
+How a transcript is written is `run.transcript`'s; here is what goes into it besides exchanges. docs/results.md has the
+fields.
 """
 
 from __future__ import annotations
@@ -15,61 +14,52 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from sixhops.harness.errors import Mark, ScenarioError
-from sixhops.harness.exchange import from_json, to_json
-from sixhops.harness.run.transcript import dump, load
+from sixhops.harness.run.transcript import TranscriptWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from sixhops.harness.exchange import Exchange
     from sixhops.harness.plugin.outcome import Outcome
+    from sixhops.harness.scenario.model import Scenario
     from sixhops.harness.scenario.variables import Scope
     from sixhops.harness.target import TargetFacts
 
-__all__ = ["FORMAT", "read_transcript", "write_results", "write_transcript"]
+__all__ = ["FORMAT", "open_transcript", "outcome_data", "saved_variables", "write_results"]
 
 FORMAT = 1
-"""Version of both formats; it changes when a reader of the old one would misread the new."""
+"""Version of results.json; it changes when a reader of the old one would misread the new."""
 
 # What a replay can't know by itself; rows and `vars` are the scenario file's.
 _SAVED_ROOTS = ("images", "target", "scenario")
 
 
-def write_transcript(
-    folder: Path,
-    name: str,
-    outcome: Outcome,
-    facts: TargetFacts,
-    exchanges: Iterable[Exchange],
-    *,
-    scope: Scope | None = None,
-    logs: Mapping[str, str] | None = None,
-) -> Path:
-    """Write the transcript of one scenario below `folder` and return its path.
+def open_transcript(folder: Path, name: str, scenario: Scenario, facts: TargetFacts) -> TranscriptWriter:
+    """Return the writer of one scenario's transcript below `folder`; nothing is written yet.
 
     `name` is the scenario's id (or that of one of its repetitions); what a file name can't hold is
-    percent-encoded. `scope` is the one that the scenario started with (None: it was not run); `logs` what each
-    program logged while the first failed step ran.
+    percent-encoded.
     """
     path = folder / "transcripts" / f"{quote(name, safe='/[]=,+@')}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
     header = {
-        "sixhops-transcript": FORMAT,
-        "scenario": outcome.id,
-        "path": outcome.path,
-        "title": outcome.title,
+        "scenario": scenario.id,
+        "path": f"{scenario.mark.path}:{scenario.mark.line}",
+        "title": scenario.title,
+        "hop": scenario.hop,
         "target": _facts(facts),
-        "variables": None if scope is None else to_json({name: scope.values[name] for name in _SAVED_ROOTS}),
     }
-    footer = {key: value for key, value in outcome.to_data().items() if key not in ("text", "transcript")}
-    footer["logs"] = dict(logs or {})
-    with path.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(header, ensure_ascii=False) + "\n")
-        file.write(dump(exchanges))
-        file.write(json.dumps({"outcome": footer}, ensure_ascii=False) + "\n")
-    return path
+    return TranscriptWriter(path, folder / "bodies", header)
+
+
+def saved_variables(scope: Scope) -> dict[str, Any]:
+    """Return what of a scenario's first scope a replay can't know by itself."""
+    return {name: scope.values[name] for name in _SAVED_ROOTS}
+
+
+def outcome_data(outcome: Outcome, logs: Mapping[str, str]) -> dict[str, Any]:
+    """Return a transcript's last line; `logs` is what each program logged while the first failed step ran."""
+    data = {key: value for key, value in outcome.to_data().items() if key not in ("text", "transcript")}
+    return {**data, "logs": dict(logs)}
 
 
 def _facts(facts: TargetFacts) -> dict[str, Any]:
@@ -84,26 +74,6 @@ def _facts(facts: TargetFacts) -> dict[str, Any]:
         "programs": facts.programs,
         "hops": {str(hop): reason for hop, reason in facts.hops.items()},
     }
-
-
-def read_transcript(path: Path) -> tuple[dict[str, Any], list[Exchange], dict[str, Any]]:
-    """Return a transcript's header, its exchanges, and the outcome's data (empty when the run broke off).
-
-    Raises ScenarioError when the file is not a transcript of this format.
-    """
-    try:
-        # Not splitlines: a log line may hold one of the other characters that it takes for the end of a line.
-        header, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        head = json.loads(header)
-        if head["sixhops-transcript"] != FORMAT:
-            raise ValueError(f"format {head['sixhops-transcript']!r}")
-        outcome: dict[str, Any] = {}
-        if lines and lines[-1].startswith('{"outcome"'):
-            outcome = json.loads(lines.pop())["outcome"]
-        head["variables"] = from_json(head.get("variables"))
-        return head, load("\n".join(lines)), outcome
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ScenarioError(f"not a transcript of format {FORMAT}: {error}", Mark(str(path), 1, 1)) from error
 
 
 def write_results(

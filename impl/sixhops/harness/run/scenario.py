@@ -59,7 +59,7 @@ class ScenarioRun:
     variables that it started with, for judging the exchanges again. `leftovers`: a sentence for each thing
     that it made and that is still there or refused to go; not empty is a failure of its own.
     `target_error`: after a failure, which program of the target has died and how. `late`: messages that
-    ended after their step had been judged. `logs`: the last log lines of each program, only when something
+    no step saw, or none saw ended. `logs`: the last log lines of each program, only when something
     failed. `duration` in seconds.
     """
 
@@ -85,13 +85,14 @@ def run_scenario(
     target: Target,
     images: Mapping[str, BuiltImage],
     *,
+    on_begin: Callable[[Scope], None] | None = None,
     on_step: Callable[[Step, Exchange, StepVerdict], None] | None = None,
     keep: bool = False,
 ) -> ScenarioRun:
     """Run `scenario` on `target` and clean up behind it.
 
-    `images`: the built images by recipe name. `on_step` is called after each step with the step, its
-    exchange and its verdict. `keep` leaves everything in place for a person to look at; what was made is
+    `images`: the built images by recipe name. `on_begin` is called with the scope before the
+    first step, `on_step` after each step with the step, its exchange and its verdict. `keep` leaves everything in place for a person to look at; what was made is
     then not reported as left over. Raises ScenarioError when the scenario is wrong (after clean-up),
     TargetError when images can't be brought into place.
     """
@@ -104,6 +105,8 @@ def run_scenario(
         scope = make_scope(
             scenario, {name: built.variables() for name, built in images.items()}, target.facts.variables
         )
+        if on_begin is not None:
+            on_begin(scope)
         run = _Run(Context(scenario, target, scope, Path(scratch)), images, on_step, keep=keep)
         return replace(run.whole(), scope=scope, duration=time.monotonic() - started)
 
@@ -150,13 +153,13 @@ class _Run:
                 self._clean_up(images, residue, messages)
         verdict = judge(self._scenario, self._exchanges, first_scope)
         failed = verdict.status is Status.FAILED or bool(self._leftovers)
-        seen = {message.sequence for exchange in self._exchanges for message in exchange.messages}
+        seen = {message.sequence: message for exchange in self._exchanges for message in exchange.messages}
         return ScenarioRun(
             exchanges=self._exchanges,
             verdict=verdict,
             leftovers=self._leftovers,
             target_error=self._death() if failed else None,
-            late=[message for message in messages if message.sequence not in seen],
+            late=[message for message in messages if seen.get(message.sequence) != message],
             logs=self._target.log_since(marks) if failed else {},
         )
 
