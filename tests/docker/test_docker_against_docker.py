@@ -1,6 +1,6 @@
 """Our client and Docker's own, side by side against a real engine: same output, same status, same requests.
 
-A selection of `docker_compare.CASES` that takes seconds; the whole table runs by `python tests/docker/docker_compare.py`.
+A selection of `docker_cases.CASES` that takes seconds; the whole table runs by `python tests/docker/docker_compare.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from pathlib import Path
 
 import docker_compare
 import pytest
-from docker_compare import Case, Comparison
+from docker_case import Case
+from docker_cases import CASES
+from docker_compare import Comparison
 
 from sixhops.harness.images import build, load_recipe, push
 from sixhops.harness.stack import open_target
@@ -72,7 +74,7 @@ def _name(case: Case) -> str:
     return f"{case.line} after {case.before[0]}" if case.before else case.line
 
 
-@pytest.mark.parametrize("case", [c for c in docker_compare.CASES if c.line in _CHOSEN], ids=_name)
+@pytest.mark.parametrize("case", [c for c in CASES if c.line in _CHOSEN], ids=_name)
 def test_both_clients_do_the_same(comparison, case):
     assert comparison.differences(case) == []
 

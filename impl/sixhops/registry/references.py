@@ -10,6 +10,7 @@ from sixhops.registry.names import Digest, parse_digest
 from sixhops.wire.image import (
     DocumentError,
     SignatureError,
+    is_registered_digest,
     media,
     parse_index,
     parse_manifest,
@@ -93,7 +94,7 @@ def _image(data: bytes, document: dict[str, Any], media_type: str) -> Facts:
     if "manifests" in document:
         # One document readable as two kinds would be shown differently by different clients.
         raise Invalid("manifests: an image manifest has no manifests")
-    manifest = parse_manifest(data, media_type)
+    manifest = parse_manifest(data, media_type, is_registered_digest)
     own = [manifest.config, *(layer for layer in manifest.layers if not _elsewhere(layer.media_type))]
     artifact_type = document.get("artifactType") or manifest.config.media_type
     return Facts(
@@ -109,7 +110,7 @@ def _image(data: bytes, document: dict[str, Any], media_type: str) -> Facts:
 def _index(data: bytes, document: dict[str, Any], media_type: str) -> Facts:
     if "config" in document or "layers" in document:
         raise Invalid("config, layers: an index has none")
-    index = parse_index(data, media_type)
+    index = parse_index(data, media_type, is_registered_digest)
     platforms = tuple(
         (item.platform.os, item.platform.architecture, _digest(item.digest))
         for item in index.manifests

@@ -88,7 +88,7 @@ def test_bad_input_is_usage(ran: Inner, command: str) -> None:
     (ran.path / "other.jsonl").write_text(json.dumps({**data, "scenario": "engine/gone"}) + "\n" + rest)
 
     for name, message in (
-        ("torn", "not a transcript of format 1"),
+        ("torn", "not a transcript of format 2"),
         ("old", "the transcript has no variables"),
         ("other", "it is a run of engine/gone, and there is no such scenario"),
         ("absent", "no such transcript or folder"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,10 @@ import sixhops.harness.run.scenario as module
 from sixhops.harness.errors import InternalError
 from sixhops.harness.exchange import HopMessage
 from sixhops.harness.judge import judge
-from sixhops.harness.run import ScenarioRun, dump, load, run_scenario
+from sixhops.harness.run import ScenarioRun, run_scenario
 from sixhops.harness.run.made import Made, made_by
 from sixhops.harness.run.requirements import missing_requirement
+from sixhops.harness.run.transcript import Transcript, TranscriptWriter, read_transcript
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.target import RegistryAccess
 
@@ -127,24 +127,40 @@ def test_keep_leaves_everything(target: FakeTarget, engine: SocketEngine) -> Non
     assert changes(engine) == ["POST /containers/create"]
 
 
-def test_a_transcript_is_judged_like_the_run(target: FakeTarget, engine: SocketEngine) -> None:
+def saved(scenario: Any, target: FakeTarget, folder: Path) -> tuple[ScenarioRun, Transcript]:
+    """Run with a transcript beside, and return the run and what was read back."""
+    writer = TranscriptWriter(folder / "t.jsonl", folder / "bodies", {"scenario": scenario.id})
+    result = run_scenario(
+        scenario,
+        target,
+        {},
+        on_begin=lambda scope: writer.begin({"scenario": scope.values["scenario"]}),
+        on_step=lambda _step, exchange, verdict: writer.exchange(exchange, verdict),
+    )
+    writer.finish({"verdict": str(result.verdict.status)}, result.exchanges, result.late)
+    return result, read_transcript(folder / "t.jsonl")
+
+
+def test_a_transcript_is_judged_like_the_run(
+    target: FakeTarget, engine: SocketEngine, tmp_path: Path
+) -> None:
     engine.raw("GET /x", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\x00")
     scenario = one(
         "steps:\n  - {request: GET /x, expect: {status: 200}}\n  - {request: GET /y, expect: {status: 200, json: {a: 1}}}"
     )
 
-    result = run_scenario(scenario, target, {})
-    assert result.scope is not None
-    text = dump(result.exchanges)
+    result, read = saved(scenario, target, tmp_path)
 
-    assert [json.loads(line)["step"] for line in text.splitlines()] == [0, 1]
-    assert load(text) == result.exchanges
-    assert judge(scenario, load(text), result.scope) == result.verdict
+    assert result.scope is not None
+    assert [exchange.step for exchange in read.exchanges] == [0, 1]
+    assert read.exchanges == result.exchanges
+    assert judge(scenario, read.exchanges, result.scope) == result.verdict
     assert result.verdict.status == "failed"
+    assert "status differs" in read.judgements[1].failures[0]["text"]
 
 
 def test_a_transcript_with_messages_is_read_back_equal(
-    run: Run, engine: SocketEngine, target: FakeTarget
+    engine: SocketEngine, target: FakeTarget, tmp_path: Path
 ) -> None:
     def note(seen: Seen) -> None:
         target.recorder.begin(Hop.REGISTRY).finish(
@@ -153,16 +169,41 @@ def test_a_transcript_with_messages_is_read_back_equal(
         seen.reply({})
 
     engine.on("GET /x", note)
-    result = run("steps:\n  - {request: GET /x, expect: {registry: [GET /v2/ -> 200]}}")
+    scenario = one("steps:\n  - {request: GET /x, expect: {registry: [GET /v2/ -> 200]}}")
+
+    result, read = saved(scenario, target, tmp_path)
 
     assert result.passed
-    assert load(dump(result.exchanges)) == result.exchanges
+    assert read.exchanges == result.exchanges
+    assert read.late == []
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"step": 1, "messages": []}', '{"messages": [{"x": 1}]}'])
-def test_a_line_that_is_no_exchange_is_refused_by_its_number(line: str) -> None:
-    with pytest.raises(ValueError, match="line 1 is no exchange"):
-        load(line)
+def test_what_no_step_saw_ended_is_late(engine: SocketEngine, target: FakeTarget, tmp_path: Path) -> None:
+    opened: list[Any] = []
+
+    def begin(seen: Seen) -> None:
+        opened.extend([target.recorder.begin(Hop.CONTAINERD, lasting=True), target.recorder.begin(Hop.SHIM)])
+        opened[0].update("Tasks/Wait -> ...", {"complete": False})
+        seen.reply({})
+
+    def end(seen: Seen) -> None:
+        for message in opened:
+            message.finish("Tasks/Wait -> OK", {"complete": True})
+        seen.reply({})
+
+    engine.on("GET /x", begin)
+    engine.on("GET /y", end)
+    scenario = one("steps:\n  - request: GET /x\n  - request: GET /y")
+
+    result, read = saved(scenario, target, tmp_path)
+
+    assert [message.summary for message in read.exchanges[0].messages] == ["Tasks/Wait -> ..."]
+    assert [message.hop for message in result.late] == ["containerd", "shim"]
+    assert read.late == result.late
+    assert [[message.summary for message in messages] for _, messages in read.by_step()] == [
+        ["Tasks/Wait -> OK", "Tasks/Wait -> OK"],
+        [],
+    ]
 
 
 REQUIREMENTS = [

@@ -180,11 +180,16 @@ class Room:
             writer.abandon()
             raise
         outcome = self._still_alive(target, outcome)
-        writer.finish(
-            outcome_data(outcome, logs.lines),
-            run.exchanges if run is not None else (),
-            run.late if run is not None else (),
-        )
+        if run is None and not writer.has_begun:
+            return outcome
+        try:
+            writer.finish(
+                outcome_data(outcome, logs.lines),
+                run.exchanges if run is not None else (),
+                run.late if run is not None else (),
+            )
+        except OSError as error:
+            return outcome.worsened("sixhops", f"the transcript could not be written: {error}")
         return outcome.with_transcript(str(writer.path.relative_to(self.results)))
 
     def _open(self, scenario: Scenario) -> Target:

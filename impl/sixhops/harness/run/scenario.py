@@ -91,10 +91,10 @@ def run_scenario(
 ) -> ScenarioRun:
     """Run `scenario` on `target` and clean up behind it.
 
-    `images`: the built images by recipe name. `on_begin` is called with the scope before the
-    first step, `on_step` after each step with the step, its exchange and its verdict. `keep` leaves everything in place for a person to look at; what was made is
-    then not reported as left over. Raises ScenarioError when the scenario is wrong (after clean-up),
-    TargetError when images can't be brought into place.
+    `images`: the built images by recipe name. `on_begin` is called with the scope before the first step, `on_step`
+    after each step with the step, its exchange and its verdict. `keep` leaves everything in place for a person to look
+    at; what was made is then not reported as left over. Raises ScenarioError when the scenario is wrong (after
+    clean-up), TargetError when images can't be brought into place.
     """
     started = time.monotonic()
     reason = missing_requirement(scenario, target) or prepare_images(scenario, target, images)

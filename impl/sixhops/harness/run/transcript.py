@@ -22,7 +22,6 @@ import os
 import time
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from sixhops.harness.errors import Mark, ScenarioError
@@ -31,6 +30,7 @@ from sixhops.harness.judge import format_mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from sixhops.harness.judge import StepVerdict
 
@@ -183,14 +183,21 @@ class TranscriptWriter:
         self._header = dict(header)
         self._clock = Clock.now()
         self._file: IO[str] | None = None
+        self._begun = False
         #: The version of each message that stands in the file, by sequence.
         self._written: dict[int, HopMessage] = {}
         self._errors: dict[int, str | None] = {}
+
+    @property
+    def has_begun(self) -> bool:
+        """Say whether there is a file."""
+        return self._begun
 
     def begin(self, variables: Mapping[str, Any] | None) -> None:
         """Write the header; `variables` are those that the scenario starts with (None: it is not run)."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("w", encoding="utf-8")
+        self._begun = True
         header = {"sixhops-transcript": FORMAT, **self._header}
         header["clock"] = {"monotonic": self._clock.monotonic, "wall": self._clock.wall}
         header["bodies"] = os.path.relpath(self._bodies.folder, self.path.parent)
@@ -225,7 +232,7 @@ class TranscriptWriter:
 
         `exchanges`: all of them; those that have no line yet get one, those that have changed an amendment.
         """
-        if self._file is None:
+        if not self._begun:
             self.begin(None)
         for exchange in exchanges:
             if exchange.step not in self._errors:
@@ -299,7 +306,9 @@ def read_transcript(path: Path) -> Transcript:
                 reader.take(found, json.loads(line))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, LookupError) as error:
         what = repr(error) if isinstance(error, KeyError) else str(error)
-        raise ScenarioError(f"not a transcript of format {FORMAT}: {what}", Mark(str(path), number, 1)) from error
+        raise ScenarioError(
+            f"not a transcript of format {FORMAT}: {what}", Mark(str(path), number, 1)
+        ) from error
     return found
 
 

@@ -133,8 +133,16 @@ def scalar(node: yaml.ScalarNode) -> bool | int | float | str | None:
 
 
 def _measure(text: str, name: str) -> None:
+    try:
+        _measure_with(_Base, text, name)
+    except yaml.MarkedYAMLError:
+        # Newer libyaml has a limit of its own, and its scanner, which runs ahead, meets that before we see an event.
+        _measure_with(yaml.SafeLoader, text, name)
+
+
+def _measure_with(loader: Any, text: str, name: str) -> None:
     depth = 0
-    for event in yaml.parse(text, Loader=_Base):
+    for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from sixhops.harness.scenario.model import FaultRule
     from sixhops.harness.stack.daemons import Choice
     from sixhops.harness.stack.sandbox import Sandbox
-    from sixhops.harness.tap.exectap import ExecTap
-    from sixhops.harness.tap.grpc import GrpcTap
+    from sixhops.harness.tap.exectap import ExecTap  # type: ignore[import-untyped]
+    from sixhops.harness.tap.grpc import GrpcTap  # type: ignore[import-untyped]
     from sixhops.harness.tap.recorder import Recorder
 
 __all__ = ["CONTAINERD_TAP", "StackTaps"]
@@ -82,7 +82,9 @@ class StackTaps:
         )
         self._containerd.start()
 
-    def start_registry(self, listener: socket.socket, upstream: Path) -> Callable[[Sequence[FaultRule]], None]:
+    def start_registry(
+        self, listener: socket.socket, upstream: Path
+    ) -> Callable[[Sequence[FaultRule]], None]:
         """Record what passes from `listener`, which becomes the tap's, to the socket `upstream`; return what sets
         fault rules.
         """

@@ -7,7 +7,7 @@ A digest is always taken of the exact bytes that travel, so every document keeps
 is never encoded a second time in order to be named.
 """
 
-from sixhops.wire.image.digest import chain_ids, digest_of, is_digest, short
+from sixhops.wire.image.digest import chain_ids, digest_of, is_digest, is_registered_digest, short
 from sixhops.wire.image.documents import (
     Descriptor,
     DocumentError,
@@ -47,6 +47,7 @@ __all__ = [
     "digest_of",
     "encode",
     "is_digest",
+    "is_registered_digest",
     "parse_config",
     "parse_index",
     "parse_manifest",

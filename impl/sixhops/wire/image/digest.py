@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
+_REGISTERED = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
 
 def digest_of(data: bytes) -> str:
@@ -20,6 +21,11 @@ def digest_of(data: bytes) -> str:
 def is_digest(text: str) -> bool:
     """Tell whether `text` is a well-formed sha256 digest."""
     return _SHA256.fullmatch(text) is not None
+
+
+def is_registered_digest(text: str) -> bool:
+    """Tell whether `text` is a well-formed digest by an algorithm that OCI image-spec registers: sha256, sha512."""
+    return _REGISTERED.fullmatch(text) is not None
 
 
 def short(digest: str) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sixhops.wire.image import media
 from sixhops.wire.image.digest import is_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class DocumentError(ValueError):
@@ -98,26 +101,27 @@ def encode(document: object) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def parse_manifest(data: bytes, media_type: str = "") -> Manifest:
+def parse_manifest(data: bytes, media_type: str = "", named: Callable[[str], bool] = is_digest) -> Manifest:
     """Read a schema2 or OCI manifest; `media_type` is what the transport said, for documents that carry none.
 
-    Raises DocumentError.
+    `named` tells which digests the reader takes: sha256 alone unless said. Raises DocumentError.
     """
     document = _document(data)
     kind = _kind(document, media_type, media.MANIFESTS)
     return Manifest(
         kind,
-        _descriptor(document.get("config"), "config"),
-        tuple(_descriptor(item, f"layers[{at}]") for at, item in enumerate(_list(document, "layers"))),
+        _descriptor(document.get("config"), "config", named),
+        tuple(_descriptor(item, f"layers[{at}]", named) for at, item in enumerate(_list(document, "layers"))),
     )
 
 
-def parse_index(data: bytes, media_type: str = "") -> Index:
-    """Read a manifest list or OCI index. Raises DocumentError."""
+def parse_index(data: bytes, media_type: str = "", named: Callable[[str], bool] = is_digest) -> Index:
+    """Read a manifest list or OCI index; `named` as for `parse_manifest`. Raises DocumentError."""
     document = _document(data)
     kind = _kind(document, media_type, media.INDEXES)
     entries = _list(document, "manifests")
-    return Index(kind, tuple(_descriptor(item, f"manifests[{at}]") for at, item in enumerate(entries)))
+    found = (_descriptor(item, f"manifests[{at}]", named) for at, item in enumerate(entries))
+    return Index(kind, tuple(found))
 
 
 def parse_config(data: bytes) -> RootFs:
@@ -162,14 +166,14 @@ def _list(document: dict[str, Any], key: str) -> list[Any]:
     return found
 
 
-def _descriptor(item: object, where: str) -> Descriptor:
+def _descriptor(item: object, where: str, named: Callable[[str], bool]) -> Descriptor:
     if not isinstance(item, dict):
         raise DocumentError(f"{where}: expected a descriptor")
     media_type, digest, size = item.get("mediaType"), item.get("digest"), item.get("size")
     if not isinstance(media_type, str):
         raise DocumentError(f"{where}.mediaType: expected a string")
-    if not isinstance(digest, str) or not is_digest(digest):
-        raise DocumentError(f"{where}.digest: expected a sha256 digest")
+    if not isinstance(digest, str) or not named(digest):
+        raise DocumentError(f"{where}.digest: expected a {'sha256 ' if named is is_digest else ''}digest")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise DocumentError(f"{where}.size: expected a number of bytes")
     platform = item.get("platform")
