@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sixhops.harness.stack.daemons import Choice
     from sixhops.harness.stack.sandbox import Sandbox
     from sixhops.harness.tap.exectap import ExecTap  # type: ignore[import-untyped]
-    from sixhops.harness.tap.grpc import GrpcTap  # type: ignore[import-untyped]
+    from sixhops.harness.tap.grpc import GrpcTap
     from sixhops.harness.tap.recorder import Recorder
 
 __all__ = ["CONTAINERD_TAP", "StackTaps"]
@@ -77,7 +77,7 @@ class StackTaps:
         self._exec.start()
         self._containerd = GrpcTap(
             _listen(self._home / CONTAINERD_TAP),
-            _unix(self._home / "containerd.sock"),
+            self._home / "containerd.sock",
             self._recorder,
         )
         self._containerd.start()

@@ -256,6 +256,7 @@ class _Call:
         asked = metadata(headers)
         kind = self._kind()
         fields: dict[str, Any] = {
+            "call": self._name,
             "kind": kind,
             "service": self._service,
             "method": self._method,

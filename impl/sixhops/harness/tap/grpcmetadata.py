@@ -78,18 +78,19 @@ def metadata(headers: Headers) -> dict[str, Facet]:
     Repeated names are joined by a comma and a space. Values of `-bin` names are bytes (a list of them when there
     are several); what isn't base64 stays text.
     """
-    texts: dict[str, list[str]] = {}
+    found: dict[str, list[bytes]] = {}
     for raw, value in headers:
         name = raw.decode("latin-1").lower()
         if not name.startswith(":") and name not in _OWN:
-            texts.setdefault(name, []).append(_text(value))
+            found.setdefault(name, []).append(value)
     result: dict[str, Facet] = {}
-    for name, values in texts.items():
-        result[name] = ", ".join(values)
+    for name, values in found.items():
+        result[name] = ", ".join(map(_text, values))
         if name.endswith("-bin"):
-            blobs = [_binary(part.strip()) for value in values for part in value.split(",")]
+            blobs = [_binaries(value) for value in values]
             if None not in blobs:
-                result[name] = blobs[0] if len(blobs) == 1 else blobs  # type: ignore[assignment]
+                flat = [blob for several in blobs if several is not None for blob in several]
+                result[name] = flat[0] if len(flat) == 1 else flat  # type: ignore[assignment]
     return result
 
 
@@ -121,10 +122,10 @@ def status_of_reset(code: int) -> Status:
 
 def _details(trailers: Headers) -> list[Facet] | None:
     raw = _find(trailers, b"grpc-status-details-bin")
-    blob = _binary(_text(raw)) if raw is not None else None
-    if blob is None:
+    blobs = _binaries(raw) if raw is not None else None
+    if blobs is None:
         return None
-    status = decode_bytes(blob, rpc_pb2.Status)
+    status = decode_bytes(blobs[0], rpc_pb2.Status)
     if isinstance(status, bytes):
         return None
     details = status.get("details", [])
@@ -135,9 +136,14 @@ def _find(headers: Headers, name: bytes) -> bytes | None:
     return next((value for key, value in headers if key == name), None)
 
 
-def _binary(text: str) -> bytes | None:
+def _binaries(value: bytes) -> list[bytes] | None:
+    """Return what the value of a `-bin` name stands for; None when it isn't base64."""
+    if value.startswith(b"\0"):
+        # C-core's "true binary metadata", which its peers agree on by a setting: bytes as they are, after a zero.
+        return [value[1:]]
     try:
-        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True)
+        parts = [part.strip().rstrip(b"=") for part in value.split(b",")]
+        return [base64.b64decode(part + b"=" * (-len(part) % 4), validate=True) for part in parts]
     except (binascii.Error, ValueError):
         return None
 
