@@ -148,6 +148,30 @@ def test_subject_may_come_later(server: Running) -> None:
     assert len(server.ask("GET", f"/v2/later/referrers/{digest(IMAGE)}").json["manifests"]) == 1
 
 
+@pytest.mark.skipif(UPSTREAM is None, reason="docker-registry is not installed")
+def test_referrers_that_docker_registry_took_are_found(tmp_path: Path) -> None:
+    """Clients push such manifests beside a fallback tag while a registry has no referrers API."""
+    fallback = index(INDEX, (SIGNATURE, OCI))
+    with support.upstream(tmp_path) as before:
+        before.upload("ref", b"{}")
+        put(before, "ref", "subject", IMAGE)
+        put(before, "ref", digest(SIGNATURE), SIGNATURE)
+        put(before, "ref", digest(IMAGE).replace(":", "-"), fallback, INDEX)
+    target = f"/v2/ref/referrers/{digest(IMAGE)}"
+    with support.ours(tmp_path) as now:
+        assert [entry["digest"] for entry in now.ask("GET", target).json["manifests"]] == [digest(SIGNATURE)]
+        put(now, "ref", digest(SBOM), SBOM)
+        expected = sorted([digest(SIGNATURE), digest(SBOM)])
+        assert [entry["digest"] for entry in now.ask("GET", target).json["manifests"]] == expected
+        assert now.ask("DELETE", f"/v2/ref/manifests/{digest(SIGNATURE)}").status == 202
+        assert [entry["digest"] for entry in now.ask("GET", target).json["manifests"]] == [digest(SBOM)]
+    with support.upstream(tmp_path) as again:
+        put(again, "ref", digest(BUNDLE), BUNDLE, INDEX)
+    with support.ours(tmp_path) as last:
+        expected = sorted([digest(SBOM), digest(BUNDLE)])
+        assert [entry["digest"] for entry in last.ask("GET", target).json["manifests"]] == expected
+
+
 def test_manifest_is_bound_to_its_repository(server: Running) -> None:
     server.upload("mine", b"{}")
     put(server, "mine", "x", IMAGE)

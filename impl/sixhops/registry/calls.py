@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sixhops.registry.blobs import BlobStore
     from sixhops.registry.config import Config
     from sixhops.registry.manifests import ManifestStore
+    from sixhops.registry.mirror import Mirror
+    from sixhops.registry.referrers import Referrers
     from sixhops.registry.uploads import UploadStore
 
 JSON: Final = "application/json; charset=utf-8"
@@ -37,6 +39,8 @@ class Registry:
     blobs: BlobStore
     manifests: ManifestStore
     uploads: UploadStore
+    referrers: Referrers
+    mirror: Mirror | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,21 @@ class Call:
     name: str = ""
     reference: str = ""
 
+    def path(self, path: str) -> str:
+        """Return a path of the API as clients see it: below the configuration's prefix."""
+        return f"{self.registry.config.prefix}{path}"
+
     def url(self, path: str) -> str:
-        """Return `path` as an absolute URL by which this client reaches us, proxies included."""
+        """Return `path` as an absolute URL by which this client reaches us, proxies included.
+
+        The configuration may name another host, or want a path alone.
+        """
+        config = self.registry.config
+        path = self.path(path)
+        if config.relative_urls:
+            return path
+        if config.host:
+            return f"{config.host}{path}"
         headers = self.request.headers
         scheme = headers.get("X-Forwarded-Proto", "").partition(",")[0].strip() or self.request.scheme
         host = headers.get("X-Forwarded-Host", "").partition(",")[0].strip() or headers.get("Host", "")

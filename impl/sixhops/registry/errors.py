@@ -27,6 +27,8 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "TAG_INVALID": (400, "manifest tag did not match URI"),
     "UNAUTHORIZED": (401, "authentication required"),
     "DENIED": (403, "requested access to the resource is denied"),
+    "TOOMANYREQUESTS": (429, "too many requests"),
+    "UNAVAILABLE": (503, "service unavailable"),
     "UNKNOWN": (500, "unknown error"),
     "UNSUPPORTED": (405, "The operation is unsupported."),
 }

@@ -8,6 +8,7 @@
       repositories/<name>/_manifests/tags/<tag>/index/sha256/<hex>/link
       repositories/<name>/_uploads/<uuid>/{data,startedat}
       repositories/<name>/_referrers/sha256/<subject>/sha256/<hex>/link  ours
+      repositories/<name>/_referrers/seen                        ours; up to when manifests were linked
       _staging/                                                  ours; unfinished files
 
 The signed text of a schema1 manifest lies where docker-registry 2.0 kept signatures,
@@ -67,6 +68,10 @@ class Layout:
         """Return the directory of a manifest of a repository."""
         return self.base / f"repositories/{name}/_manifests/revisions/{digest.algorithm}/{digest.hex}"
 
+    def revisions(self, name: str) -> Path:
+        """Return the directory of all manifests of a repository."""
+        return self.base / f"repositories/{name}/_manifests/revisions"
+
     def revision_link(self, name: str, digest: Digest) -> Path:
         """Return the file that makes a manifest visible in a repository."""
         return self.revision(name, digest) / "link"
@@ -90,6 +95,10 @@ class Layout:
     def referrers(self, name: str, subject: Digest) -> Path:
         """Return the directory of the manifests that name `subject`."""
         return self.base / f"repositories/{name}/_referrers/{subject.algorithm}/{subject.hex}"
+
+    def referrers_seen(self, name: str) -> Path:
+        """Return the file that says when a repository's manifests were last searched for subjects."""
+        return self.base / f"repositories/{name}/_referrers/seen"
 
     def referrer_link(self, name: str, subject: Digest, digest: Digest) -> Path:
         """Return the file that says that manifest `digest` names `subject`."""

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import socket
 import ssl
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from aiohttp.http_exceptions import HttpProcessingError
-
 from sixhops.registry.auth import PasswordFile
 from sixhops.registry.config import Config, ConfigError, parse_config
 from sixhops.registry.layout import Layout
+from sixhops.registry.log import begin_log
 from sixhops.registry.maintenance import GRACE_SECONDS, check, collect
 from sixhops.registry.server import Service
 from sixhops.registry.tokens import TokenService
@@ -27,7 +28,8 @@ from sixhops.registry.tokens import TokenService
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_STOP_SECONDS = 5.0
+_STALLED_MILLISECONDS = 60_000
+_TLS_VERSIONS = {"tls1.2": ssl.TLSVersion.TLSv1_2, "tls1.3": ssl.TLSVersion.TLSv1_3}
 _log = logging.getLogger("sixhops.registry")
 
 
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         config = _configuration(options)
         if options.command != "serve":
-            sys.exit(_maintain(options, Layout(config.root)))
+            sys.exit(_maintain(options, Layout(config.root), mirror=bool(config.remote)))
         try:
             asyncio.run(_serve(config))
         finally:
@@ -68,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(1, f"sixhops-registry: {error}\n")
 
 
-def _maintain(options: Namespace, layout: Layout) -> int:
+def _maintain(options: Namespace, layout: Layout, *, mirror: bool) -> int:
     if not layout.root.is_dir():
         raise ConfigError(f"{layout.root} is not a directory")
     if options.command == "gc":
@@ -79,7 +81,7 @@ def _maintain(options: Namespace, layout: Layout) -> int:
         sys.stdout.write(f"{len(found.blobs)} blobs, {found.size} bytes {did}\n")
         return 0
     faults = 0
-    for line in check(layout):
+    for line in check(layout, mirror=mirror):
         faults += 1
         sys.stdout.write(f"{line}\n")
     sys.stdout.write(f"{faults} faults\n")
@@ -98,7 +100,7 @@ def _configuration(options: Namespace) -> Config:
         text = options.config.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(str(error)) from error
-    return parse_config(text)
+    return parse_config(text, os.environ)
 
 
 def _address(text: str) -> tuple[str, str]:
@@ -114,11 +116,7 @@ def _host_and_port(address: str) -> tuple[str | None, int]:
 
 
 async def _serve(config: Config) -> None:
-    levels = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
-    logging.basicConfig(
-        level=levels[config.level], stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
-    logging.getLogger("aiohttp.server").addFilter(_not_the_clients_fault)
+    begin_log(config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -128,7 +126,9 @@ async def _serve(config: Config) -> None:
     tokens = None
     if config.token_users is not None:
         accounts = PasswordFile(config.token_users, config.service)
-        tokens = TokenService(accounts, config.service, anonymous_pull=config.anonymous_pull)
+        tokens = TokenService(
+            accounts, config.service, anonymous_pull=config.anonymous_pull, secret=config.secret
+        )
     service = Service(config, users, tokens)
     server = service.server()
     try:
@@ -138,23 +138,18 @@ async def _serve(config: Config) -> None:
         else:
             host, port = _host_and_port(config.address)
             listener = await loop.create_server(server, host, port, ssl=tls, backlog=1024)
-        names = ", ".join(_name(socket.getsockname()) for socket in listener.sockets)
+            for listening in listener.sockets:
+                # What is accepted inherits it: the kernel gives up a connection whose other side takes nothing.
+                listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALLED_MILLISECONDS)
+        names = ", ".join(_name(listening.getsockname()) for listening in listener.sockets)
         _log.warning("listening on %s", names) if config.level == "warn" else _log.info(
             "listening on %s", names
         )
         await stop.wait()
         listener.close()
-        await server.shutdown(_STOP_SECONDS)
+        await server.shutdown(config.drain_seconds)
     finally:
-        service.close()
-
-
-def _not_the_clients_fault(record: logging.LogRecord) -> bool:
-    """Keep bytes that are not HTTP from filling the log with tracebacks: aiohttp answers them with 400."""
-    if record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError):
-        return True
-    _log.debug("malformed request: %s", record.exc_info[1])
-    return False
+        await service.close()
 
 
 def _name(address: object) -> str:
@@ -165,5 +160,9 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     if config.certificate is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = _TLS_VERSIONS[config.minimum_tls]
+    for authority in config.client_authorities:
+        context.load_verify_locations(authority)
+        context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(config.certificate, config.key)
     return context

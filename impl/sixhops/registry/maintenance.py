@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -63,8 +64,28 @@ def collect(layout: Layout, *, dry_run: bool, grace: float = GRACE_SECONDS) -> C
     return Collected(tuple(found), size)
 
 
-def check(layout: Layout) -> Iterator[str]:
-    """Yield a line for each fault: content unlike its digest, links and manifests that lead nowhere."""
+def expire(layout: Layout, age: float) -> int:
+    """Forget what a mirror got more than `age` seconds ago, and collect it; return how many links went.
+
+    Tags stay: they are asked for again anyhow, and lead nowhere until the manifest is fetched again.
+    """
+    limit = time.time() - age
+    gone = 0
+    for pattern in ("**/_layers/sha*/*/link", "**/_manifests/revisions/sha*/*/link"):
+        for link in layout.repositories.glob(pattern):
+            with suppress(FileNotFoundError):
+                if link.stat().st_mtime < limit:
+                    gone += files.remove(link)
+    if gone:
+        collect(layout, dry_run=False)
+    return gone
+
+
+def check(layout: Layout, *, mirror: bool = False) -> Iterator[str]:
+    """Yield a line for each fault: content unlike its digest, links and manifests that lead nowhere.
+
+    A `mirror` has manifests before it has what they refer to, so there only content and links are checked.
+    """
     for digest, path in _contents(layout):
         found = _hash(path, digest.algorithm)
         if found is not None and found != digest:
@@ -78,11 +99,11 @@ def check(layout: Layout) -> Iterator[str]:
         elif "_manifests/tags" in str(where):
             name, _, tag = str(where).partition("/_manifests/tags/")
             # The history of a tag may name what has been deleted; its present value may not.
-            if tag.endswith("/current") and not layout.revision_link(name, target).exists():
+            if not mirror and tag.endswith("/current") and not layout.revision_link(name, target).exists():
                 yield f"{where}: {target} is no manifest of this repository"
         elif "_referrers" not in where.parts and not layout.blob(target).exists() and link.exists():
             yield f"{where}: no content {target}"
-    for name, link in _revisions(layout):
+    for name, link in () if mirror else _revisions(layout):
         yield from _check_manifest(layout, name, link)
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from sixhops.registry import files
-from sixhops.registry.names import Digest, is_tag
+from sixhops.registry.names import Digest, is_tag, parse_digest
 from sixhops.registry.references import Facts, Invalid, media_type_of, read_manifest
 from sixhops.wire.image import TrustKey, media, sign_pretty
 
@@ -60,6 +60,10 @@ class ManifestStore:
         target = files.read_link(self._layout.revision_link(repository, digest))
         return target is not None and self._blobs.has_content(target)
 
+    def name_of(self, link: Path) -> Digest | None:
+        """Return the digest under which a revision's link file shows a manifest."""
+        return parse_digest(f"{link.parents[1].name}:{link.parent.name}")
+
     def get(self, repository: str, digest: Digest) -> Stored | None:
         """Return a manifest that `repository` shows."""
         target = files.read_link(self._layout.revision_link(repository, digest))
@@ -103,6 +107,10 @@ class ManifestStore:
             data = None if target is None else self._blobs.content(target, SIZE_LIMIT)
             if data is not None:
                 return data
+        return self.sign(payload)
+
+    def sign(self, payload: bytes) -> bytes:
+        """Return a schema1 manifest signed by this process's own key, made when it is first needed."""
         if self._key is None:
             self._key = TrustKey.from_seed(os.urandom(32))
         return sign_pretty(payload, self._key, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
@@ -127,8 +135,12 @@ class ManifestStore:
         for name in {digest, target}:
             files.publish_link(self._staging, self._layout.revision_link(repository, name), target)
         if tag is not None:
-            files.publish_link(self._staging, self._layout.tag_history(repository, tag, digest), digest)
-            files.publish_link(self._staging, self._layout.tag_link(repository, tag), digest)
+            self.tag(repository, tag, digest)
+
+    def tag(self, repository: str, tag: str, digest: Digest) -> None:
+        """Point a tag to a manifest that is here."""
+        files.publish_link(self._staging, self._layout.tag_history(repository, tag, digest), digest)
+        files.publish_link(self._staging, self._layout.tag_link(repository, tag), digest)
 
     def delete(self, repository: str, digest: Digest) -> bool:
         """Stop showing a manifest, and drop the tags that point to it; return whether it was shown."""
@@ -161,15 +173,6 @@ class ManifestStore:
             return None
         shown = [tag for tag in found if (directory / tag / "current/link").exists()]
         return sorted(shown, key=tag_order)
-
-    def referrers(self, repository: str, subject: Digest) -> Iterator[tuple[Stored, Facts]]:
-        """Yield the manifests whose subject is `subject`, in the order of their digests."""
-        directory = self._layout.referrers(repository, subject)
-        for link in sorted(directory.glob("sha*/*/link")):
-            digest = files.read_link(link)
-            stored = None if digest is None else self.get(repository, digest)
-            if stored is not None:
-                yield stored, read_manifest(stored.data, stored.media_type)
 
     def repositories(self) -> Iterator[str]:
         """Yield the names of all repositories, sorted component by component."""

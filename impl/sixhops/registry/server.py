@@ -16,16 +16,20 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from sixhops.registry import pull, push
+from sixhops.registry import lists, pull, push
 from sixhops.registry.blobs import BlobStore
 from sixhops.registry.calls import Call, Registry, decorate, empty, refuse
 from sixhops.registry.errors import Refusal
 from sixhops.registry.files import Staging
 from sixhops.registry.layout import Layout
 from sixhops.registry.manifests import ManifestStore
+from sixhops.registry.mirror import Mirror
 from sixhops.registry.names import is_repository
+from sixhops.registry.referrers import Referrers
+from sixhops.registry.remote import Remote
 from sixhops.registry.token_requests import give_token
 from sixhops.registry.tokens import Access, TokenService
+from sixhops.registry.upkeep import Upkeep
 from sixhops.registry.uploads import UploadStore
 
 if TYPE_CHECKING:
@@ -36,11 +40,12 @@ Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 _log = logging.getLogger("sixhops.registry")
 _READ_BUFFER: Final = 1 << 18
+HEAD_SECONDS: Final = 75.0
 _WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
-CATALOG: Final[dict[str, Handler]] = {"GET": pull.list_repositories}
-TAGS: Final[dict[str, Handler]] = {"GET": pull.list_tags}
-REFERRERS: Final[dict[str, Handler]] = {"GET": pull.list_referrers}
+CATALOG: Final[dict[str, Handler]] = {"GET": lists.list_repositories}
+TAGS: Final[dict[str, Handler]] = {"GET": lists.list_tags}
+REFERRERS: Final[dict[str, Handler]] = {"GET": lists.list_referrers}
 MANIFEST: Final[dict[str, Handler]] = {
     "GET": pull.get_manifest,
     "HEAD": pull.get_manifest,
@@ -68,24 +73,36 @@ class Service:
         self._staging = Staging(layout.staging)
         blobs = BlobStore(layout, self._staging)
         manifests = ManifestStore(layout, self._staging, blobs)
-        self.registry = Registry(config, blobs, manifests, UploadStore(layout, blobs))
+        mirror = None
+        if config.remote:
+            remote = Remote(config.remote, config.remote_user, config.remote_password)
+            mirror = Mirror(remote, self._staging, blobs, manifests)
+        uploads, referrers = UploadStore(layout, blobs), Referrers(layout, self._staging, manifests)
+        self.registry = Registry(config, blobs, manifests, uploads, referrers, mirror)
+        self._upkeep = Upkeep(config, layout, self.registry.uploads)
         self._users = users
         self._tokens = tokens
         self._refused = _WRITES if config.read_only else frozenset[str]()
 
-    def server(self) -> web.Server:
-        """Return the protocol factory to listen with."""
+    def server(self, *, head_seconds: float = HEAD_SECONDS) -> web.Server:
+        """Return the protocol factory to listen with.
+
+        A connection that sends no whole head for `head_seconds` is closed.
+        """
         return web.Server(
             self.handle,
             access_log=None,
-            keepalive_timeout=75.0,
+            keepalive_timeout=head_seconds,
             read_bufsize=_READ_BUFFER,
             # A digest names the bytes that travel, and nobody shall make us unpack a bomb.
             auto_decompress=False,
         )
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Finish writes and remove unfinished files that no upload needs."""
+        await self._upkeep.close()
+        if self.registry.mirror is not None:
+            await self.registry.mirror.close()
         self.registry.uploads.close()
         self._staging.close()
 
@@ -123,9 +140,15 @@ class Service:
         path = request.path
         if path == "/":
             return empty(200, {"Cache-Control": "no-cache"})
+        if not self._upkeep.healthy:
+            raise Refusal("UNAVAILABLE", detail="health check failed: the storage can't be used")
         clean = _clean(path)
         if clean != path:
             return empty(301, {"Location": _redirect(request, clean)})
+        prefix = self.registry.config.prefix
+        if not path.startswith(prefix):
+            return _page(404, "404 page not found\n")
+        path = path.removeprefix(prefix)
         if path == "/token" and self._tokens is not None:
             return await give_token(self._tokens, Call(self.registry, request))
         if path == "/v2/":
@@ -135,11 +158,13 @@ class Service:
         if found is None:
             return _page(404, "404 page not found\n")
         if isinstance(found, str):
-            return _moved(request, found)
+            return _moved(request, prefix + found)
         methods, name, reference = found
         if name and not is_repository(name):
             raise Refusal("NAME_INVALID", detail={"name": name[:255]})
         await self._authorize(request, name, request.rel_url.query.get("from", ""))
+        if self.registry.mirror is not None and request.method in _WRITES and request.method in methods:
+            raise Refusal("UNSUPPORTED")
         allowed = sorted(methods.keys() - self._refused)
         if request.method not in allowed:
             headers = {"Allow": ", ".join(allowed)}
@@ -170,7 +195,7 @@ class Service:
 
 def _access(request: web.BaseRequest, name: str, source: str) -> list[Access]:
     """Return the rights that a request needs, as docker-registry asks for them."""
-    if request.path == "/v2/_catalog":
+    if not name and request.path.endswith("/v2/_catalog"):
         return [Access("registry", "catalog", "*")]
     if not name:
         return []

@@ -45,7 +45,10 @@ class WrongPassword(Exception):  # noqa: N818 - an answer, not a defect
 
 
 class TokenService:
-    """Gives out and checks tokens. `clock` returns seconds since the epoch."""
+    """Gives out and checks tokens; those of another process too when both have the same `secret`.
+
+    `clock` returns seconds since the epoch.
+    """
 
     def __init__(
         self,
@@ -53,13 +56,14 @@ class TokenService:
         service: str,
         *,
         anonymous_pull: bool,
+        secret: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._users = users
         self.service = service
         self._anonymous_pull = anonymous_pull
         self._clock = clock
-        self._secret = os.urandom(32)
+        self._secret = hashlib.sha256(secret.encode()).digest() if secret else os.urandom(32)
 
     async def issue(self, authorization: str, scopes: Iterable[str]) -> dict[str, Any]:
         """Return the answer to a token request: a token for what may be granted of `scopes`, maybe nothing.

@@ -241,6 +241,18 @@ class UploadStore:
         self._forget(upload)
         shutil.rmtree(upload.directory, ignore_errors=True)
 
+    async def expire(self, repository: str, identity: str) -> bool:
+        """Drop an upload unless a request is changing it now; return whether it is gone."""
+        upload = self._known.get((repository, identity))
+        directory = self._layout.upload(repository, identity)
+        if upload is not None:
+            if upload.state != "open":
+                return False
+            upload.fire("cancel")
+            self._forget(upload)
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        return True
+
     @asynccontextmanager
     async def failing_cancels(self, upload: Upload) -> AsyncIterator[None]:
         """Drop the upload when the `with` body fails: for uploads whose id no client has seen."""

@@ -7,6 +7,7 @@ A digest is always taken of the exact bytes that travel, so every document keeps
 is never encoded a second time in order to be named.
 """
 
+from sixhops.wire.image.convert import schema1_of
 from sixhops.wire.image.digest import chain_ids, digest_of, is_digest, is_registered_digest, short
 from sixhops.wire.image.documents import (
     Descriptor,
@@ -52,6 +53,7 @@ __all__ = [
     "parse_index",
     "parse_manifest",
     "parse_schema1",
+    "schema1_of",
     "schema1_payload",
     "short",
     "sign_pretty",
