@@ -25,9 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sixhops.harness.cache import cache_folder
 from sixhops.harness.errors import SixhopsError, UsageError
 from sixhops.harness.images import build, load_recipe, push
-from sixhops.harness.plugin.images import cache_folder
 from sixhops.harness.plugin.library import installed_root
 from sixhops.harness.stack.options import StackOptions
 from sixhops.harness.stack.standing import StandingStack

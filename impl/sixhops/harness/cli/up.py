@@ -203,8 +203,8 @@ def _need_root(command: str) -> None:
 
 
 def _build(names: Sequence[str], root: Path | None) -> list[BuiltImage]:
+    from sixhops.harness.cache import cache_folder
     from sixhops.harness.images import build, load_recipe
-    from sixhops.harness.plugin.images import cache_folder
 
     if not names:
         return []

@@ -5,26 +5,19 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sixhops.harness.cache import cache_folder
 from sixhops.harness.errors import ScenarioError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sixhops.harness.images import BuiltImage
     from sixhops.harness.scenario.model import Scenario
 
-__all__ = ["build_images", "cache_folder"]
-
-
-def cache_folder() -> Path:
-    """Return where built images are kept for all runs: SIXHOPS_CACHE, else in XDG_CACHE_HOME or ~/.cache."""
-    given = os.environ.get("SIXHOPS_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sixhops"
+__all__ = ["build_images"]
 
 
 def build_images(scenario: Scenario, root: Path) -> dict[str, BuiltImage]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sixhops.harness.scenario.model import FaultRule
     from sixhops.harness.stack.daemons import Choice
     from sixhops.harness.stack.sandbox import Sandbox
-    from sixhops.harness.tap.exectap import ExecTap  # type: ignore[import-untyped]
+    from sixhops.harness.tap.exectap import ExecTap
     from sixhops.harness.tap.grpc import GrpcTap
     from sixhops.harness.tap.recorder import Recorder
 

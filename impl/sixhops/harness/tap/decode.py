@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sixhops.harness.exchange import Facet
     from sixhops.wire.proto.services import Method
 
-__all__ = ["JSON_TYPES", "decode", "decode_bytes", "find_method"]
+__all__ = ["JSON_TYPES", "decode", "decode_any", "decode_bytes", "find_method"]
 
 #: The beginning of the type URLs with which containerd (its typeurl package) marks values that are JSON.
 JSON_TYPES = "types.containerd.io/"
@@ -111,6 +111,16 @@ def decode(message: Message) -> dict[str, Facet]:
     (groups, wire type 3, have a list of the same).
     """
     return _decode(message, 0)
+
+
+def decode_any(data: bytes) -> dict[str, Facet] | bytes:
+    """Return what the google.protobuf.Any `data` holds, as it stands in a message; `data` itself when it is none."""
+    value = any_pb2.Any()
+    try:
+        value.ParseFromString(data)
+    except DecodeError:
+        return data
+    return _any(value, 0)
 
 
 def _decode(message: Message, depth: int) -> dict[str, Any]:
