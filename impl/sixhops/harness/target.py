@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
     from sixhops.harness.scenario.model import FaultRule, Hop
     from sixhops.harness.tap.recorder import Recorder
 
-__all__ = ["Address", "FaultControl", "FileFacts", "Host", "RegistryAccess", "Target", "TargetFacts"]
+__all__ = [
+    "Address",
+    "FaultControl",
+    "FileFacts",
+    "Host",
+    "Machine",
+    "RegistryAccess",
+    "Target",
+    "TargetFacts",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +161,47 @@ class FaultControl(Protocol):
 
     def mend(self) -> None:
         """Bring back all that is dead or halted by these methods."""
+        ...
+
+
+class Machine(Protocol):
+    """The machine that a stack of ours runs on, for steps that speak on the inner hops directly. A target that has it
+    offers it as `machine`.
+
+    Paths below `directory` are the same inside the machine and outside.
+    """
+
+    @property
+    def directory(self) -> Path:
+        """A directory for what scenarios put on the machine."""
+        ...
+
+    @property
+    def cgroup(self) -> str:
+        """The name of the stack's control group below each hierarchy's root."""
+        ...
+
+    @property
+    def containerd(self) -> Path:
+        """The socket that dockerd takes for containerd's."""
+        ...
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the stack's programs; its PATH finds them first."""
+        ...
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """Return the command line that runs `argv` on the machine, in /. Its exit status is the program's."""
+        ...
+
+    def shim_address(self, namespace: str, container: str) -> str:
+        """Return the address of a container's shim, as containerd keeps it. Raises TargetError when there is none."""
+        ...
+
+    def connect(self, address: str, timeout: float) -> socket.socket:
+        """Return a connection to a unix socket of the machine: `unix://PATH`, a path, or `@NAME` and `\\0NAME` for an
+        abstract one. Raises TargetError.
+        """
         ...
 
 

@@ -7,6 +7,7 @@ from sixhops.harness.images.push import PushReport, push
 from sixhops.harness.images.recipe import Recipe, load_recipe
 from sixhops.harness.images.tar import tar_bytes
 from sixhops.harness.images.toolbox import Toolbox
+from sixhops.harness.images.unpack import unpack_image, unpack_tar
 
 __all__ = [
     "BuiltImage",
@@ -21,4 +22,6 @@ __all__ = [
     "oci_archive",
     "push",
     "tar_bytes",
+    "unpack_image",
+    "unpack_tar",
 ]

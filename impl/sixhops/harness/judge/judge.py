@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sixhops.harness.errors import ScenarioError
 from sixhops.harness.judge.verdict import Failure, Status, StepVerdict, Verdict
 from sixhops.harness.match import MISSING, Messages, Mismatch, match, message_fields
+from sixhops.harness.scenario.direct import BundleStep, GrpcStep, RuncStep, TtrpcStep
 from sixhops.harness.scenario.model import (
     DockerStep,
     FileStep,
@@ -208,6 +209,12 @@ def _hop(step: Step, facet: str) -> str:
         return Hop.REGISTRY
     if isinstance(step, ProcessesStep | FileStep):
         return Hop.PROCESS
+    if isinstance(step, GrpcStep):
+        return Hop.CONTAINERD
+    if isinstance(step, TtrpcStep):
+        return Hop.SHIM
+    if isinstance(step, RuncStep | BundleStep):
+        return Hop.RUNTIME
     return "docker" if isinstance(step, DockerStep) else Hop.ENGINE
 
 

@@ -21,16 +21,19 @@ __all__ = ["build_images"]
 
 
 def build_images(scenario: Scenario, root: Path) -> dict[str, BuiltImage]:
-    """Return the images of `scenario` by the name of their recipe in `root`/images.
+    """Return the images of `scenario`, those of its bundles too, by the name of their recipe in `root`/images.
 
     Raises ScenarioError for a recipe that does not exist or is malformed, at the place that asks for it.
     """
+    from sixhops.harness.scenario.direct import bundle_images
+
     images = {}
-    for use in scenario.images.values():
-        recipe = root / "images" / f"{use.recipe}.yaml"
+    wanted = {**bundle_images(scenario), **{use.recipe: use.mark for use in scenario.images.values()}}
+    for name, mark in wanted.items():
+        recipe = root / "images" / f"{name}.yaml"
         if not recipe.is_file():
-            raise ScenarioError(f"no such image recipe: {recipe}", use.mark)
-        images[use.recipe] = _built(recipe, cache_folder())
+            raise ScenarioError(f"no such image recipe: {recipe}", mark)
+        images[name] = _built(recipe, cache_folder())
     return images
 
 

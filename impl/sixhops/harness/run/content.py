@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sixhops.harness.errors import Mark
 
-__all__ = ["Content", "auth_header", "compact", "content", "json_content", "query_text"]
+__all__ = ["Content", "auth_header", "compact", "content", "json_content", "query_text", "word"]
 
 _PART = 64 * 1024
 _SOURCES = ("text", "base64", "hex", "file")
@@ -138,3 +138,17 @@ def auth_header(auth: Any) -> str:
     if isinstance(auth, str):
         return auth
     return base64.urlsafe_b64encode(compact(auth)).decode("ascii")
+
+
+def word(value: Any, mark: Mark) -> str:
+    """Return a word of a command line or a variable of an environment: text, or a number or flag as text.
+
+    Raises ScenarioError for anything else.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    raise ScenarioError(f"a word of a command line must be a string or a number, not {value!r}", mark)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from sixhops.harness.images import Toolbox
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sixhops.harness.images import BuiltImage
     from sixhops.harness.run.live import Live
     from sixhops.harness.scenario.model import Scenario, Step
     from sixhops.harness.scenario.variables import Scope
@@ -30,7 +33,7 @@ class Background:
 @dataclass(slots=True)
 class Context:
     """The state of a running scenario. `scope` is replaced after each step; `scratch` is a fresh directory
-    of its own.
+    of its own; `images` are the built images by recipe name.
     """
 
     scenario: Scenario
@@ -38,6 +41,7 @@ class Context:
     scope: Scope
     scratch: Path
     backgrounds: dict[str, Background] = field(default_factory=dict)
+    images: Mapping[str, BuiltImage] = field(default_factory=dict)
 
     @property
     def programs(self) -> Toolbox:

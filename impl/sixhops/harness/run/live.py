@@ -128,6 +128,10 @@ class Live(ABC):
         self._cut()
         self.join_thread()
 
+    def time_left(self) -> float:
+        """Return the seconds until the step's time is over, 0 when it is."""
+        return max(0.0, self.deadline - time.monotonic())
+
     def join_thread(self) -> None:
         """Wait until the step's thread has ended; it must have been cut or be done. Raises InternalError
         if it hangs.

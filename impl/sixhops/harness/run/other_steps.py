@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.errors import ScenarioError, TargetError
 from sixhops.harness.match import match
-from sixhops.harness.run.content import content
+from sixhops.harness.run.content import content, word
 from sixhops.harness.run.incoming import JsonValues
 from sixhops.harness.run.program import ProgramCall
 from sixhops.harness.scenario.model import Hop
@@ -39,7 +39,7 @@ def docker_call(step: DockerStep, context: Context) -> ProgramCall:
         raise TargetError(f"the target {name} has no docker client")
     if address is None:
         raise TargetError(f"the target {name} has no address for a docker client")
-    words = [_word(resolve(word, context.scope), step) for word in step.argv]
+    words = [word(resolve(item, context.scope), step.mark) for item in step.argv]
     home = context.scratch / f"docker-{step.index}"
     home.mkdir(parents=True, exist_ok=True)
     environment = {
@@ -54,7 +54,7 @@ def docker_call(step: DockerStep, context: Context) -> ProgramCall:
         if value is None:
             environment.pop(key, None)
         else:
-            environment[key] = _word(value, step)
+            environment[key] = word(value, step.mark)
     stdin = None
     if step.stdin is not None:
         stdin = content(resolve(step.stdin, context.scope), step.mark, context.directory)
@@ -133,13 +133,3 @@ def _docker_host(address: Address) -> str:
         return f"unix://{address.unix}"
     host = f"[{address.host}]" if address.host and ":" in address.host else address.host
     return f"tcp://{host}:{address.port}"
-
-
-def _word(value: Any, step: DockerStep) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    raise ScenarioError(f"a word of a command line must be a string or a number, not {value!r}", step.mark)

@@ -1,6 +1,4 @@
-"""A `docker` step while it runs: the client under test as a child process, on pipes or on a
-pseudo-terminal.
-"""
+"""A program as a step: the client under test, or the runtime, as a child process on pipes or on a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from sixhops.harness.run.content import Content
     from sixhops.harness.scenario.model import TtySize
 
-__all__ = ["ProgramCall"]
+__all__ = ["ProgramCall", "read_some"]
 
 _READ = 64 * 1024
 #: Less than the smallest pipe, so a write of this size to an empty one never blocks.
@@ -39,8 +37,12 @@ _INLINE_STDIN = 4 * 1024
 class ProgramCall(Live):
     """One run of `argv` in a session of its own, killed with all its children at the deadline.
 
-    `stdin` None is /dev/null, unless `interactive` (a background step, to which `send` may write later).
+    `stdin` None is /dev/null, unless `interactive` (a background step, to which `send` may write later). `descriptors`
+    are inherited, under the numbers that they have.
     """
+
+    #: Whether the exit status, and not the start, is what a background step's expectations wait for.
+    _headed_by_exit = False
 
     def __init__(
         self,
@@ -52,8 +54,10 @@ class ProgramCall(Live):
         stdin: Content | None = None,
         tty: TtySize | None = None,
         interactive: bool = False,
+        descriptors: Sequence[int] = (),
     ) -> None:
         super().__init__(name, timeout)
+        self._descriptors = tuple(descriptors)
         self._argv = list(argv)
         self._environment = environment
         self._stdin = stdin
@@ -117,7 +121,8 @@ class ProgramCall(Live):
     def _perform(self) -> None:
         readers = self._start()
         with self._changed:
-            self._begun = self._headed = True
+            self._begun = True
+            self._headed = not self._headed_by_exit
             self._changed.notify_all()
         writer = (
             threading.Thread(target=self._pump, name=f"stdin-{self.name}", daemon=True)
@@ -166,6 +171,7 @@ class ProgramCall(Live):
                 stderr=inside[2],
                 env=self._environment,
                 start_new_session=self._tty is None or argv is self._argv,
+                pass_fds=self._descriptors,
             )
         except OSError as error:
             self._finish(readers, None)
@@ -190,7 +196,7 @@ class ProgramCall(Live):
                 if not ready:
                     return
                 for key, _ in ready:
-                    data = _read_some(key.fd)
+                    data = read_some(key.fd)
                     if not data:
                         selector.unregister(key.fd)
                         continue
@@ -245,7 +251,8 @@ class ProgramCall(Live):
         return self._received
 
 
-def _read_some(descriptor: int) -> bytes:
+def read_some(descriptor: int) -> bytes:
+    """Return what can be read now, nothing at the end; a terminal's end counts as one."""
     try:
         return os.read(descriptor, _READ)
     except OSError as error:

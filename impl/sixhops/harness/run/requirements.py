@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from sixhops.harness.run.direct import direct_kinds, find_machine
 from sixhops.harness.run.fault_step import fault_control, has_faults
 from sixhops.harness.scenario.model import Hop
 
@@ -46,6 +47,9 @@ def missing_requirement(scenario: Scenario, target: Target) -> str | None:
         return "needs faults at the registry, and there is no tap of ours in front of it"
     if has_faults(scenario) and fault_control(target) is None:
         return "needs programs that it may kill, and the target's were not started by sixhops"
+    kinds = direct_kinds(scenario)
+    if kinds and find_machine(target) is None:
+        return f"needs the machine of a stack, for {' and '.join(kinds)} steps, and sixhops did not start this engine"
     return None
 
 

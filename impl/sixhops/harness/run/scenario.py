@@ -19,6 +19,7 @@ from sixhops.harness.judge import Status, Verdict, judge
 from sixhops.harness.run.api import Api
 from sixhops.harness.run.content import content
 from sixhops.harness.run.context import Context
+from sixhops.harness.run.direct import DirectResidue
 from sixhops.harness.run.fault_step import fault_control, has_faults
 from sixhops.harness.run.made import ImageTable, image_table, made_by, remove
 from sixhops.harness.run.prepare import prepare_images
@@ -107,7 +108,8 @@ def run_scenario(
         )
         if on_begin is not None:
             on_begin(scope)
-        run = _Run(Context(scenario, target, scope, Path(scratch)), images, on_step, keep=keep)
+        context = Context(scenario, target, scope, Path(scratch), images=images)
+        run = _Run(context, images, on_step, keep=keep)
         return replace(run.whole(), scope=scope, duration=time.monotonic() - started)
 
 
@@ -139,6 +141,7 @@ class _Run:
         self._target.recorder.forget(recorded)
         images = image_table(self._engine)
         residue = Residue.take(self._target)
+        self._direct = DirectResidue(self._context)
         self._set_faults(resolved=True)
         try:
             self._steps(self._scenario.steps)
@@ -231,6 +234,7 @@ class _Run:
     def _clean_up(self, before: ImageTable, residue: Residue, messages: Sequence[HopMessage]) -> None:
         own = [built.image_id for built in self._images.values()]
         try:
+            self._leftovers += self._direct.remove()
             made = made_by(self._exchanges, messages)
             self._leftovers += remove(made, before, own, self._engine)
             self._leftovers += settled_difference(residue, self._target)

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING
 from sixhops.harness.errors import InternalError, ScenarioError, TargetError
 from sixhops.harness.exchange import Exchange
 from sixhops.harness.judge import fails_for_good, judge_step
+from sixhops.harness.run.bundle_step import make_bundle
 from sixhops.harness.run.content import content
 from sixhops.harness.run.context import Background
 from sixhops.harness.run.fault_step import do_fault
 from sixhops.harness.run.http_steps import registry_call, request_call
 from sixhops.harness.run.other_steps import docker_call, see_file, see_processes
+from sixhops.harness.run.runc_step import RuncCall, runc_call
+from sixhops.harness.scenario.direct import BundleStep, GrpcStep, RuncStep, TtrpcStep
 from sixhops.harness.scenario.model import (
     AwaitStep,
     CloseStdinStep,
@@ -65,6 +68,10 @@ _KINDS: dict[type[Step], str] = {
     CloseStdinStep: "close_stdin",
     DisconnectStep: "disconnect",
     FaultStep: "fault",
+    GrpcStep: "grpc",
+    TtrpcStep: "ttrpc",
+    BundleStep: "bundle",
+    RuncStep: "runc",
 }
 
 
@@ -88,8 +95,8 @@ def perform(step: Step, context: Context) -> Performed:
     return performed
 
 
-def _once(step: Step, context: Context) -> Performed:
-    exchange = _exchange(step, context)
+def _once(step: Step, context: Context, mark: int | None = None) -> Performed:
+    exchange = _exchange(step, context, context.target.recorder.mark() if mark is None else mark)
     return Performed(exchange, judge_step(context.scenario, step, exchange, context.scope))
 
 
@@ -99,10 +106,12 @@ def _eventually(step: Step, context: Context) -> Performed:
         raise InternalError(f"step {step.index} has no `eventually`")
     deadline = time.monotonic() + bound.timeout
     pause, attempts = _FIRST_PAUSE, 0
+    # What the taps saw during an earlier attempt was seen during the step.
+    mark = context.target.recorder.mark()
     while True:
         attempts += 1
         left = deadline - time.monotonic()
-        performed = _once(replace(step, timeout=max(0.05, min(step.timeout, left))), context)
+        performed = _once(replace(step, timeout=max(0.05, min(step.timeout, left))), context, mark)
         performed.exchange.attempts = attempts
         if not performed.verdict.mismatches:
             return performed
@@ -115,8 +124,7 @@ def _eventually(step: Step, context: Context) -> Performed:
         pause = min(pause * 1.6, _LONGEST_PAUSE)
 
 
-def _exchange(step: Step, context: Context) -> Exchange:
-    mark = context.target.recorder.mark()
+def _exchange(step: Step, context: Context, mark: int) -> Exchange:
     exchange = Exchange(step.index, step.name, _KINDS[type(step)], time.monotonic(), 0.0)
     exchange.unobserved = {
         str(hop): reason for hop, reason in context.target.facts.hops.items() if reason is not None
@@ -133,9 +141,11 @@ def _exchange(step: Step, context: Context) -> Exchange:
 def _perform(step: Step, context: Context, exchange: Exchange, mark: int) -> float:
     """Fill the exchange; return how long the taps' open messages may take to end."""
     match step:
-        case RequestStep() | RegistryStep() | DockerStep():
+        case RequestStep() | RegistryStep() | DockerStep() | GrpcStep() | TtrpcStep() | RuncStep():
             live = _call(step, context)
             exchange.sent = live.sent
+            if isinstance(live, RuncCall) and live.console is not None:
+                _start(replace(step, background=live.console.name), live.console, context, mark)
             if step.background is None:
                 live.run()
                 _take(exchange, live.snapshot())
@@ -144,6 +154,8 @@ def _perform(step: Step, context: Context, exchange: Exchange, mark: int) -> flo
             wanted = _headed if step.expect else _begun
             _take(exchange, live.wait(wanted, live.deadline))
             return 0.0
+        case BundleStep():
+            exchange.sent, exchange.facets = make_bundle(step, context)
         case ProcessesStep():
             exchange.sent, exchange.facets = see_processes(step, context)
         case FileStep():
@@ -172,12 +184,27 @@ def _perform(step: Step, context: Context, exchange: Exchange, mark: int) -> flo
     return 0.0
 
 
-def _call(step: RequestStep | RegistryStep | DockerStep, context: Context) -> Live:
-    if isinstance(step, RequestStep):
-        return request_call(step, context)
-    if isinstance(step, RegistryStep):
-        return registry_call(step, context)
-    return docker_call(step, context)
+def _call(step: Step, context: Context) -> Live:
+    """Return what performs the step, which is not begun."""
+    match step:
+        case RequestStep():
+            return request_call(step, context)
+        case RegistryStep():
+            return registry_call(step, context)
+        case DockerStep():
+            return docker_call(step, context)
+        case GrpcStep():
+            from sixhops.harness.run.grpc_step import grpc_call  # noqa: PLC0415 - gRPC takes long to load
+
+            return grpc_call(step, context)
+        case TtrpcStep():
+            from sixhops.harness.run.ttrpc_step import ttrpc_call  # noqa: PLC0415 - so does protobuf
+
+            return ttrpc_call(step, context)
+        case RuncStep():
+            return runc_call(step, context)
+        case _:
+            raise InternalError(f"no step of kind {type(step).__name__} is a call")
 
 
 def _start(step: Step, live: Live, context: Context, mark: int) -> None:

@@ -8,12 +8,12 @@ place.
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from sixhops.harness.errors import Mark, ScenarioError
 from sixhops.harness.match.arguments import pattern_problem
+from sixhops.harness.scenario.build_direct import DIRECT, command_words
 from sixhops.harness.scenario.model import (
     ApiRange,
     AwaitStep,
@@ -42,7 +42,8 @@ from sixhops.harness.scenario.model import (
 )
 from sixhops.harness.scenario.paths import parse_source
 from sixhops.harness.scenario.reader import Fields, StepFields
-from sixhops.harness.scenario.variables import Scope, resolve
+from sixhops.harness.scenario.terms import BODY
+from sixhops.harness.scenario.variables import Scope, nearest, resolve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +67,7 @@ def parse_time_span(text: str) -> float:
 @dataclass
 class Builder:
     """Makes the model's values for one file. `path` is the file, `root` the scenarios folder that no path may
-    leave.
+    leave; `recipes` are the images that there are, None for any.
     """
 
     path: Path
@@ -74,6 +75,7 @@ class Builder:
     errors: list[ScenarioError]
     api: str | None = DEFAULT_API
     row: dict[str, Any] = field(default_factory=dict)
+    recipes: tuple[str, ...] | None = None
 
     def error(self, message: str, mark: Mark) -> None:
         """Note an error."""
@@ -112,6 +114,8 @@ class Builder:
             return SendStep(**common, target=action["to"], data=self._data(action))
         if kind == "fault":
             return self._fault_step(action, common)
+        if kind in DIRECT:
+            return DIRECT[kind](self, fields, common)
         made: Step = _ON_BACKGROUND[kind](**common, target=action)
         return made
 
@@ -129,6 +133,7 @@ class Builder:
                     use = ImageUse(
                         name, present=how.get("present", False), served=how.get("served", True), mark=mark
                     )
+            self.check_recipe(use.recipe, mark)
             if use.recipe in uses:
                 self.error(f"the image {use.recipe} is there twice", mark)
             uses[use.recipe] = use
@@ -158,7 +163,7 @@ class Builder:
         for key in ("headers", "body"):
             if key in fields and "status" not in fields:
                 self.error(f"{key} needs a status: it is part of the answer given instead", fields.marks[key])
-        body = self._body(fields["body"]) if "body" in fields else None
+        body = self.body(fields["body"]) if "body" in fields else None
         method, path = _request_line(fields["match"])
         status = self._of_row(fields["status"]) if "status" in fields else None
         if status is not None and (isinstance(status, bool) or not isinstance(status, int)):
@@ -220,7 +225,7 @@ class Builder:
             "headers": dict(fields.get("headers", {})),
             "json": fields.get("json"),
             "has_json": "json" in fields,
-            "body": self._body(fields["body"]) if "body" in fields else None,
+            "body": self.body(fields["body"]) if "body" in fields else None,
         }
 
     def _request(self, fields: StepFields) -> dict[str, Any]:
@@ -237,31 +242,22 @@ class Builder:
             "tar": fields.get("tar"),
             "auth": fields.get("auth"),
             "upgrade": fields.get("upgrade"),
-            "stdin": self._body(fields["stdin"]) if "stdin" in fields else None,
+            "stdin": self.body(fields["stdin"]) if "stdin" in fields else None,
             "half_close": fields.get("half_close", True),
             "tty": fields.get("tty", False),
         }
 
     def _docker(self, fields: StepFields, action: Any, common: dict[str, Any]) -> DockerStep | None:
-        words: list[Value] = action
-        if not isinstance(action, list):
-            text, mark = (
-                (action.text, action.mark)
-                if isinstance(action, Template)
-                else (action, fields.marks["docker"])
-            )
-            try:
-                words = [Template(word, mark) if "${" in word else word for word in shlex.split(text)]
-            except ValueError as error:
-                self.error(f"the command line can't be split into words: {str(error).lower()}", mark)
-                return None
+        words = command_words(self, action, fields.marks["docker"])
+        if words is None:
+            return None
         size = fields.get("tty")
         if size is not None and not ("rows" in size and "columns" in size):
             return None
         return DockerStep(
             **common,
-            argv=tuple(words),
-            stdin=self._body(fields["stdin"]) if "stdin" in fields else None,
+            argv=words,
+            stdin=self.body(fields["stdin"]) if "stdin" in fields else None,
             env=dict(fields.get("env", {})),
             tty=TtySize(size["rows"], size["columns"]) if size else None,
         )
@@ -281,7 +277,8 @@ class Builder:
             **common, action=verb, victim=victim, of=action.get("of"), signal=action.get("signal", "KILL")
         )
 
-    def _body(self, value: Any) -> Value:
+    def body(self, value: Any) -> Value:
+        """Return what a `body` or the like holds; a file that it names is looked for."""
         if not isinstance(value, Fields):
             return value  # type: ignore[no-any-return]  # text or a template, says the grammar
         body: dict[str, Value] = dict(value)
@@ -289,11 +286,34 @@ class Builder:
             body["file"] = self._inside(value["file"], value.marks["file"])
         return body
 
+    def check_body(self, value: Any, mark: Mark) -> None:
+        """Note what is wrong with a body that the grammar has not seen: bytes inside a message."""
+        if not isinstance(value, dict):
+            return
+        sources = [key for key in BODY.one_of if key in value]
+        odd = [key for key in value if key not in BODY.keys or key == "chunked"]
+        if odd or len(sources) != 1:
+            what = f"has no key {odd[0]}{nearest(odd[0], list(BODY.keys))}" if odd else "needs one of them"
+            self.error(f"bytes are text or a mapping with {', '.join(BODY.one_of)}; this {what}", mark)
+        elif not isinstance(value[sources[0]], str):
+            self.error(f"{sources[0]} must be text, not {value[sources[0]]!r}", mark)
+        elif sources == ["file"]:
+            self._inside(value["file"], mark)
+
+    def check_recipe(self, name: str, mark: Mark) -> None:
+        """Note an image recipe that does not exist."""
+        if self.recipes is not None and name not in self.recipes:
+            self.error(f"there is no recipe images/{name}.yaml{nearest(name, list(self.recipes))}", mark)
+
+    def time(self, fields: Fields, key: str) -> float | None:
+        """Return the seconds of a time, None when it isn't there."""
+        return parse_time_span(fields[key]) if key in fields else None
+
     def _data(self, action: Fields) -> Value:
         body = Fields(action.mark)
         body.update((key, value) for key, value in action.items() if key != "to")
         body.marks = action.marks
-        return body["text"] if body.keys() == {"text"} else self._body(body)
+        return body["text"] if body.keys() == {"text"} else self.body(body)
 
     def _inside(self, name: str, mark: Mark) -> str:
         root = self.root.resolve()
@@ -366,13 +386,9 @@ def _default_name(kind: str, action: Any) -> str:
         action = action.text
     if kind in ("request", "registry"):
         return str(action)
-    if kind == "docker":
-        words = (
-            [word.text if isinstance(word, Template) else str(word) for word in action]
-            if isinstance(action, list)
-            else [action]
-        )
-        return f"docker {' '.join(words)}"
+    if kind in ("docker", "runc"):
+        words = action if isinstance(action, list) else [action]
+        return " ".join([kind, *(word.text if isinstance(word, Template) else str(word) for word in words)])
     if kind == "processes":
         return "processes"
     if kind == "fault":

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.harness.errors import Mark, ScenarioError
-from sixhops.harness.scenario.grammar import FACETS, HOPS, step_record
+from sixhops.harness.scenario.grammar import FACETS, HOPS, background_what
 from sixhops.harness.scenario.model import Matcher, Template
 from sixhops.harness.scenario.paths import PathMissingError, Segments, look_up
 from sixhops.harness.scenario.variables import ROOTS, nearest, parse_template
@@ -107,17 +107,18 @@ def check_backgrounds(steps: list[StepFields]) -> list[ScenarioError]:
                     fields.marks["eventually"],
                 )
             )
-        name = fields.get("background")
-        if name is not None:
+        for key in ("background", "console"):
+            name = fields.get(key)
+            if name is None:
+                continue
             if name in kinds:
                 errors.append(
                     ScenarioError(
-                        f"the background name {name} is taken by line {marks[name].line}",
-                        fields.marks["background"],
+                        f"the background name {name} is taken by line {marks[name].line}", fields.marks[key]
                     )
                 )
-            kinds[name] = fields.kind or "request"
-            marks[name] = fields.marks["background"]
+            kinds[name] = key if key == "console" else fields.kind or "request"
+            marks[name] = fields.marks[key]
         target = _target(fields)
         if fields.kind in _ON_BACKGROUND and target is not None:
             mark = fields.marks[fields.kind]
@@ -153,7 +154,7 @@ def _facets(fields: StepFields, target: str, kind: str) -> Iterator[ScenarioErro
     for facet in expect:
         if facet not in FACETS[kind] and facet not in HOPS:
             yield ScenarioError(
-                f"{target} is {step_record(kind).what}, which has no {facet}", expect.marks[facet]
+                f"{target} is {background_what(kind)}, which has no {facet}", expect.marks[facet]
             )
 
 
@@ -166,7 +167,10 @@ def _target(fields: StepFields) -> str | None:
 
 def _saved(fields: StepFields) -> dict[str, Mark]:
     save = fields.get("save")
-    return dict(save.marks) if save is not None else {}
+    saved = dict(save.marks) if save is not None else {}
+    if fields.kind == "bundle" and "bundle" in fields:
+        saved[fields["bundle"]] = fields.marks["bundle"]
+    return saved
 
 
 def _check(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.harness.match import render
+from sixhops.harness.scenario.direct import BundleStep, DirectStep, GrpcStep, RuncStep, TtrpcStep
+from sixhops.harness.scenario.explain_direct import bare, direct_action, direct_details
 from sixhops.harness.scenario.grammar import HOPS
 from sixhops.harness.scenario.model import (
     AwaitStep,
@@ -18,7 +20,6 @@ from sixhops.harness.scenario.model import (
     RegistryStep,
     RequestStep,
     SendStep,
-    Template,
 )
 from sixhops.harness.scenario.reference import language_reference
 
@@ -135,16 +136,18 @@ def _action(step: Step) -> str:
     match step:
         case RequestStep():
             version = f" (API {step.api})" if step.api else " (no version)"
-            return f"{step.method} {_bare(step.path)}{version}"
+            return f"{step.method} {bare(step.path)}{version}"
         case RegistryStep():
-            return f"{step.method} {_bare(step.path)}, straight to the registry"
+            return f"{step.method} {bare(step.path)}, straight to the registry"
         case DockerStep():
-            return "docker " + " ".join(map(_bare, step.argv))
+            return "docker " + " ".join(map(bare, step.argv))
+        case GrpcStep() | TtrpcStep() | BundleStep() | RuncStep():
+            return direct_action(step)
         case ProcessesStep():
             chosen = ", ".join(f"{key} {render(value)}" for key, value in step.select.items())
             return f"look at the processes with {chosen}" if chosen else "look at all processes"
         case FileStep():
-            return f"look at the file {_bare(step.path)}"
+            return f"look at the file {bare(step.path)}"
         case JoinStep():
             return f"wait for the end of {step.target}"
         case AwaitStep():
@@ -156,7 +159,7 @@ def _action(step: Step) -> str:
         case DisconnectStep():
             return f"cut the connection of {step.target}"
         case FaultStep():
-            whose = f" of {_bare(step.of)}" if step.of is not None else ""
+            whose = f" of {bare(step.of)}" if step.of is not None else ""
             how = f" with SIG{step.signal}" if step.action == "kill" else ""
             return f"{step.action} the {step.victim}{whose}{how}"
         case _:
@@ -164,11 +167,13 @@ def _action(step: Step) -> str:
 
 
 def _details(step: Step) -> Iterator[str]:
+    if isinstance(step, DirectStep):
+        yield from direct_details(step)
     if isinstance(step, RequestStep | RegistryStep):
         for key, value in step.query.items():
-            yield f"the query parameter {key}={_bare(value)}"
+            yield f"the query parameter {key}={bare(value)}"
         for key, value in step.headers.items():
-            yield f"the header {key}: {_bare(value)}"
+            yield f"the header {key}: {bare(value)}"
         if step.has_json:
             yield f"the JSON {render(step.json)}"
         if step.body is not None:
@@ -187,7 +192,7 @@ def _details(step: Step) -> Iterator[str]:
         yield f"the input {render(step.stdin)}{', left open' if open_after else ''}"
     if isinstance(step, DockerStep):
         for key, value in step.env.items():
-            yield f"{key}={_bare(value)} in the environment"
+            yield f"{key}={bare(value)} in the environment"
         if step.tty is not None:
             yield f"a terminal of {step.tty.rows} rows and {step.tty.columns} columns"
 
@@ -202,9 +207,3 @@ def _expectation(facet: str, value: Any) -> list[str]:
     if isinstance(value, dict):
         return [f"{subject}:", *(f"  {key}: {render(item)}" for key, item in value.items())]
     return [f"{subject}: {text}"]
-
-
-def _bare(value: Any) -> str:
-    if isinstance(value, Template):
-        return value.text
-    return value if isinstance(value, str) else render(value)

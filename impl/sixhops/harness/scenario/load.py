@@ -23,7 +23,7 @@ from sixhops.harness.scenario.grammar import SCENARIO
 from sixhops.harness.scenario.model import Scenario, Template
 from sixhops.harness.scenario.nodes import compose, mark_of, read_text
 from sixhops.harness.scenario.reader import Fields, Reader, StepFields
-from sixhops.harness.scenario.variables import ROOTS, nearest
+from sixhops.harness.scenario.variables import ROOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,18 +143,13 @@ def _load(path: Path, root: Path, text: str, recipes: tuple[str, ...] | None) ->
     if not isinstance(fields, Fields):
         raise ScenarioErrors(errors)
     inside = root == Path() or path.is_relative_to(root)
-    builder = Builder(path, root if inside else path.parent, errors, fields.get("api", DEFAULT_API))
+    builder = Builder(
+        path, root if inside else path.parent, errors, fields.get("api", DEFAULT_API), recipes=recipes
+    )
     steps = [*fields.get("steps", []), *fields.get("cleanup", [])]
     images = builder.image_uses(
         fields.get("images", []), _marks_of(node, "images", name, len(fields.get("images", [])))
     )
-    if recipes is not None:
-        for use in images.values():
-            if use.recipe not in recipes:
-                builder.error(
-                    f"there is no recipe images/{use.recipe}.yaml{nearest(use.recipe, list(recipes))}",
-                    use.mark,
-                )
     given = dict(fields.get("vars", {}))
     for variable in given:
         if variable in ROOTS:

@@ -16,8 +16,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from sixhops.harness.errors import Mark, ScenarioError
 from sixhops.harness.match.matchers import MATCHERS
 from sixhops.harness.match.values import type_name
-from sixhops.harness.scenario.grammar import (
-    ACTIONS,
+from sixhops.harness.scenario.grammar import ACTIONS, step_record
+from sixhops.harness.scenario.kinds import (
     Choice,
     Data,
     Either,
@@ -29,7 +29,6 @@ from sixhops.harness.scenario.grammar import (
     Record,
     Text,
     Whole,
-    step_record,
 )
 from sixhops.harness.scenario.model import Matcher, Template
 from sixhops.harness.scenario.nodes import MAX_DEPTH, is_plain, mark_of, scalar
@@ -171,6 +170,8 @@ class Reader:
     def _read_data(self, kind: Data, node: Node, what: str, depth: int) -> Any:
         if kind.mapping and not isinstance(node, MappingNode):
             return self.error(f"{what} must be {kind.what}, not {_shape(node)}", node)
+        if kind.places:
+            return self._placed(node, depth)
         return self._value(node, kind.matchers, depth, False)
 
     def _read_either(self, kind: Either, node: Node, what: str, depth: int) -> Any:
@@ -264,6 +265,19 @@ class Reader:
             return [self._value(item, matchers, depth + 1, True) for item in node.value]
         assert isinstance(node, MappingNode)
         return {key: self._value(item, matchers, depth + 1, False) for key, _, item in self._pairs(node)}
+
+    def _placed(self, node: Node, depth: int) -> Any:
+        """Return a value without matchers whose mappings are Fields."""
+        if depth > MAX_DEPTH or node.tag not in _PLAIN_TAGS or isinstance(node, ScalarNode):
+            return self._value(node, False, depth, False)
+        if isinstance(node, SequenceNode):
+            return [self._placed(item, depth + 1) for item in node.value]
+        assert isinstance(node, MappingNode)
+        fields = Fields(mark_of(node, self.name))
+        for key, key_node, item in self._pairs(node):
+            fields.marks[key] = mark_of(key_node, self.name)
+            fields[key] = self._placed(item, depth + 1)
+        return fields
 
     def _matcher(self, node: Node, matchers: bool, depth: int, in_list: bool) -> Any:
         tag = _tag(node)

@@ -10,22 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sixhops.harness.match.matchers import MATCHERS
-from sixhops.harness.scenario.grammar import (
-    ACTIONS,
-    BODY,
-    FACETS,
-    HOPS,
-    SCENARIO,
-    Choice,
-    Data,
-    Either,
-    Key,
-    Kind,
-    ListOf,
-    MapOf,
-    Record,
-    step_record,
-)
+from sixhops.harness.scenario.grammar import ACTIONS, FACETS, SCENARIO, step_record
+from sixhops.harness.scenario.kinds import Choice, Data, Either, Key, Kind, ListOf, MapOf, Record
+from sixhops.harness.scenario.terms import BODY, HOPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +72,52 @@ matcher directly in a matcher is written with a colon: `!not:contains "x"`, `!ea
 
 """
 
+_DIRECT: Final = """
+### Steps on the inner hops
+
+`grpc`, `ttrpc`, `bundle` and `runc` steps speak to the programs of a stack that sixhops starts, as their callers do; at
+other targets the scenario is skipped, with the reason. They need no taps.
+
+```yaml
+- bundle: b                             # ${b} is its directory from now on
+  image: busybox                        # any recipe; it need not be in `images`
+  config: {process: {args: [/bin/sh, -c, exit 7]}}
+- background: out                       # the container writes to what runc was given
+  runc: create --bundle ${b} c-${scenario.unique}
+  expect: {exit: 0}                     # in the background this waits until runc has ended
+- runc: start c-${scenario.unique}
+  expect: {exit: 0, log: []}
+- join: out                             # ends when nobody can write to the pipes any more
+  expect: {stdout: ""}
+- runc: delete c-${scenario.unique}
+
+- background: events
+  grpc: Events/Subscribe
+- grpc: Containers/Create
+  json:
+    container:
+      id: x
+      spec: {"@type": types.containerd.io/opencontainers/runtime-spec/1/Spec, value: {ociVersion: 1.0.2}}
+  expect: {status: OK, response: {container: {id: x, created_at: !time }}}
+- await: events
+  expect: {responses: [{topic: /containers/create}]}
+- disconnect: events
+
+- ttrpc: State                          # of the shim of a container that dockerd has started
+  shim: ${id}
+  namespace: moby
+  json: {id: "${id}"}
+  expect: {status: OK, response: {status: RUNNING}}
+```
+
+- A foreground `runc` step ends with runc: what its container writes later goes nowhere. `stdout` and `stderr` of a step in
+  the background include it.
+- A container's control group is below the stack's own unless `config` says otherwise.
+- Every call goes where the stack's own callers go, so where a hop is tapped its message is on that hop as well.
+- What is left at the end is removed and fails the scenario: containers in the scenario's --root, and containers, tasks,
+  images, leases, snapshots, content and uploads in containerd. So delete them, in `cleanup` where a step between may fail.
+"""
+
 
 def language_reference() -> str:
     """Return docs/scenario-language.md."""
@@ -109,14 +142,15 @@ def language_reference() -> str:
     parts.append(
         "\nThere is no step that sleeps: use `background` with `join` and `await`, or `eventually`.\n"
     )
-    parts += ["\n### Bodies\n\n", BODY.doc, "\n\n", _table(BODY)]
-    seen = [record for name in ("send", "fault", "docker", "request") for record in _inner(name)]
+    parts += [_DIRECT, "\n### Bodies\n\n", BODY.doc, "\n\n", _table(BODY)]
+    seen = [record for name in ("send", "fault", "docker", "runc", "request") for record in _inner(name)]
     for record in {record.name: record for record in seen}.values():
         parts += [f"\n### A {record.name}\n\n{record.doc}\n\n", _table(record)]
     parts.append("\n## What can be expected\n\n| in `expect` of | facet | what it is |\n|---|---|---|\n")
     for kind_name, facets in FACETS.items():
         if kind_name not in ("join", "await"):
-            parts += [f"| `{kind_name}` | `{facet}` | {_cell(doc)} |\n" for facet, doc in facets.items()]
+            where = "a console" if kind_name == "console" else f"`{kind_name}`"
+            parts += [f"| {where} | `{facet}` | {_cell(doc)} |\n" for facet, doc in facets.items()]
     hops = ", ".join(f"`{hop}`" for hop in HOPS)
     parts.append(
         "\n`join` and `await` look at what the background step's kind has. "

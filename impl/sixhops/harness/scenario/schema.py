@@ -12,9 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from sixhops.harness.scenario.grammar import (
-    ACTIONS,
-    SCENARIO,
+from sixhops.harness.scenario.grammar import ACTIONS, SCENARIO, step_record
+from sixhops.harness.scenario.kinds import (
     Choice,
     Data,
     Either,
@@ -22,9 +21,9 @@ from sixhops.harness.scenario.grammar import (
     Kind,
     ListOf,
     MapOf,
+    Nothing,
     Record,
     Text,
-    step_record,
 )
 
 __all__ = ["json_schema", "schema_text"]
@@ -78,8 +77,8 @@ def _schema(kind: Kind) -> dict[str, Any]:
         return {"enum": list(kind.words)}
     if isinstance(kind, Text):
         return _text(kind)
-    if isinstance(kind, Flag):
-        return {"type": "boolean"}
+    if isinstance(kind, Flag | Nothing):
+        return {"type": "boolean" if isinstance(kind, Flag) else "null"}
     whole = {"type": "integer", "minimum": getattr(kind, "least", 0)}
     return (
         {"anyOf": [whole, {"type": "string", "pattern": r"^\$\{row\."}]}

@@ -18,6 +18,7 @@ from sixhops.harness.stack.facts import engine_client, read_facts
 from sixhops.harness.stack.faults import StackFaults
 from sixhops.harness.stack.host import LocalHost
 from sixhops.harness.stack.logs import log_marks, log_since
+from sixhops.harness.stack.machine import StackMachine
 from sixhops.harness.stack.sandbox import Sandbox
 from sixhops.harness.stack.state import base_directory, create, read_record, sweep
 from sixhops.harness.stack.taps import CONTAINERD_TAP, StackTaps
@@ -70,6 +71,8 @@ class PrivateStack:
             self._daemons.expected_exits,
         )
         self._taps = StackTaps(self._sandbox, self._choice, self.recorder, inner=options.inner_taps)
+        socket = CONTAINERD_TAP if options.inner_taps else "containerd.sock"
+        self.machine = StackMachine(self._sandbox, home.path / socket)
         self._left: list[str] | None = None
 
     @classmethod

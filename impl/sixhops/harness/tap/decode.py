@@ -7,86 +7,37 @@ looks in all services of `sixhops.wire.proto`.
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from google.protobuf import any_pb2, descriptor_pool, duration_pb2, message_factory, timestamp_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from sixhops.wire.proto.services import service
+from sixhops.wire.proto.catalog import JSON_TYPES, find_message, find_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from google.protobuf.descriptor import Descriptor, FileDescriptor
+    from google.protobuf import any_pb2, duration_pb2, timestamp_pb2
+    from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
 
     from sixhops.harness.exchange import Facet
-    from sixhops.wire.proto.services import Method
 
-__all__ = ["JSON_TYPES", "decode", "decode_any", "decode_bytes", "find_method"]
+__all__ = ["decode", "decode_any", "decode_bytes", "find_method"]
 
-#: The beginning of the type URLs with which containerd (its typeurl package) marks values that are JSON.
-JSON_TYPES = "types.containerd.io/"
-
-_FILES = (
-    "cgroup1",
-    "cgroup2",
-    "containers",
-    "content",
-    "diff",
-    "events",
-    "events_ttrpc",
-    "health",
-    "image_payloads",
-    "images",
-    "introspection",
-    "leases",
-    "namespaces",
-    "payloads",
-    "process",
-    "rpc",
-    "runc_options",
-    "runtime_info",
-    "shim_v2",
-    "shim_v3",
-    "snapshots",
-    "tasks",
-    "types",
-    "version",
-)
 #: An Any may hold an Any, which no parser's limit of nested messages covers; what is deeper stays bytes.
 _DEPTH = 16
 
 _Converter: TypeAlias = "Callable[[Any, int], Any]"
-_POOL: Any = descriptor_pool.Default()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _load() -> dict[str, Method]:
-    methods: dict[str, Method] = {}
-    for name in _FILES:
-        file: FileDescriptor = importlib.import_module(f"sixhops.wire.proto.{name}_pb2").DESCRIPTOR
-        for short in file.services_by_name:
-            methods |= {method.path: method for method in service(file, short).methods.values()}
-    return methods
-
-
-_METHODS = _load()
 #: For each message type (by full name) how its fields are called and converted, by number; made when first needed.
 _PLANS: dict[str, dict[int, tuple[str, _Converter]]] = {}
-
-
-def find_method(path_or_service: str, method: str = "") -> Method | None:
-    """Return a method by gRPC path (`/containerd.services.tasks.v1.Tasks/Create`), or by full service name and
-    method name (as ttrpc has them: `containerd.task.v2.Task`, `Create`); None when no .proto file has it.
-    """
-    return _METHODS.get(f"/{path_or_service}/{method}" if method else path_or_service)
 
 
 def decode_bytes(data: bytes, cls: type[Message]) -> dict[str, Facet] | bytes:
@@ -218,11 +169,13 @@ def _any(value: any_pb2.Any, depth: int) -> dict[str, Any]:
     if depth >= _DEPTH:
         return {"@type": url, "value": data}
     name = url.rpartition("/")[2]
+    kind = find_message(name)
+    if kind is None:
+        return {"@type": url, "value": data}
+    message = kind()
     try:
-        kind = _POOL.FindMessageTypeByName(name)
-        message: Message = message_factory.GetMessageClass(kind)()
         message.ParseFromString(data)
-    except (KeyError, DecodeError):
+    except DecodeError:
         return {"@type": url, "value": data}
     special = _SPECIAL.get(name)
     if special is not None:

@@ -1,0 +1,65 @@
+"""`bundle` steps: OCI bundles on the stack's machine."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sixhops.harness.errors import InternalError, ScenarioError, TargetError
+from sixhops.harness.images import tar_bytes, unpack_image, unpack_tar
+from sixhops.harness.run.content import content
+from sixhops.harness.run.direct import machine_of, workspace
+from sixhops.harness.run.specification import default_specification, merged
+from sixhops.harness.scenario.variables import resolve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sixhops.harness.exchange import Facet
+    from sixhops.harness.run.context import Context
+    from sixhops.harness.scenario.direct import BundleStep
+
+__all__ = ["make_bundle"]
+
+
+def make_bundle(step: BundleStep, context: Context) -> tuple[dict[str, Facet], dict[str, Facet]]:
+    """Make the bundle; return what was asked and the facets `path` and `config`.
+
+    Raises ScenarioError (bad entries, a second bundle of this name), TargetError when it can't be written.
+    """
+    scope = context.scope
+    place = workspace(context) / step.variable
+    specification: Any = None
+    if step.raw is None:
+        default = default_specification()
+        # Below the stack's own group, so that nothing of it can be left behind elsewhere.
+        group = f"/{machine_of(context).cgroup}/{place.parent.name}-{step.variable}"
+        default["linux"]["cgroupsPath"] = group
+        specification = merged(default, resolve(step.config, scope))
+        text = (json.dumps(specification, indent=1) + "\n").encode()
+    else:
+        text = content(resolve(step.raw, scope), step.mark, context.directory).all()
+    try:
+        place.mkdir(mode=0o711)
+        (place / "rootfs").mkdir()
+        _fill(step, context, place / "rootfs")
+        (place / "config.json").write_bytes(text)
+    except FileExistsError:
+        raise ScenarioError(f"there is a bundle {step.variable} already", step.mark) from None
+    except OSError as error:
+        raise TargetError(f"can't make the bundle {step.variable}: {error}") from error
+    facets: dict[str, Facet] = {"path": str(place)}
+    if specification is not None:
+        facets["config"] = specification
+    return {"image": step.image, "path": str(place)}, facets
+
+
+def _fill(step: BundleStep, context: Context, rootfs: Path) -> None:
+    if step.image is not None:
+        built = context.images.get(step.image)
+        if built is None:
+            raise InternalError(f"{step.mark}: the image {step.image} was not built")
+        unpack_image(built, rootfs)
+    if step.files:
+        entries = resolve(list(step.files), context.scope)
+        unpack_tar(tar_bytes(entries, context.programs, step.mark), rootfs)
