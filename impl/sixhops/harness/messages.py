@@ -27,7 +27,7 @@ from sixhops.harness.errors import Mark, ScenarioError
 from sixhops.harness.match.values import type_name
 from sixhops.harness.scenario.model import Template
 from sixhops.harness.scenario.variables import nearest
-from sixhops.wire.proto.catalog import JSON_TYPES, find_message
+from sixhops.wire.catalog import JSON_TYPES, find_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ import grpc
 
 from sixhops.harness.errors import TargetError
 from sixhops.harness.run.grpc_step import channel_to
-from sixhops.wire.proto.catalog import find_method
+from sixhops.wire.catalog import find_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,8 +21,8 @@ from sixhops.harness.run.live import Live
 from sixhops.harness.scenario.variables import resolve
 from sixhops.harness.tap.decode import decode_bytes
 from sixhops.harness.tap.grpcmetadata import code_name, metadata
+from sixhops.wire.catalog import find_method
 from sixhops.wire.proto import rpc_pb2
-from sixhops.wire.proto.catalog import find_method
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

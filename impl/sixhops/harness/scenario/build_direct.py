@@ -91,7 +91,7 @@ def _grpc(builder: Builder, fields: StepFields, common: dict[str, Any]) -> Step 
 
 
 def _grpc_method(builder: Builder, name: str, mark: Mark) -> Method | None:
-    from sixhops.wire.proto.catalog import methods  # noqa: PLC0415 - protobuf is loaded for files that need it
+    from sixhops.wire.catalog import methods  # noqa: PLC0415 - protobuf is loaded for files that need it
 
     spoken = {path: one for path, one in methods().items() if not path[1:].startswith(_TTRPC)}
     if f"/{name}" in spoken:
@@ -114,7 +114,7 @@ def _grpc_method(builder: Builder, name: str, mark: Mark) -> Method | None:
 
 
 def _ttrpc(builder: Builder, fields: StepFields, common: dict[str, Any]) -> Step | None:
-    from sixhops.wire.proto.catalog import methods  # noqa: PLC0415 - as above
+    from sixhops.wire.catalog import methods  # noqa: PLC0415 - as above
 
     name, mark = fields["ttrpc"], fields.marks["ttrpc"]
     service, slash, method = name.rpartition("/")

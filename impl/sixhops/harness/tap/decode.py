@@ -12,16 +12,17 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from google.protobuf import any_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from sixhops.wire.proto.catalog import JSON_TYPES, find_message, find_method
+from sixhops.wire.catalog import JSON_TYPES, find_message, find_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from google.protobuf import any_pb2, duration_pb2, timestamp_pb2
+    from google.protobuf import duration_pb2, timestamp_pb2
     from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
 

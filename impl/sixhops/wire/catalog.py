@@ -1,4 +1,4 @@
-"""Every method and message of the .proto files in this package, found by name; loaded when somebody first asks."""
+"""Every method and message of the .proto files in `wire.proto`, found by name; loaded when somebody first asks."""
 
 from __future__ import annotations
 
