@@ -7,7 +7,7 @@ The rules, before the matchers change them:
    for an empty one only, since it would say nothing otherwise.
 3. A list holds when it has the same elements in the same order; `!some` stands for any number of elements.
 4. The messages of a hop hold when the listed ones are among them in that order; others may stand between.
-   An empty list means that there are none.
+   An empty list means that there are none. What stands for a message on the inner hops is in `calls`.
 5. Text is compared with bytes as UTF-8.
 6. `!exact` forbids unnamed keys and unlisted messages, all the way down until another matcher takes over.
 """
@@ -19,6 +19,7 @@ from typing import Any
 
 from sixhops.harness.errors import InternalError, ScenarioError
 from sixhops.harness.exchange import HopMessage
+from sixhops.harness.match.calls import names_call, stands_for, succeeded
 from sixhops.harness.match.matchers import MATCHERS
 from sixhops.harness.match.sequences import compare_messages, compare_sequence
 from sixhops.harness.match.values import MISSING, Context, Messages, Mismatch, Missing, type_name
@@ -114,6 +115,8 @@ def _compare_mapping(expected: dict[str, Any], seen: Any, path: str, exact: bool
 
 
 def _compare_message(expected: Any, seen: HopMessage, path: str, exact: bool) -> list[Mismatch]:
+    if isinstance(expected, str):
+        return [] if stands_for(expected, seen) else [Mismatch(path, "differs", expected, seen.summary)]
     if not isinstance(expected, dict):
         return _compare(expected, seen.summary, path, exact=exact)
     fields = message_fields(seen)
@@ -122,6 +125,11 @@ def _compare_message(expected: Any, seen: HopMessage, path: str, exact: bool) ->
     found: list[Mismatch] = []
     for key, item in wanted.items():
         found.extend(_compare(item, fields.get(key, MISSING), format_path(path, (key,)), exact=exact))
+    if names_call(expected, seen) and not succeeded(seen):
+        note = (
+            "a mapping that names a call stands for one that succeeds; write its status, or exit, for another"
+        )
+        found.append(Mismatch(path, "did not succeed", expected, seen.summary, (note,)))
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from sixhops.harness.match.calls import any_outcome
 from sixhops.harness.match.values import MISSING, Mismatch, render
 from sixhops.harness.scenario.model import Matcher
 
@@ -53,7 +54,7 @@ def compare_messages(expected: list[Any], seen: list[Any], path: str, element: E
             found.extend(
                 Mismatch(f"{path}[{i}]", "is here and must not be", item, seen[i])
                 for i in range(position, end)
-                if not element(item.argument, seen[i], path)
+                if not element(any_outcome(item.argument, seen[i]), seen[i], path)
             )
         forbidden.clear()
 

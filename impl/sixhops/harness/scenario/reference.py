@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sixhops.harness.match.matchers import MATCHERS
 from sixhops.harness.scenario.grammar import ACTIONS, FACETS, SCENARIO, step_record
 from sixhops.harness.scenario.kinds import Choice, Data, Either, Key, Kind, ListOf, MapOf, Record
+from sixhops.harness.scenario.reference_texts import DIRECT, INTRODUCTION, MESSAGES
 from sixhops.harness.scenario.terms import BODY, HOPS
 
 if TYPE_CHECKING:
@@ -19,109 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["language_reference"]
 
-_INTRODUCTION: Final = """\
-# The scenario language
-
-<!-- Made by `python -m sixhops.harness.scenario.reference docs/scenario-language.md`; change the grammar, not
-this file. -->
-
-A scenario is one YAML file: what is given, what is done step by step, and what each hop must show. `sixhops
-lint` checks files, `sixhops explain` tells what one does, and `scenarios/schema.json` is for editors.
-
-The YAML is YAML 1.2's common core: `yes`, `no`, `on`, `off`, dates and numbers with leading zeros are text.
-There is one document in a file, and it has no anchors or aliases (use `vars`). Keys are text and stand
-once. Write `!any }` and not `!any}`: YAML would read the brace as part of the tag. Inside `{...}` and
-`[...]`, put `"${name}"` in quotes.
-
-## How values are compared
-
-- Types count: `1` is not `true`, not `"1"` and not `1.0`.
-- A mapping holds when the keys that it names hold; others may stand beside them. `{}` holds for an empty
-  mapping only.
-- A list holds when it has these elements in this order. `!some` stands for any number of elements.
-- The messages of a hop hold when the listed ones are among them, in this order. `[]` or `!none` means that
-  there were none. A `!not` element forbids what it names between its neighbours. A message is written as
-  its line, such as `GET /v2/ -> 200`, or as a mapping of its fields: method, path, query, status,
-  request_headers, response_headers, request_body, response_body, request_json, response_json.
-- Text is compared with bytes as UTF-8. Header names are compared in lower case.
-- An empty text, `null` and a key that is not there are three different things.
-
-## Variables
-
-`${name}` stands anywhere in a value, and not in keys. A value that is one `${name}` alone keeps its type;
-inside a longer text it becomes text. `$${` is a plain `${`. Paths go on with dots, `[0]`, `[-1]` and `["any
-key"]`.
-
-| root | what it holds |
-|---|---|
-| `images.RECIPE` | what is known of an image named in `images`: digest, id, layers and more |
-| `target` | what is known of the target |
-| `row` | the row of the `for` table |
-| `scenario.unique` | a short text that no other run has, for names; `scenario.id` is the scenario's id |
-| `letters[N]` | N times the letter a, for texts of a length that nobody wants to read |
-| any other name | from `vars`, or from the `save` of an earlier step |
-
-`save: {id: $.Id}` takes a part of the JSON body; `$stdout`, `$headers.location` and `$stream[0].id` take
-other facets, and `$registry[0].path` a message. `{from: $stdout, re: "id=(.*)"}` takes the first group of a
-regular expression.
-
-## Matchers
-
-A matcher stands anywhere in an expectation, also inside another one. YAML allows one tag for a value, so a
-matcher directly in a matcher is written with a colon: `!not:contains "x"`, `!each:re "^a"`.
-
-"""
-
-_DIRECT: Final = """
-### Steps on the inner hops
-
-`grpc`, `ttrpc`, `bundle` and `runc` steps speak to the programs of a stack that sixhops starts, as their callers do; at
-other targets the scenario is skipped, with the reason. They need no taps.
-
-```yaml
-- bundle: b                             # ${b} is its directory from now on
-  image: busybox                        # any recipe; it need not be in `images`
-  config: {process: {args: [/bin/sh, -c, exit 7]}}
-- background: out                       # the container writes to what runc was given
-  runc: create --bundle ${b} c-${scenario.unique}
-  expect: {exit: 0}                     # in the background this waits until runc has ended
-- runc: start c-${scenario.unique}
-  expect: {exit: 0, log: []}
-- join: out                             # ends when nobody can write to the pipes any more
-  expect: {stdout: ""}
-- runc: delete c-${scenario.unique}
-
-- background: events
-  grpc: Events/Subscribe
-- grpc: Containers/Create
-  json:
-    container:
-      id: x
-      spec: {"@type": types.containerd.io/opencontainers/runtime-spec/1/Spec, value: {ociVersion: 1.0.2}}
-  expect: {status: OK, response: {container: {id: x, created_at: !time }}}
-- await: events
-  expect: {responses: [{topic: /containers/create}]}
-- disconnect: events
-
-- ttrpc: State                          # of the shim of a container that dockerd has started
-  shim: ${id}
-  namespace: moby
-  json: {id: "${id}"}
-  expect: {status: OK, response: {status: RUNNING}}
-```
-
-- A foreground `runc` step ends with runc: what its container writes later goes nowhere. `stdout` and `stderr` of a step in
-  the background include it.
-- A container's control group is below the stack's own unless `config` says otherwise.
-- Every call goes where the stack's own callers go, so where a hop is tapped its message is on that hop as well.
-- What is left at the end is removed and fails the scenario: containers in the scenario's --root, and containers, tasks,
-  images, leases, snapshots, content and uploads in containerd. So delete them, in `cleanup` where a step between may fail.
-"""
-
 
 def language_reference() -> str:
     """Return docs/scenario-language.md."""
-    parts = [_INTRODUCTION, "| matcher | argument | holds for |\n|---|---|---|\n"]
+    parts = [INTRODUCTION, "| matcher | argument | holds for |\n|---|---|---|\n"]
     for kind in MATCHERS.values():
         takes = kind.takes if kind.argument != "optional" else f"nothing, or {kind.takes}"
         parts.append(f"| `!{kind.name}` | {_cell(takes) or 'none'} | {_cell(kind.doc)} |\n")
@@ -142,7 +44,7 @@ def language_reference() -> str:
     parts.append(
         "\nThere is no step that sleeps: use `background` with `join` and `await`, or `eventually`.\n"
     )
-    parts += [_DIRECT, "\n### Bodies\n\n", BODY.doc, "\n\n", _table(BODY)]
+    parts += [DIRECT, "\n### Bodies\n\n", BODY.doc, "\n\n", _table(BODY)]
     seen = [record for name in ("send", "fault", "docker", "runc", "request") for record in _inner(name)]
     for record in {record.name: record for record in seen}.values():
         parts += [f"\n### A {record.name}\n\n{record.doc}\n\n", _table(record)]
@@ -157,6 +59,7 @@ def language_reference() -> str:
         f"Every one of them also has the hops {hops}"
     )
     parts.append(", unless the name is a facet of its own: the messages on that hop during the step.\n")
+    parts.append(MESSAGES)
     return "".join(parts)
 
 
