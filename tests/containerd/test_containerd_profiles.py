@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sixhops.containerd.shims import Shims
+from sixhops.containerd.profiles import Profiles
 
 
 class Prepared:
@@ -26,11 +26,11 @@ def spec(name: str, profile: dict[str, Any] | None) -> bytes:
 
 def test_a_profile_is_prepared_once_for_all_its_containers() -> None:
     workers = Prepared()
-    shims = Shims(None, None, workers, "sixhops.runc.main")  # type: ignore[arg-type]
+    profiles = Profiles(workers)  # type: ignore[arg-type]
     first, second = ({"defaultAction": f"SCMP_ACT_{word}"} for word in ("ALLOW", "LOG"))
 
     for name, profile in (("a", first), ("b", first), ("c", second), ("d", None), ("e", first)):
-        shims._prepare(spec(name, profile))
+        profiles.prepare(spec(name, profile))
 
     assert workers.asked == [
         {"ociVersion": "1.0.2", "linux": {"seccomp": profile}} for profile in (first, second)

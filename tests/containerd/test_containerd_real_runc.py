@@ -249,7 +249,7 @@ def test_exec_pause_and_figures(containerd: Containerd, runtime: str, tmp_path: 
     assert again == ("UNKNOWN", "cannot pause a paused container: unknown")
     assert len(pids) == 1
     assert metrics[0].data.type_url.startswith("io.containerd.cgroups.v")
-    assert running == ("UNKNOWN", "cannot delete a running process: unknown")
+    assert running == ("UNKNOWN", "failed to delete task: cannot delete a running process: unknown")
 
 
 def test_stdin_is_handed_through(containerd: Containerd, runtime: str, tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_killed_shim_takes_its_container_along(containerd: Containerd, runtime: 
     pid = containerd.create(name, runtime, "sleep", "1000").pid
     containerd.start_task(name)
     stream = containerd.method("Events/Subscribe")(
-        events_pb2.SubscribeRequest(filters=["topic==/tasks/exit"]), timeout=SECONDS
+        events_pb2.SubscribeRequest(filters=['topic=="/tasks/exit"']), timeout=SECONDS
     )
     containerd.call("Tasks/Get", tasks_pb2.GetRequest(container_id=name))
 

@@ -15,9 +15,13 @@ from sixhops.containerd.content import ContentStore
 from sixhops.containerd.database import Database
 from sixhops.containerd.gc import Collector
 from sixhops.containerd.rpc import handler
+from sixhops.containerd.services.containers import ContainersService
 from sixhops.containerd.services.content import ContentService
-from sixhops.containerd.services.records import ContainersService, ImagesService, LeasesService
-from sixhops.containerd.services.small import EventsService, NamespacesService, VersionService
+from sixhops.containerd.services.events import EventsService
+from sixhops.containerd.services.images import ImagesService
+from sixhops.containerd.services.leases import LeasesService
+from sixhops.containerd.services.namespaces import NamespacesService
+from sixhops.containerd.services.small import VersionService
 from sixhops.containerd.services.snapshots import SnapshotsService
 from sixhops.containerd.snapshots import Snapshotter
 from sixhops.wire.proto import (
@@ -228,7 +232,7 @@ def test_content_is_written_as_dockerd_does(tmp_path: Path) -> None:
             [(reply.action, reply.offset, reply.total, reply.digest) for reply in replies],
             again,
             data[0].data,
-            beyond,
+            beyond[0].data,
             (info.info.size, dict(info.info.labels)),
             [(item.type, item.id) for item in held.resources],
         ]
@@ -239,7 +243,7 @@ def test_content_is_written_as_dockerd_does(tmp_path: Path) -> None:
         [(content_pb2.STAT, 0, 5, empty), (content_pb2.WRITE, 5, 5, DIGEST), last, last],
         ("ALREADY_EXISTS", f"content {DIGEST}: already exists"),
         b"ell",
-        ("OUT_OF_RANGE", "read past object length 5 bytes"),
+        b"o",
         (5, {"k": "v"}),
         [("content", DIGEST)],
     ]
@@ -271,7 +275,7 @@ def test_content_errors(tmp_path: Path) -> None:
         ),
         ("OUT_OF_RANGE", "write @3 must occur at current offset 0"),
         ("NOT_FOUND", f"content digest {DIGEST}: not found"),
-        ("INVALID_ARGUMENT", '"x" failed validation: invalid checksum digest format'),
+        ("INVALID_ARGUMENT", '"x" failed validation'),
         ("NOT_FOUND", "reference none: not found"),
         ("NOT_FOUND", 'could not get status for ref "none": reference none: not found'),
     ]
@@ -288,7 +292,7 @@ def test_second_namespace_brings_the_same_blob(tmp_path: Path) -> None:
         names = await client.call("Namespaces/List", namespaces_pb2.ListNamespacesRequest())
         return [listed[0].info[0].digest, [item.name for item in names.namespaces]]
 
-    assert serve(tmp_path, scenario) == [DIGEST, ["other"]]
+    assert serve(tmp_path, scenario) == [DIGEST, ["moby", "other"]]
 
 
 def test_images_and_leases(tmp_path: Path) -> None:
@@ -340,7 +344,7 @@ def test_namespaces(tmp_path: Path) -> None:
         "new",
         (
             "FAILED_PRECONDITION",
-            'namespace "moby" must be empty, but it still has container: failed precondition',
+            'namespace "moby" must be empty, but it still has containers: failed precondition',
         ),
         ("NOT_FOUND", 'namespace "none": not found'),
     ]
@@ -374,7 +378,7 @@ def test_events_reach_subscribers_whose_filter_matches(tmp_path: Path) -> None:
 
     assert serve(tmp_path, scenario) == [
         ["/tasks/exit", "/tasks/exit"],
-        ("INVALID_ARGUMENT", "must start with '/', got \"x\": invalid argument"),
+        ("INVALID_ARGUMENT", "envelope topic \"x\": must start with '/': invalid argument"),
     ]
 
 

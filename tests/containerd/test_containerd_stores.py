@@ -1,6 +1,8 @@
 import asyncio
 import datetime as dt
 import hashlib
+import resource
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -10,9 +12,12 @@ from sixhops.containerd.content import ContentStore
 from sixhops.containerd.database import Database
 from sixhops.containerd.gc import Collector
 from sixhops.containerd.snapshots import ACTIVE, VIEW, Snapshotter
+from sixhops.containerd.stamps import set_now
 from sixhops.linux.mountlist import Mount
 from sixhops.wire.proto import content_pb2, images_pb2, leases_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
+
+DIGEST = "sha256:" + "0" * 64
 
 
 def digest_of(data: bytes) -> str:
@@ -45,7 +50,7 @@ def test_records_are_apart_by_namespace(database: Database) -> None:
 
     assert [record.value for record in database.all("image", "one")] == [b"1"]
     assert [record.namespace for record in database.all("image")] == ["one", "two"]
-    assert database.namespaces() == {"one", "two"}
+    assert [record.key for record in database.all("namespace", "")] == ["one", "two"]
     assert database.kinds("one") == {"image"}
 
 
@@ -60,6 +65,37 @@ def test_records_survive_reopening(tmp_path: Path) -> None:
     assert again.delete("lease", "ns", "l")
     assert not again.delete("lease", "ns", "l")
     assert again.leased("ns", "l") == [("content", "sha256:a")]
+
+
+def test_namespace_stays_until_it_is_deleted_with_all_in_it(database: Database) -> None:
+    database.put("image", "ns", "a", b"1")
+    database.lease("ns", "l", "content", "x")
+    database.delete("image", "ns", "a")
+    assert database.get("namespace", "", "ns") is not None
+
+    database.delete_namespace("ns")
+
+    assert database.get("namespace", "", "ns") is None
+    assert database.leased("ns", "l") == []
+    database.put("image", "ns", "a", b"1")
+    assert database.get("namespace", "", "ns") is not None
+
+
+def test_database_of_an_earlier_version_gets_its_namespaces(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "d.db")
+    connection.execute(
+        "CREATE TABLE records (kind TEXT NOT NULL, namespace TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, "
+        "parent TEXT NOT NULL DEFAULT '', number INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (kind, namespace, key))"
+    )
+    connection.execute("INSERT INTO records (kind, namespace, key, value) VALUES ('image', 'ns', 'a', 'x')")
+    connection.execute("PRAGMA user_version=1")
+    connection.commit()
+    connection.close()
+
+    database = Database(tmp_path / "d.db")
+
+    assert [record.key for record in database.all("namespace", "")] == ["ns"]
+    assert database.all("image")[0].backend == "ns/0/a"
 
 
 def test_numbers_are_never_given_twice(database: Database) -> None:
@@ -79,71 +115,149 @@ def test_database_of_a_later_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_blob_appears_only_after_commit(tmp_path: Path) -> None:
-    store = ContentStore(tmp_path)
-    writer = store.writer("ns/r", 5)
-    writer.write(b"hello")
-    digest = digest_of(b"hello")
-    assert (store.size(digest), writer.offset, writer.digest) == (None, 5, digest)
+    async def scenario() -> None:
+        store = ContentStore(tmp_path)
+        writer = await store.writer("ns/1/r", 5)
+        writer.write(b"hello")
+        digest = digest_of(b"hello")
+        assert (store.size(digest), writer.offset, writer.digest) == (None, 5, digest)
 
-    asyncio.run(writer.commit(5, digest))
+        assert await writer.commit(digest) == digest
 
-    assert store.path(digest).read_bytes() == b"hello"
-    assert store.status("ns/r") is None
+        assert store.path(digest).read_bytes() == b"hello"
+        assert store.status("ns/1/r") is None
+
+    asyncio.run(scenario())
 
 
 def test_ingest_is_resumed_after_a_crash(tmp_path: Path) -> None:
-    ContentStore(tmp_path).writer("ns/r", 10).write(b"hello")
+    async def scenario() -> None:
+        (await ContentStore(tmp_path).writer("ns/1/r", 10)).write(b"hello")
 
-    writer = ContentStore(tmp_path).writer("ns/r", 10)
+        writer = await ContentStore(tmp_path).writer("ns/1/r", 10)
 
-    assert (writer.offset, writer.digest, writer.begun.total) == (5, digest_of(b"hello"), 10)
+        assert (writer.offset, writer.digest, writer.begun.total) == (5, digest_of(b"hello"), 10)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("name", ["total", "startedat", "data", "ref"])
+def test_ingest_that_a_crash_left_half_begun_begins_anew(tmp_path: Path, name: str) -> None:
+    async def begin() -> None:
+        (await ContentStore(tmp_path).writer("ns/1/r", 10)).close()
+
+    async def scenario() -> None:
+        store = ContentStore(tmp_path)
+        assert store.status("ns/1/r") is None
+
+        writer = await store.writer("ns/1/r", 10)
+
+        assert (writer.offset, writer.begun.ref, writer.begun.total) == (0, "ns/1/r", 10)
+
+    asyncio.run(begin())
+    (path,) = tmp_path.glob(f"ingest/*/{name}")
+    path.unlink()
+    asyncio.run(scenario())
+
+
+def test_another_total_begins_anew_over_the_same_bytes(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = ContentStore(tmp_path)
+        writer = await store.writer("ns/1/r", 5)
+        writer.write(b"hello")
+        writer.close()
+
+        writer = await store.writer("ns/1/r", 7)
+        status = store.status("ns/1/r")
+        assert (writer.offset, writer.digest) == (0, digest_of(b""))
+        assert status is not None
+        assert (status.offset, status.total) == (5, 7)
+        writer.write(b"x")
+
+        assert store.path(await writer.commit("")).read_bytes() == b"x"
+
+    asyncio.run(scenario())
 
 
 def test_second_writer_of_a_ref(tmp_path: Path) -> None:
-    store = ContentStore(tmp_path)
-    first = store.writer("ns/r", 0)
+    async def scenario() -> None:
+        store = ContentStore(tmp_path)
+        first = await store.writer("ns/1/r", 0)
 
-    with pytest.raises(RpcError, match="ref r locked for") as caught:
-        store.writer("ns/r", 0)
-    first.close()
+        with pytest.raises(RpcError, match="ref ns/1/r locked for") as caught:
+            await store.writer("ns/1/r", 0)
+        second = asyncio.create_task(store.writer("ns/1/r", 0))
+        await asyncio.sleep(0)  # it waits for the first now
+        first.close()
 
-    assert caught.value.code is Code.UNAVAILABLE
-    store.writer("ns/r", 0).close()
+        assert caught.value.code is Code.UNAVAILABLE
+        (await second).close()
+
+    asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(
-    ("size", "expected", "message"),
-    [
-        (4, "", "unexpected commit size 5, expected 4: failed precondition"),
-        (5, "sha256:" + "0" * 64, "unexpected commit digest .*: failed precondition"),
-    ],
-)
-def test_wrong_bytes_are_never_committed(tmp_path: Path, size: int, expected: str, message: str) -> None:
-    store = ContentStore(tmp_path)
-    writer = store.writer("ns/r", 0)
-    writer.write(b"hello")
+def test_wrong_bytes_are_never_committed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = ContentStore(tmp_path)
+        writer = await store.writer("ns/1/r", 0)
+        writer.write(b"hello")
 
-    with pytest.raises(RpcError, match=message):
-        asyncio.run(writer.commit(size, expected))
+        with pytest.raises(RpcError, match=r"unexpected commit digest .*: failed precondition"):
+            await writer.commit("sha256:" + "0" * 64)
 
-    assert list(store.digests()) == []
-    assert store.statuses() == []
+        assert list(store.digests()) == []
+        assert store.refs() == ["ns/1/r"]
+
+    asyncio.run(scenario())
+
+
+def test_full_disk_leaves_what_was_written_and_no_blob(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = ContentStore(tmp_path)
+        writer = await store.writer("ns/1/r", 0)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                writer.write(b"hello")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, handler)
+        writer.close()
+
+        assert list(store.digests()) == []
+        writer = await store.writer("ns/1/r", 0)
+        assert (writer.offset, writer.digest) == (4, digest_of(b"hell"))
+        writer.write(b"o")
+        assert await writer.commit(digest_of(b"hello")) == digest_of(b"hello")
+
+    asyncio.run(scenario())
 
 
 def test_truncated_ingest_starts_again(tmp_path: Path) -> None:
-    writer = ContentStore(tmp_path).writer("ns/r", 0)
-    writer.write(b"hello")
+    async def scenario() -> None:
+        writer = await ContentStore(tmp_path).writer("ns/1/r", 0)
+        writer.write(b"hello")
 
-    writer.truncate()
+        writer.truncate()
 
-    assert (writer.offset, writer.digest) == (0, digest_of(b""))
+        assert (writer.offset, writer.digest) == (0, digest_of(b""))
+
+    asyncio.run(scenario())
 
 
 def test_abort(tmp_path: Path) -> None:
-    store = ContentStore(tmp_path)
-    store.writer("ns/r", 0).close()
+    async def scenario() -> None:
+        store = ContentStore(tmp_path)
+        (await store.writer("ns/1/r", 0)).close()
 
-    assert [store.abort("ns/r"), store.abort("ns/r")] == [True, False]
+        store.abort("ns/1/r")
+        store.abort("ns/1/r")
+
+        assert store.status("ns/1/r") is None
+
+    asyncio.run(scenario())
 
 
 # -- snapshots
@@ -203,11 +317,17 @@ def test_snapshot_errors(tmp_path: Path, database: Database) -> None:
     assert seen == [
         (Code.ALREADY_EXISTS, 'snapshot "a": already exists'),
         (Code.NOT_FOUND, "parent snapshot none does not exist: not found"),
-        (Code.INVALID_ARGUMENT, 'parent "a" is not committed snapshot: invalid argument'),
+        (
+            Code.INVALID_ARGUMENT,
+            'failed to create snapshot: parent "ns/1/a" is not committed snapshot: invalid argument',
+        ),
         (Code.NOT_FOUND, "snapshot none does not exist: not found"),
         (Code.NOT_FOUND, "snapshot none does not exist: not found"),
         (Code.FAILED_PRECONDITION, "cannot remove snapshot with child: failed precondition"),
-        (Code.FAILED_PRECONDITION, "requested snapshot A not active or view: failed precondition"),
+        (
+            Code.FAILED_PRECONDITION,
+            "failed to get active mount: requested snapshot ns/2/A not active or view: failed precondition",
+        ),
     ]
 
 
@@ -217,7 +337,8 @@ def test_directory_without_a_record_is_cleaned(tmp_path: Path, database: Databas
     stray = tmp_path / "io.containerd.snapshotter.v1.overlayfs" / "snapshots" / "77"
     stray.mkdir()
 
-    overlay.clean()
+    assert overlay.unknown() == [stray]
+    overlay.discard(stray)
 
     assert not stray.exists()
     assert overlay.mounts("ns", "a")
@@ -236,13 +357,19 @@ class Shop:
         self.collector = Collector(database, self.store, [self.overlay])
 
     def blob(self, data: bytes, **labels: str) -> str:
-        writer = self.store.writer(f"ns/{data!r}", 0)
-        writer.write(data)
-        digest = asyncio.run(writer.commit(0, ""))
+        async def write() -> str:
+            writer = await self.store.writer(f"ns/1/{data!r}", 0)
+            writer.write(data)
+            return await writer.commit("")
+
+        digest = asyncio.run(write())
         named = {f"containerd.io/{key.replace('__', '.')}": value for key, value in labels.items()}
         info = content_pb2.Info(digest=digest, size=len(data), labels=named)
         self.database.put("content", "ns", digest, info.SerializeToString())
         return digest
+
+    def blob_record(self, digest: str) -> None:
+        self.database.put("content", "ns", digest, content_pb2.Info(digest=digest).SerializeToString())
 
     def left(self) -> set[str]:
         return {record.key for record in self.database.all("content")}
@@ -319,3 +446,70 @@ def test_root_label_keeps_a_blob(shop: Shop) -> None:
     shop.collector.collect()
 
     assert shop.left() == {digest}
+
+
+def test_damaged_blob_is_forgotten_at_the_start(shop: Shop) -> None:
+    good, cut, gone = shop.blob(b"good"), shop.blob(b"cut"), shop.blob(b"gone")
+    shop.store.path(cut).chmod(0o644)
+    shop.store.path(cut).write_bytes(b"c")
+    shop.store.path(gone).unlink()
+
+    shop.collector.forget_lost()
+
+    assert shop.left() == {good}
+
+
+@pytest.mark.parametrize(("days", "kept"), [(0, True), (2, False)])
+def test_ingest_is_kept_for_a_day(shop: Shop, days: int, kept: bool) -> None:
+    asyncio.run(shop.store.writer("ns/1/r", 0)).close()
+    status = content_pb2.Status(ref="r")
+    set_now(status.updated_at)
+    shop.database.put("ingest", "ns", "r", status.SerializeToString(), sequence=1)
+
+    shop.collector.collect(dt.datetime.now(dt.UTC) + dt.timedelta(days=days))
+
+    assert (shop.store.status("ns/1/r") is not None) is kept
+    assert (shop.database.get("ingest", "ns", "r") is not None) is kept
+
+
+def test_leased_ingest_goes_with_its_lease(shop: Shop) -> None:
+    shop.database.put("lease", "ns", "l", leases_pb2.Lease(id="l").SerializeToString())
+    shop.database.lease("ns", "l", "ingests", "r")
+    shop.database.put("ingest", "ns", "r", content_pb2.Status(ref="r").SerializeToString(), sequence=1)
+    shop.collector.collect()
+    assert shop.database.get("ingest", "ns", "r") is not None
+
+    shop.database.delete("lease", "ns", "l")
+    shop.database.unlease("ns", "l")
+    shop.collector.collect()
+
+    assert shop.database.get("ingest", "ns", "r") is None
+
+
+def test_collection_follows_a_deletion(shop: Shop) -> None:
+    async def scenario() -> None:
+        changed = asyncio.Event()
+        count = shop.database.changed
+
+        def note() -> None:
+            count()
+            changed.set()
+
+        async def empty() -> None:
+            while shop.left():
+                changed.clear()
+                await changed.wait()
+
+        shop.database.changed = note
+        running = asyncio.create_task(shop.collector.run())
+        try:
+            shop.blob_record(DIGEST)
+            await asyncio.wait_for(empty(), 10)  # the first run, shortly after the start
+            shop.blob_record(DIGEST)
+            shop.database.put("lease", "ns", "l", b"")
+            shop.database.delete("lease", "ns", "l")
+            await asyncio.wait_for(empty(), 10)
+        finally:
+            running.cancel()
+
+    asyncio.run(scenario())

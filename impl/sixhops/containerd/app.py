@@ -13,21 +13,22 @@ import grpc.aio
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 
+from sixhops.containerd import tempmounts
 from sixhops.containerd.bus import Bus
 from sixhops.containerd.content import ContentStore
 from sixhops.containerd.database import Database
 from sixhops.containerd.gc import Collector
+from sixhops.containerd.plugins import all_plugins
 from sixhops.containerd.rpc import handler
+from sixhops.containerd.services.containers import ContainersService
 from sixhops.containerd.services.content import ContentService
 from sixhops.containerd.services.diff import DiffService
-from sixhops.containerd.services.records import ContainersService, ImagesService, LeasesService
-from sixhops.containerd.services.small import (
-    EventsService,
-    HealthService,
-    IntrospectionService,
-    NamespacesService,
-    VersionService,
-)
+from sixhops.containerd.services.events import EventsService, check_envelope
+from sixhops.containerd.services.images import ImagesService
+from sixhops.containerd.services.layers import Layers
+from sixhops.containerd.services.leases import LeasesService
+from sixhops.containerd.services.namespaces import NamespacesService
+from sixhops.containerd.services.small import HealthService, IntrospectionService, VersionService
 from sixhops.containerd.services.snapshots import SnapshotsService
 from sixhops.containerd.services.tasks import TasksService
 from sixhops.containerd.shims import Shims
@@ -63,7 +64,6 @@ __all__ = ["run"]
 
 log = logging.getLogger(__name__)
 MESSAGE_LIMIT = 16 << 20
-GC_SECONDS = 0.1
 OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", -1),
@@ -83,21 +83,25 @@ async def run(
     metadata = config.root / "io.containerd.metadata.v1.sqlite"
     metadata.mkdir(exist_ok=True, mode=0o700)
     database = Database(metadata / "meta.db")
+    mounts = config.root / "tmpmounts"
+    tempmounts.clean(mounts)
     bus = Bus()
     workers = Workers(forks, again)
     store = ContentStore(config.root / "io.containerd.content.v1.content")
     snapshotters = [Snapshotter(name, config.root, database) for name in (OVERLAYFS, NATIVE)]
     collector = Collector(database, store, snapshotters)
+    collector.forget_lost()
     shims = Shims(config, bus, workers, runtime_module)
     await shims.find_again()
     containers = ContainersService(database, bus)
+    layers = Layers(database, store, workers, mounts)
     server = grpc.aio.server(options=OPTIONS)
     server.add_generic_rpc_handlers(
         (
             handler(service(version_pb2.DESCRIPTOR, "Version"), VersionService(), namespaced=False),
             handler(
                 service(introspection_pb2.DESCRIPTOR, "Introspection"),
-                IntrospectionService(config.root),
+                IntrospectionService(config.root, all_plugins(config.root, ())),
                 namespaced=False,
             ),
             handler(service(health_pb2.DESCRIPTOR, "Health"), HealthService(), namespaced=False),
@@ -114,8 +118,8 @@ async def run(
             handler(
                 service(snapshots_pb2.DESCRIPTOR, "Snapshots"), SnapshotsService(snapshotters, database, bus)
             ),
-            handler(service(diff_pb2.DESCRIPTOR, "Diff"), DiffService(database, store, workers)),
-            handler(service(tasks_pb2.DESCRIPTOR, "Tasks"), TasksService(containers, shims)),
+            handler(service(diff_pb2.DESCRIPTOR, "Diff"), DiffService(layers)),
+            handler(service(tasks_pb2.DESCRIPTOR, "Tasks"), TasksService(containers, shims, layers)),
         )
     )
     for path in (config.address, config.ttrpc):
@@ -132,7 +136,7 @@ async def run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    cleaner = asyncio.create_task(_clean(collector))
+    cleaner = asyncio.create_task(collector.run())
     await stop.wait()
     cleaner.cancel()
     await shims.close()
@@ -153,16 +157,6 @@ def _set_oom_score(score: int) -> None:
         log.warning("failed to change OOM score to %d: %s", score, error)
 
 
-async def _clean(collector: Collector) -> None:
-    """Collect shortly after the start, and then whenever enough has changed."""
-    await asyncio.sleep(GC_SECONDS)
-    collector.collect()
-    while True:
-        await asyncio.sleep(GC_SECONDS * 100)
-        if collector.due():
-            collector.collect()
-
-
 async def _forward(call: Call, bus: Bus) -> bytes:
     """Take an event from a shim."""
     if call.service != EVENTS.name:
@@ -173,5 +167,6 @@ async def _forward(call: Call, bus: Bus) -> bytes:
         request = events_ttrpc_pb2.ForwardRequest.FromString(call.payload)
     except DecodeError as error:
         raise RpcError(Code.INTERNAL, f"ttrpc: error unmarshalling payload: {error}") from error
+    check_envelope(request.envelope)
     bus.forward(request.envelope)
     return Empty().SerializeToString()

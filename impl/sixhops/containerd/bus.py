@@ -15,11 +15,11 @@ from sixhops.wire.proto import image_payloads_pb2, payloads_pb2, types_pb2
 from sixhops.wire.proto.services import pack, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from google.protobuf.message import Message
 
-__all__ = ["Bus"]
+__all__ = ["Bus", "Subscription"]
 
 log = logging.getLogger(__name__)
 MESSAGES: dict[str, type[Message]] = {
@@ -54,16 +54,31 @@ class Bus:
             if wanted.matches(lambda path: _look(envelope, path)):
                 queue.put_nowait(envelope)
 
-    async def subscribe(self, filters: Sequence[str]) -> AsyncIterator[types_pb2.Envelope]:
-        """Yield matching envelopes for as long as the caller listens; RpcError on a bad filter."""
-        queue: asyncio.Queue[types_pb2.Envelope] = asyncio.Queue()
-        entry = (parse_all(filters), queue)
-        self._subscribers.append(entry)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._subscribers.remove(entry)
+    def subscribe(self, filters: Sequence[str]) -> Subscription:
+        """Return what collects matching envelopes from now on, until it is left; RpcError on a bad filter."""
+        return Subscription(self._subscribers, parse_all(filters))
+
+
+class Subscription:
+    """One listener. A context manager: events are collected until its end, also those that nobody fetched."""
+
+    def __init__(
+        self, subscribers: list[tuple[Filter, asyncio.Queue[types_pb2.Envelope]]], wanted: Filter
+    ) -> None:
+        self._subscribers = subscribers
+        self._queue: asyncio.Queue[types_pb2.Envelope] = asyncio.Queue()
+        self._entry = (wanted, self._queue)
+        subscribers.append(self._entry)
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self._subscribers.remove(self._entry)
+
+    async def next(self) -> types_pb2.Envelope:
+        """Return the next envelope, waiting for it."""
+        return await self._queue.get()
 
 
 def _look(envelope: types_pb2.Envelope, path: tuple[str, ...]) -> str | None:

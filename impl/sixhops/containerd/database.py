@@ -1,6 +1,7 @@
 """Metadata in SQLite: records by kind, namespace and key, and the resources that leases hold.
 
-A record's value is the protobuf message that the API shows, so the schema need not know the messages. One connection, one
+A record's value is the protobuf message that the API shows, so the schema need not know the messages. A namespace is there
+from the first record in it until it is deleted, also when all else in it has gone. One connection, one
 thread, write-ahead log. `synchronous=NORMAL`: a crash of the process loses nothing and the file is always consistent; a
 power cut may take the last transactions, and what they spoke of (blobs without record, shims) is found and
 removed at the next start. Blobs themselves are synced before they are recorded.
@@ -10,10 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ["Database", "Record"]
@@ -21,7 +23,7 @@ __all__ = ["Database", "Record"]
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
     kind TEXT NOT NULL, namespace TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, parent TEXT NOT NULL DEFAULT '',
-    number INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (kind, namespace, key)
+    number INTEGER NOT NULL DEFAULT 0, sequence INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (kind, namespace, key)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS leased (
     namespace TEXT NOT NULL, lease TEXT NOT NULL, type TEXT NOT NULL, id TEXT NOT NULL,
@@ -29,35 +31,57 @@ CREATE TABLE IF NOT EXISTS leased (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
-VERSION = 1
+COLUMNS = "namespace, key, value, parent, number, sequence"
+NAMESPACE = "namespace"
+VERSION = 2
 
 
+@dataclass(frozen=True, slots=True)
 class Record:
-    """One row: its key, the message's bytes, and for snapshots the parent's key and the directory's number."""
+    """One row: its key, the message's bytes, and for snapshots the parent's key and the directory's number.
 
-    __slots__ = ("key", "namespace", "number", "parent", "value")
+    `sequence` is the number that makes the name of a snapshot or ingest unique in the store behind (`backend`).
+    """
 
-    def __init__(self, namespace: str, key: str, value: bytes, parent: str = "", number: int = 0) -> None:
-        self.namespace = namespace
-        self.key = key
-        self.value = value
-        self.parent = parent
-        self.number = number
+    namespace: str
+    key: str
+    value: bytes
+    parent: str = ""
+    number: int = 0
+    sequence: int = 0
+
+    @property
+    def backend(self) -> str:
+        """The name in the store behind, which containerd's messages show."""
+        return f"{self.namespace}/{self.sequence}/{self.key}"
 
 
 class Database:
-    """The connection. `mutations` counts changes since the last garbage collection."""
+    """The connection.
+
+    `mutations` and `deletions` count changes since the last garbage collection (deletions: those after which something
+    may be unreachable); `changed` is called at each.
+    """
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version not in (0, VERSION):
+        if version not in (0, 1, VERSION):
             raise ValueError(f"{path} has version {version}, this program knows {VERSION}")
+        if version == 1:
+            self._connection.execute("ALTER TABLE records ADD COLUMN sequence INTEGER NOT NULL DEFAULT 0")
+            self._connection.execute(
+                "INSERT OR IGNORE INTO records (kind, namespace, key, value) "
+                "SELECT DISTINCT 'namespace', '', namespace, X'' FROM records WHERE namespace != ''"
+            )
         self._connection.executescript(SCHEMA)
         self._connection.execute(f"PRAGMA user_version={VERSION}")
+        self._known = {record.key for record in self.all(NAMESPACE, "")}
         self.mutations = 0
+        self.deletions = 0
+        self.changed: Callable[[], None] = _ignore
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -76,7 +100,7 @@ class Database:
     def get(self, kind: str, namespace: str, key: str) -> Record | None:
         """Return one record, or None."""
         row = self._connection.execute(
-            "SELECT namespace, key, value, parent, number FROM records WHERE kind=? AND namespace=? AND key=?",
+            f"SELECT {COLUMNS} FROM records WHERE kind=? AND namespace=? AND key=?",
             (kind, namespace, key),
         ).fetchone()
         return Record(*row) if row else None
@@ -85,7 +109,7 @@ class Database:
         """Return all records of a kind, by key; of all namespaces when none is given."""
         where, values = ("", ()) if namespace is None else (" AND namespace=?", (namespace,))
         rows = self._connection.execute(
-            f"SELECT namespace, key, value, parent, number FROM records WHERE kind=?{where} ORDER BY namespace, key",
+            f"SELECT {COLUMNS} FROM records WHERE kind=?{where} ORDER BY namespace, key",
             (kind, *values),
         )
         return [Record(*row) for row in rows]
@@ -102,28 +126,52 @@ class Database:
         rows = self._connection.execute("SELECT DISTINCT kind FROM records WHERE namespace=?", (namespace,))
         return {kind for (kind,) in rows}
 
-    def namespaces(self) -> set[str]:
-        """Return all namespaces in which there is anything."""
-        rows = self._connection.execute("SELECT DISTINCT namespace FROM records")
-        return {namespace for (namespace,) in rows}
-
     def put(
-        self, kind: str, namespace: str, key: str, value: bytes, *, parent: str = "", number: int = 0
+        self,
+        kind: str,
+        namespace: str,
+        key: str,
+        value: bytes,
+        *,
+        parent: str = "",
+        number: int = 0,
+        sequence: int = 0,
     ) -> None:
-        """Write a record, new or not."""
-        self.mutations += 1
-        self._connection.execute(
-            "INSERT OR REPLACE INTO records (kind, namespace, key, value, parent, number) VALUES (?,?,?,?,?,?)",
-            (kind, namespace, key, value, parent, number),
-        )
+        """Write a record, new or not, and with the first one its namespace."""
+        self._mutate()
+        with self.transaction():
+            if namespace and namespace not in self._known:
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO records (kind, namespace, key, value) VALUES (?,'',?,X'')",
+                    (NAMESPACE, namespace),
+                )
+            self._connection.execute(
+                f"INSERT OR REPLACE INTO records (kind, {COLUMNS}) VALUES (?,?,?,?,?,?,?)",
+                (kind, namespace, key, value, parent, number, sequence),
+            )
+        if not self._connection.in_transaction:  # what is still open may yet be undone
+            self._known.add(key if kind == NAMESPACE else namespace)
 
     def delete(self, kind: str, namespace: str, key: str) -> bool:
         """Remove a record; return whether there was one."""
-        self.mutations += 1
+        self.deletions += kind not in (NAMESPACE, "ingest")
+        self._mutate()
         cursor = self._connection.execute(
             "DELETE FROM records WHERE kind=? AND namespace=? AND key=?", (kind, namespace, key)
         )
         return cursor.rowcount > 0
+
+    def delete_namespace(self, namespace: str) -> None:
+        """Remove a namespace with all that is in it."""
+        self._known.discard(namespace)
+        with self.transaction():
+            self.delete(NAMESPACE, "", namespace)
+            self._connection.execute("DELETE FROM records WHERE namespace=?", (namespace,))
+            self._connection.execute("DELETE FROM leased WHERE namespace=?", (namespace,))
+
+    def _mutate(self) -> None:
+        self.mutations += 1
+        self.changed()
 
     def next_number(self, name: str) -> int:
         """Return 1, 2, 3, ... for `name`, never the same twice."""
@@ -145,7 +193,8 @@ class Database:
         self, namespace: str, lease: str, kind: str | None = None, identifier: str | None = None
     ) -> None:
         """Let a lease go of one resource, or of all."""
-        self.mutations += 1
+        self.deletions += 1
+        self._mutate()
         if kind is None:
             self._connection.execute("DELETE FROM leased WHERE namespace=? AND lease=?", (namespace, lease))
         else:
@@ -164,3 +213,7 @@ class Database:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+def _ignore() -> None:
+    """Nobody waits for changes."""

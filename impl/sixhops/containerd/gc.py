@@ -1,30 +1,33 @@
 """Garbage collection: what no root leads to is removed.
 
-Roots are leases that have not expired (and what they hold), images (their target), containers (their
-snapshot) and everything with the label containerd.io/gc.root. From there it goes on over the labels
-containerd.io/gc.ref.content[.x] and containerd.io/gc.ref.snapshot.<snapshotter> and from a snapshot to its
-parent. A lease with containerd.io/gc.flat leads no further than to what it holds.
+Roots are leases that have not expired (and what they hold), images (their target), containers (their snapshot),
+everything with the label containerd.io/gc.root, and ingests for a day after their last use. From there it goes on over
+the labels containerd.io/gc.ref.content[.x] and containerd.io/gc.ref.snapshot.<snapshotter>, and from a snapshot to its
+parent. A lease with containerd.io/gc.flat leads no further than to what it holds and those parents.
 
-It runs as upstream's does by default: after `sync` deletions, some time after the start, and after every hundred
-changes. A deletion alone doesn't start it, so a blob survives its image for a while (and a pull finds it again).
+When it runs is upstream's rule: shortly after the start, at once for a deletion that asks for it (`sync`), and else
+after a deletion or a hundred changes, but so that it never takes more than a fiftieth of the time (`run`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from sixhops.wire.proto import containers_pb2, content_pb2, images_pb2, leases_pb2, snapshots_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from sixhops.containerd.content import ContentStore
-    from sixhops.containerd.database import Database
+    from sixhops.containerd.database import Database, Record
     from sixhops.containerd.snapshots import Snapshotter
 
-__all__ = ["Collector"]
+__all__ = ["Collector", "Node"]
 
 log = logging.getLogger(__name__)
 ROOT = "containerd.io/gc.root"
@@ -32,9 +35,16 @@ FLAT = "containerd.io/gc.flat"
 EXPIRE = "containerd.io/gc.expire"
 CONTENT_REFERENCE = "containerd.io/gc.ref.content"
 SNAPSHOT_REFERENCE = "containerd.io/gc.ref.snapshot."
+CONTENT = "content"
+INGEST = "ingests"
+INGEST_LIFE = dt.timedelta(hours=24)
 MUTATIONS = 100
+STARTUP_SECONDS = 0.1
+SHARE = 0.02  # of the time, at most
 
-Node = tuple[str, str, str]  # namespace, type ("content", "snapshots/overlayfs"), id
+Node = tuple[
+    str, str, str
+]  # namespace, type as leases name it ("content", "ingests", "snapshots/overlayfs"), id
 
 
 class Collector:
@@ -44,35 +54,91 @@ class Collector:
         self._database = database
         self._store = store
         self._snapshotters = {f"snapshots/{item.name}": item for item in snapshotters}
+        self._due = asyncio.Event()
+        database.changed = self._count
 
-    def due(self) -> bool:
-        """Tell whether enough has changed for another run."""
-        return self._database.mutations >= MUTATIONS
+    def _count(self) -> None:
+        if self._database.deletions or self._database.mutations >= MUTATIONS:
+            self._due.set()
+
+    def forget_lost(self) -> None:
+        """Remove the records of blobs whose file isn't there or has another size: nobody may be told of those.
+
+        A crash of the process leaves none; a disk that lost its last writes, or someone's hand, may.
+        """
+        for record in self._database.all(CONTENT):
+            if self._store.size(record.key) != content_pb2.Info.FromString(record.value).size:
+                log.error("content %s of namespace %s is damaged; forgotten", record.key, record.namespace)
+                self._database.delete(CONTENT, record.namespace, record.key)
+
+    async def run(self) -> None:
+        """Collect when it is due, for as long as this is awaited."""
+        await asyncio.sleep(STARTUP_SECONDS)
+        spent, runs = 0.0, 0
+        while True:
+            begin = time.monotonic()
+            try:
+                _count, doomed = self.mark_and_forget()
+            except Exception:
+                log.exception("garbage collection failed")
+                doomed = []
+            spent, runs = spent + time.monotonic() - begin, runs + 1
+            await asyncio.to_thread(self.remove, doomed)
+            rest = begin + (spent / runs) * (1 / SHARE - 1) - time.monotonic()
+            await asyncio.sleep(max(rest, 0.0))
+            await self._due.wait()
 
     def collect(self, now: dt.datetime | None = None) -> int:
-        """Remove what can't be reached; return how many things that were."""
+        """Remove what can't be reached, records and files; return how many records went."""
+        count, doomed = self.mark_and_forget(now)
+        self.remove(doomed)
+        return count
+
+    def mark_and_forget(self, now: dt.datetime | None = None) -> tuple[int, list[tuple[Snapshotter, Path]]]:
+        """Remove the records that can't be reached, and blobs and ingests that no record speaks of.
+
+        Returns how many records went, and the snapshot directories that nobody knows any more: their names are never
+        used again, so they can be removed at leisure.
+        """
+        self._due.clear()
         moment = now or dt.datetime.now(dt.UTC)
-        removed = 0
         with self._database.transaction():
             self._expire(moment)
             labels = self._labels()
-            kept = self._mark(labels)
+            kept = self._mark(labels, moment)
             gone = [node for node in labels if node not in kept]
-            for namespace, kind, identifier in _children_first(gone, self._snapshotters, self._database):
-                if kind == "content":
-                    self._database.delete("content", namespace, identifier)
-                else:
-                    self._snapshotters[kind].remove(namespace, identifier)
-                removed += 1
-        known = {record.key for record in self._database.all("content")}
+            for namespace, kind, identifier in gone:
+                self._database.delete(self._record_kind(kind), namespace, identifier)
+        self._clean_store()
+        self._database.mutations = 0
+        self._database.deletions = 0
+        log.debug("garbage collected: %d", len(gone))
+        doomed = [(item, path) for item in self._snapshotters.values() for path in item.unknown()]
+        return len(gone), doomed
+
+    def remove(self, doomed: Iterable[tuple[Snapshotter, Path]]) -> None:
+        """Remove snapshot directories."""
+        for snapshotter, path in doomed:
+            snapshotter.discard(path)
+
+    def _record_kind(self, kind: str) -> str:
+        if kind == INGEST:
+            return "ingest"
+        return kind if kind == CONTENT else self._snapshotters[kind].kind
+
+    def _clean_store(self) -> None:
+        known = {record.key for record in self._database.all(CONTENT)}
+        backends = set()
+        for record in self._database.all("ingest"):
+            backends.add(record.backend)
+            # what an ingest shares with another namespace must outlive the blob there
+            known.add(content_pb2.Status.FromString(record.value).expected)
         for digest in list(self._store.digests()):
             if digest not in known:
                 self._store.remove(digest)
-        for snapshotter in self._snapshotters.values():
-            snapshotter.clean()
-        self._database.mutations = 0
-        log.debug("garbage collected: %d", removed)
-        return removed
+        for ref in self._store.refs():
+            if ref not in backends:
+                self._store.abort(ref)
 
     def _expire(self, now: dt.datetime) -> None:
         for record in self._database.all("lease"):
@@ -80,37 +146,32 @@ class Collector:
             if text and _parse_time(text) < now:
                 self._database.delete("lease", record.namespace, record.key)
                 self._database.unlease(record.namespace, record.key)
-        for record in self._database.all("image"):
-            text = images_pb2.Image.FromString(record.value).labels.get(EXPIRE)
-            if text and _parse_time(text) < now:
-                self._database.delete("image", record.namespace, record.key)
 
     def _labels(self) -> dict[Node, Mapping[str, str]]:
         """Return everything that can be collected, with its labels."""
         found: dict[Node, Mapping[str, str]] = {}
-        for record in self._database.all("content"):
-            found[record.namespace, "content", record.key] = content_pb2.Info.FromString(record.value).labels
+        for record in self._database.all(CONTENT):
+            found[record.namespace, CONTENT, record.key] = content_pb2.Info.FromString(record.value).labels
+        for record in self._database.all("ingest"):
+            found[record.namespace, INGEST, record.key] = {}
         for kind, snapshotter in self._snapshotters.items():
             for record in self._database.all(snapshotter.kind):
                 found[record.namespace, kind, record.key] = snapshots_pb2.Info.FromString(record.value).labels
         return found
 
-    def _mark(self, labels: dict[Node, Mapping[str, str]]) -> set[Node]:
+    def _mark(self, labels: dict[Node, Mapping[str, str]], now: dt.datetime) -> set[Node]:
         pending: list[Node] = [node for node, own in labels.items() if ROOT in own]
-        kept: set[Node] = set()
+        flat: list[Node] = []
         for record in self._database.all("lease"):
             lease = leases_pb2.Lease.FromString(record.value)
             held = [
                 (record.namespace, kind, identifier)
                 for kind, identifier in self._database.leased(record.namespace, record.key)
             ]
-            if FLAT in lease.labels:
-                kept.update(held)
-            else:
-                pending.extend(held)
+            (flat if FLAT in lease.labels else pending).extend(held)
         for record in self._database.all("image"):
             image = images_pb2.Image.FromString(record.value)
-            pending.append((record.namespace, "content", image.target.digest))
+            pending.append((record.namespace, CONTENT, image.target.digest))
             pending.extend(_references(record.namespace, image.labels))
         for record in self._database.all("container"):
             container = containers_pb2.Container.FromString(record.value)
@@ -118,47 +179,45 @@ class Collector:
                 kind = f"snapshots/{container.snapshotter}"
                 pending.append((record.namespace, kind, container.snapshot_key))
             pending.extend(_references(record.namespace, container.labels))
+        ingests = self._database.all("ingest")
+        pending.extend((item.namespace, INGEST, item.key) for item in ingests if _used_lately(item, now))
+        return self._reach(pending, labels, deep=True) | self._reach(flat, labels, deep=False)
+
+    def _reach(self, pending: list[Node], labels: dict[Node, Mapping[str, str]], *, deep: bool) -> set[Node]:
+        """Return all that the nodes lead to; without `deep` only over parents."""
         seen: set[Node] = set()
         while pending:
             node = pending.pop()
             if node in seen or node not in labels:
                 continue
             seen.add(node)
-            pending.extend(_references(node[0], labels[node]))
+            if deep:
+                pending.extend(_references(node[0], labels[node]))
             snapshotter = self._snapshotters.get(node[1])
             if snapshotter is not None:
-                record_found = self._database.get(snapshotter.kind, node[0], node[2])
-                if record_found is not None and record_found.parent:
-                    pending.append((node[0], node[1], record_found.parent))
-        return kept | seen
+                record = self._database.get(snapshotter.kind, node[0], node[2])
+                if record is not None and record.parent:
+                    pending.append((node[0], node[1], record.parent))
+        return seen
+
+
+def _used_lately(record: Record, now: dt.datetime) -> bool:
+    status = content_pb2.Status.FromString(record.value)
+    if not status.HasField("updated_at"):
+        return False  # only ever opened under a lease, which keeps it or doesn't
+    used = dt.datetime.fromtimestamp(status.updated_at.seconds, dt.UTC)
+    return now - used < INGEST_LIFE
 
 
 def _references(namespace: str, labels: Mapping[str, str]) -> list[Node]:
     found: list[Node] = []
     for key, value in labels.items():
         if key == CONTENT_REFERENCE or key.startswith((CONTENT_REFERENCE + ".", CONTENT_REFERENCE + "/")):
-            found.append((namespace, "content", value))
+            found.append((namespace, CONTENT, value))
         elif key.startswith(SNAPSHOT_REFERENCE):
             name = key.removeprefix(SNAPSHOT_REFERENCE).partition("/")[0]
             found.append((namespace, f"snapshots/{name}", value))
     return found
-
-
-def _children_first(
-    nodes: list[Node], snapshotters: Mapping[str, Snapshotter], database: Database
-) -> list[Node]:
-    """Order what goes so that no snapshot goes before one that stands on it."""
-
-    def depth(node: Node) -> int:
-        snapshotter = snapshotters.get(node[1])
-        if snapshotter is None:
-            return 0
-        count, key = 0, node[2]
-        while key and (record := database.get(snapshotter.kind, node[0], key)) is not None:
-            count, key = count + 1, record.parent
-        return count
-
-    return sorted(nodes, key=depth, reverse=True)
 
 
 def _parse_time(text: str) -> dt.datetime:

@@ -26,6 +26,7 @@ VERSION = "github.com/containerd/containerd 1.6.20+sixhops.0.1.0 sixhops"
 DEFAULT_CONFIG = Path("/etc/containerd/config.toml")
 # what forked workers need; names, because programs never import one another
 SHIM_MODULES = ("sixhops.shim.server", "sixhops.shim.main")
+OWN_MODULES = ("sixhops.containerd.unpack", "sixhops.containerd.layerdiff")
 RUNTIME_MODULE = "sixhops.runc.main"
 RUNTIME_MODULES = (RUNTIME_MODULE, "sixhops.runc.api", "sixhops.runc.commands")
 SEAL_MODULE = "sixhops.runc.selfexe"
@@ -57,7 +58,12 @@ def main(words: list[str] | None = None) -> int:
     if runtime_module:
         importlib.import_module(SEAL_MODULE).reexecute()
     prctl.set_name("containerd")
-    modules = [*SHIM_MODULES, "sixhops.containerd.unpack", *(RUNTIME_MODULES if runtime_module else ())]
+    modules = [
+        *SHIM_MODULES,
+        "sixhops.containerd.unpack",
+        "sixhops.containerd.layerdiff",
+        *(RUNTIME_MODULES if runtime_module else ()),
+    ]
     forks = forkserver.start(modules, FORK_SERVER)
     logging.basicConfig(
         level=LEVELS[config.level],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from sixhops.containerd.validate import check_identifier
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from sixhops.wire.proto.services import Method, Service
 
-__all__ = ["Call", "handler"]
+__all__ = ["Call", "check_namespace", "handler"]
 
 log = logging.getLogger(__name__)
 CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -81,9 +82,16 @@ def _method(
     return make(behaviour, method.request.FromString, method.response.SerializeToString)
 
 
+def check_namespace(namespace: str, prefix: str = "", missing: Code = Code.FAILED_PRECONDITION) -> None:
+    """Raise RpcError for a namespace that is not given (with the code `missing`) or can't be one."""
+    if not namespace:
+        raise RpcError(missing, f"{prefix}namespace is required: failed precondition")
+    check_identifier(namespace, f"{prefix}namespace validation: ")
+
+
 def _call(context: Any, namespaced: bool) -> Call:
     metadata = dict(context.invocation_metadata() or ())
     namespace = str(metadata.get("containerd-namespace", ""))
-    if namespaced and not namespace:
-        raise RpcError(Code.FAILED_PRECONDITION, "namespace is required: failed precondition")
+    if namespaced:
+        check_namespace(namespace)
     return Call(namespace, str(metadata.get("containerd-lease", "")))

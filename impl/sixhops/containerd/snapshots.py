@@ -19,10 +19,12 @@ from sixhops.containerd.errors import (
     not_found,
     unknown,
 )
+from sixhops.containerd.labels import drop_empty
 from sixhops.containerd.stamps import set_now
 from sixhops.containerd.validate import quote
 from sixhops.linux.mountlist import Mount
 from sixhops.wire.proto import snapshots_pb2
+from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +39,8 @@ NATIVE = "native"
 VIEW = snapshots_pb2.Kind.VIEW
 ACTIVE = snapshots_pb2.Kind.ACTIVE
 COMMITTED = snapshots_pb2.Kind.COMMITTED
+TARGET = "containerd.io/snapshot.ref"
+NAMELESS = "bucket name required"  # what upstream's database says of an empty name
 
 
 class Snapshotter:
@@ -66,7 +70,13 @@ class Snapshotter:
     def make(
         self, namespace: str, key: str, parent: str, kind: int, labels: Mapping[str, str]
     ) -> list[Mount]:
-        """Prepare (ACTIVE) or view (VIEW) on top of a committed parent (empty: none); return the mounts."""
+        """Prepare (ACTIVE) or view (VIEW) on top of a committed parent (empty: none); return the mounts.
+
+        The label containerd.io/snapshot.ref names the snapshot that this is to become: ALREADY_EXISTS if it is there.
+        """
+        target = labels.get(TARGET, "")
+        if target and self._database.get(self.kind, namespace, target) is not None:
+            raise already_exists(f"target snapshot {quote(target)}")
         if self._database.get(self.kind, namespace, key) is not None:
             raise already_exists(f"snapshot {quote(key)}")
         above = None
@@ -75,8 +85,12 @@ class Snapshotter:
             if record is None:
                 raise not_found(f"parent snapshot {parent} does not exist")
             if snapshots_pb2.Info.FromString(record.value).kind != COMMITTED:
-                raise invalid_argument(f"parent {quote(parent)} is not committed snapshot")
+                text = f"parent {quote(record.backend)} is not committed snapshot"
+                raise invalid_argument(f"failed to create snapshot: {text}")
             above = record
+        if not key:
+            raise RpcError(Code.UNKNOWN, NAMELESS)
+        sequence = self._next(namespace)
         number = self._database.next_number(self.kind)
         directory = self._directory(number)
         try:
@@ -85,11 +99,23 @@ class Snapshotter:
             shutil.rmtree(directory, ignore_errors=True)
             raise unknown(f"failed to create snapshot directory: {error}") from error
         info = snapshots_pb2.Info(name=key, parent=parent, labels=labels)
+        drop_empty(info.labels)
         info.kind = kind  # type: ignore[assignment] # the enumeration's number
         set_now(info.created_at)
         info.updated_at.CopyFrom(info.created_at)
-        self._database.put(self.kind, namespace, key, info.SerializeToString(), parent=parent, number=number)
+        self._database.put(
+            self.kind,
+            namespace,
+            key,
+            info.SerializeToString(),
+            parent=parent,
+            number=number,
+            sequence=sequence,
+        )
         return self.mounts(namespace, key)
+
+    def _next(self, namespace: str) -> int:
+        return self._database.next_number(f"{self.kind}/{namespace}")
 
     def _fill(self, number: int, kind: int, above: Record | None) -> None:
         directory = self._directory(number)
@@ -111,7 +137,9 @@ class Snapshotter:
         """Return the mounts of an active snapshot or a view."""
         record, info = self.record(namespace, key)
         if info.kind == COMMITTED:
-            raise failed_precondition(f"requested snapshot {key} not active or view")
+            what = "active mount" if self.name == OVERLAYFS else "snapshot mount"
+            text = f"requested snapshot {record.backend} not active or view"
+            raise failed_precondition(f"failed to get {what}: {text}")
         mode = "ro" if info.kind == VIEW else "rw"
         if self.name == NATIVE:
             return [Mount("bind", str(self._content(record.number)), ("rbind", mode))]
@@ -138,25 +166,47 @@ class Snapshotter:
 
     def commit(self, namespace: str, name: str, key: str, labels: Mapping[str, str]) -> None:
         """Make an active snapshot a committed one, under another name."""
+        if not name:
+            raise RpcError(Code.UNKNOWN, NAMELESS)
         if self._database.get(self.kind, namespace, name) is not None:
             raise already_exists(f"snapshot {quote(name)}")
         record, info = self.record(namespace, key)
         if info.kind != ACTIVE:
-            raise failed_precondition(f"snapshot {quote(key)} is not active")
+            text = f"snapshot {quote(record.backend)} is not active"
+            raise failed_precondition(f"failed to commit snapshot: {text}")
         info.name = name
         info.kind = COMMITTED
         info.labels.clear()
         info.labels.update(labels)
+        drop_empty(info.labels)
         set_now(info.created_at)
         info.updated_at.CopyFrom(info.created_at)
         with self._database.transaction():
             self._database.delete(self.kind, namespace, key)
             self._database.put(
-                self.kind, namespace, name, info.SerializeToString(), parent=info.parent, number=record.number
+                self.kind,
+                namespace,
+                name,
+                info.SerializeToString(),
+                parent=info.parent,
+                number=record.number,
+                sequence=self._next(namespace),
             )
 
+    def replace(self, record: Record, info: snapshots_pb2.Info) -> None:
+        """Store a snapshot's message anew."""
+        self._database.put(
+            self.kind,
+            record.namespace,
+            record.key,
+            info.SerializeToString(),
+            parent=record.parent,
+            number=record.number,
+            sequence=record.sequence,
+        )
+
     def remove(self, namespace: str, key: str) -> None:
-        """Remove a snapshot that is nobody's parent."""
+        """Remove a snapshot that is nobody's parent: the record first, so that a crash leaves no half of one."""
         record, _info = self.record(namespace, key)
         if self._database.children(self.kind, namespace, key):
             raise failed_precondition("cannot remove snapshot with child")
@@ -165,7 +215,9 @@ class Snapshotter:
 
     def usage(self, namespace: str, key: str) -> tuple[int, int]:
         """Return bytes and inodes of a snapshot's own files; a hard link counts once."""
-        record, _info = self.record(namespace, key)
+        record, info = self.record(namespace, key)
+        if info.kind == VIEW:
+            return 0, 0  # it has no files of its own
         seen: set[int] = set()
         size = 0
         pending = [self._content(record.number)]
@@ -179,12 +231,14 @@ class Snapshotter:
                 pending.extend(path.iterdir())
         return size, len(seen)
 
-    def clean(self) -> None:
-        """Remove directories without a record."""
+    def unknown(self) -> list[Path]:
+        """Return the directories without a record, which nobody will ask for."""
         kept = {str(record.number) for record in self._database.all(self.kind)}
-        for directory in self._root.iterdir():
-            if directory.name not in kept:
-                shutil.rmtree(directory, ignore_errors=True)
+        return [directory for directory in self._root.iterdir() if directory.name not in kept]
+
+    def discard(self, directory: Path) -> None:
+        """Remove one of those."""
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _copy_tree(source: Path, target: Path) -> None:

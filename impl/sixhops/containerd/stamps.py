@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
-__all__ = ["set_now", "set_seconds"]
+__all__ = ["set_now", "set_seconds", "set_zero"]
+
+ZERO = -62135596800
 
 
 def set_now(target: Timestamp) -> None:
@@ -19,3 +21,8 @@ def set_now(target: Timestamp) -> None:
 def set_seconds(target: Timestamp, seconds: float) -> None:
     """Set a timestamp to seconds since 1970."""
     target.seconds, target.nanos = divmod(int(seconds * 1e9), 10**9)
+
+
+def set_zero(target: Timestamp) -> None:
+    """Set a timestamp to the beginning of the year 1, which is what containerd sends for no time at all."""
+    target.seconds, target.nanos = ZERO, 0

@@ -18,12 +18,11 @@ import os
 import shutil
 import stat
 import tarfile
-import tempfile
 import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from sixhops.linux.mountlist import Mount, mount_all, unmount_below
+from sixhops.containerd.tempmounts import from_lists, mounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,11 +43,14 @@ class LayerReader:
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
         self._hash = hashlib.sha256()
+        self._ahead = b""
         self.size = 0
 
     def read(self, size: int) -> bytes:
         """Return up to `size` bytes, fewer only at the end."""
-        parts = []
+        parts = [self._ahead[:size]]
+        size -= len(parts[0])
+        self._ahead = self._ahead[len(parts[0]) :]
         while size > 0 and (data := self._read(size)):
             parts.append(data)
             size -= len(data)
@@ -56,6 +58,12 @@ class LayerReader:
         self._hash.update(joined)
         self.size += len(joined)
         return joined
+
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to read at all."""
+        if not self._ahead:
+            self._ahead = self._read(1)
+        return not self._ahead
 
     @property
     def digest(self) -> str:
@@ -132,21 +140,16 @@ def _zstd(raw: Callable[[int], bytes]) -> Callable[[int], bytes]:
 
 
 def run(arguments: dict[str, Any], descriptors: list[int]) -> int:
-    """The worker: `arguments["mounts"]` as [type, source, options]; descriptors are the blob and where to report."""
+    """The worker: `arguments["mounts"]` as [type, source, options], `below` is where to mount them; descriptors are the
+    blob and where to report.
+    """
     blob, report = descriptors
-    target = Path(tempfile.mkdtemp(prefix="containerd-mount"))
     answer: dict[str, Any]
     try:
-        mounts = [Mount(kind, source, tuple(options)) for kind, source, options in arguments["mounts"]]
-        mount_all(mounts, target)
-        try:
+        with mounted(from_lists(arguments["mounts"]), Path(arguments["below"])) as target:
             answer = _in_child(target, blob)
-        finally:
-            unmount_below(target)
     except OSError as error:
         answer = {"error": str(error)}
-    finally:
-        target.rmdir()
     os.write(report, json.dumps(answer).encode())
     return 0
 
@@ -188,6 +191,8 @@ def extract(layer: LayerReader, root: Path) -> None:
     """Unpack an archive below `root`, which must be this process's root for archives that aren't trusted."""
     times: list[tuple[Path, float]] = []
     unpacked: set[str] = set()
+    if layer.is_empty():
+        return  # no archive at all is an empty one
     with tarfile.open(fileobj=layer, mode="r|", errorlevel=2) as archive:  # type: ignore[call-overload] # it only reads
         for member in archive:
             name = os.path.normpath("/" + member.name).lstrip("/")

@@ -17,6 +17,8 @@ IDENTIFIER = r"^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$"
 IDENTIFIER_LENGTH = 76
 LABEL_LENGTH = 4096
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
+HEX = {"sha256": 64, "sha384": 96, "sha512": 128}
+ANY_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
 
 
 def quote(text: str) -> str:
@@ -38,20 +40,20 @@ def check_identifier(text: str, prefix: str = "") -> None:
 def check_labels(labels: Mapping[str, str], prefix: str) -> None:
     """Raise RpcError INVALID_ARGUMENT when a label is too long."""
     for key, value in labels.items():
-        length = len(key.encode()) + len(value.encode())
-        if length > LABEL_LENGTH:
-            shown = key[:10] if len(key) > 10 else key
-            text = f"label key and value length ({length} bytes) greater than maximum size ({LABEL_LENGTH} bytes)"
-            raise invalid_argument(f"{prefix}: {text}, key: {shown}")
+        if len(key.encode()) + len(value.encode()) > LABEL_LENGTH:
+            limit = f"label key and value greater than maximum size ({LABEL_LENGTH} bytes)"
+            raise invalid_argument(f"{prefix}: {limit}, key: {key[:10]}")
 
 
 def check_digest(text: str) -> str | None:
     """Return None for a well-formed digest, else what is wrong with it."""
     if DIGEST.fullmatch(text):
         return None
-    algorithm, colon, _encoded = text.partition(":")
-    if not colon or not algorithm:
+    algorithm, colon, encoded = text.partition(":")
+    if not colon or not algorithm or not encoded or ANY_DIGEST.fullmatch(text) is None:
         return "invalid checksum digest format"
-    if algorithm not in ("sha256", "sha384", "sha512"):
+    if algorithm not in HEX:
         return "unsupported digest algorithm"
-    return "invalid checksum digest length"
+    if len(encoded) != HEX[algorithm]:
+        return "invalid checksum digest length"
+    return "invalid checksum digest format"

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.empty_pb2 import Empty
 
-from sixhops.containerd.errors import invalid_argument, not_found
-from sixhops.containerd.filters import parse_all
+from sixhops.containerd.errors import invalid_argument, not_found, not_implemented
+from sixhops.containerd.labels import drop_empty, update_labels
+from sixhops.containerd.services.listing import batches, label, lease_resource, matching
 from sixhops.containerd.snapshots import ACTIVE, VIEW, Snapshotter
 from sixhops.containerd.stamps import set_now
 from sixhops.containerd.validate import check_labels, quote
 from sixhops.wire.proto import payloads_pb2, snapshots_pb2, types_pb2
+from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,9 +23,8 @@ if TYPE_CHECKING:
     from sixhops.containerd.rpc import Call
     from sixhops.linux.mountlist import Mount
 
-__all__ = ["SnapshotsService"]
+__all__ = ["SnapshotsService", "to_messages"]
 
-LIST_CHUNK = 100
 KINDS = {1: "view", 2: "active", 3: "committed"}
 
 
@@ -50,20 +51,18 @@ class SnapshotsService:
     def _make(self, request: Any, call: Call, kind: int) -> list[types_pb2.Mount]:
         snapshotter = self._snapshotter(request.snapshotter)
         check_labels(request.labels, "info.Labels")
+        self._check_lease(call)
         mounts = snapshotter.make(call.namespace, request.key, request.parent, kind, request.labels)
-        self._lease(call, snapshotter.name, request.key)
-        event = payloads_pb2.SnapshotPrepare(
-            key=request.key, parent=request.parent, snapshotter=snapshotter.name
-        )
-        self._bus.publish(call.namespace, "/snapshot/prepare", event)
+        lease_resource(self._database, call, f"snapshots/{snapshotter.name}", request.key)
+        if kind == ACTIVE:  # of a view nobody is told
+            event = payloads_pb2.SnapshotPrepare(key=request.key, parent=request.parent)
+            self._bus.publish(call.namespace, "/snapshot/prepare", event)
         return to_messages(mounts)
 
-    def _lease(self, call: Call, snapshotter: str, key: str) -> None:
-        if not call.lease:
-            return
-        if self._database.get("lease", call.namespace, call.lease) is None:
+    def _check_lease(self, call: Call) -> None:
+        """Refuse an unknown lease before there is anything that it would have to hold."""
+        if call.lease and self._database.get("lease", call.namespace, call.lease) is None:
             raise not_found("lease does not exist")
-        self._database.lease(call.namespace, call.lease, f"snapshots/{snapshotter}", key)
 
     async def prepare(self, request: Any, call: Call) -> Any:
         """Make a snapshot to write to."""
@@ -82,9 +81,12 @@ class SnapshotsService:
         """Make an active snapshot a layer."""
         snapshotter = self._snapshotter(request.snapshotter)
         check_labels(request.labels, "info.Labels")
-        snapshotter.commit(call.namespace, request.name, request.key, request.labels)
-        self._lease(call, snapshotter.name, request.name)
-        event = payloads_pb2.SnapshotCommit(key=request.key, name=request.name, snapshotter=snapshotter.name)
+        kind = f"snapshots/{snapshotter.name}"
+        with self._database.transaction():
+            snapshotter.commit(call.namespace, request.name, request.key, request.labels)
+            if lease_resource(self._database, call, kind, request.name):
+                self._database.unlease(call.namespace, call.lease, kind, request.key)
+        event = payloads_pb2.SnapshotCommit(key=request.key, name=request.name)
         self._bus.publish(call.namespace, "/snapshot/commit", event)
         return Empty()
 
@@ -92,7 +94,10 @@ class SnapshotsService:
         """Remove a snapshot."""
         snapshotter = self._snapshotter(request.snapshotter)
         snapshotter.remove(call.namespace, request.key)
-        event = payloads_pb2.SnapshotRemove(key=request.key, snapshotter=snapshotter.name)
+        if call.lease:
+            kind = f"snapshots/{snapshotter.name}"
+            self._database.unlease(call.namespace, call.lease, kind, request.key)
+        event = payloads_pb2.SnapshotRemove(key=request.key)
         self._bus.publish(call.namespace, "/snapshot/remove", event)
         return Empty()
 
@@ -104,45 +109,28 @@ class SnapshotsService:
     async def update(self, request: Any, call: Call) -> Any:
         """Change labels."""
         snapshotter = self._snapshotter(request.snapshotter)
+        if not request.info.name:
+            raise RpcError(Code.INVALID_ARGUMENT, "invalid argument")
         record, info = snapshotter.record(call.namespace, request.info.name)
-        for path in list(request.update_mask.paths) or ["labels"]:
-            if path == "labels":
-                info.labels.clear()
-                info.labels.update(request.info.labels)
-            elif path.startswith("labels."):
-                key = path.removeprefix("labels.")
-                if value := request.info.labels.get(key):
-                    info.labels[key] = value
-                else:
-                    info.labels.pop(key, None)
-            else:
-                raise invalid_argument(f"cannot update {quote(path)} field on snapshot {quote(info.name)}")
+        what = f"snapshot {quote(info.name)}"
+        update_labels(info.labels, request.info.labels, request.update_mask.paths, what)
         check_labels(info.labels, "info.Labels")
+        drop_empty(info.labels)
         set_now(info.updated_at)
-        self._database.put(
-            snapshotter.kind,
-            call.namespace,
-            info.name,
-            info.SerializeToString(),
-            parent=record.parent,
-            number=record.number,
-        )
+        snapshotter.replace(record, info)
         return snapshots_pb2.UpdateSnapshotResponse(info=info)
 
     async def list(self, request: Any, call: Call) -> AsyncIterator[Any]:
-        """Yield the snapshots that match."""
+        """Yield the snapshots that match. A bad filter has no code of its own here (observed)."""
         snapshotter = self._snapshotter(request.snapshotter)
-        wanted = parse_all(request.filters)
-        response = snapshots_pb2.ListSnapshotsResponse()
-        for record in self._database.all(snapshotter.kind, call.namespace):
-            info = snapshots_pb2.Info.FromString(record.value)
-            if wanted.matches(lambda path, info=info: _look(info, path)):  # type: ignore[misc] # bound per turn
-                response.info.append(info)
-            if len(response.info) == LIST_CHUNK:
-                yield response
-                response = snapshots_pb2.ListSnapshotsResponse()
-        if response.info:
-            yield response
+        records = self._database.all(snapshotter.kind, call.namespace)
+        infos = (snapshots_pb2.Info.FromString(record.value) for record in records)
+        try:
+            found = matching(infos, request.filters, _look)
+        except RpcError as error:
+            raise RpcError(Code.UNKNOWN, error.message) from error
+        for batch in batches(found):
+            yield snapshots_pb2.ListSnapshotsResponse(info=batch)
 
     async def usage(self, request: Any, call: Call) -> Any:
         """Return what a snapshot itself takes on disk."""
@@ -150,9 +138,9 @@ class SnapshotsService:
         return snapshots_pb2.UsageResponse(size=size, inodes=inodes)
 
     async def cleanup(self, request: Any, _call: Call) -> Any:
-        """Remove what no record speaks of."""
-        self._snapshotter(request.snapshotter).clean()
-        return Empty()
+        """Refuse: as in upstream, what no record speaks of goes with the garbage collection, not on demand."""
+        self._snapshotter(request.snapshotter)
+        raise not_implemented("snapshotter does not implement Cleanup method")
 
 
 def _look(info: snapshots_pb2.Info, path: tuple[str, ...]) -> str | None:
@@ -162,6 +150,4 @@ def _look(info: snapshots_pb2.Info, path: tuple[str, ...]) -> str | None:
         return info.parent
     if path == ("kind",):
         return KINDS.get(info.kind, "unknown")
-    if path[0] == "labels" and len(path) > 1:
-        return info.labels.get(".".join(path[1:]))
-    return None
+    return label(info.labels, path) if path[0] == "labels" else None

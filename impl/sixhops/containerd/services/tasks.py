@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import logging
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.empty_pb2 import Empty
 
-from sixhops.containerd.errors import not_implemented
+from sixhops.containerd.filters import parse_all
 from sixhops.containerd.stamps import set_now
-from sixhops.wire.proto import process_pb2, runc_options_pb2, shim_v2_pb2, tasks_pb2
+from sixhops.containerd.validate import check_identifier, quote
+from sixhops.wire.proto import process_pb2, runc_options_pb2, shim_v2_pb2, tasks_pb2, types_pb2
 from sixhops.wire.proto.services import unpack
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
     from sixhops.containerd.rpc import Call
-    from sixhops.containerd.services.records import ContainersService
+    from sixhops.containerd.services.containers import ContainersService
+    from sixhops.containerd.services.layers import Layers
     from sixhops.containerd.shims import Shim, Shims
 
 __all__ = ["TasksService"]
 
+log = logging.getLogger(__name__)
+CHECKPOINT = "application/vnd.containerd.container.criu.checkpoint.criu.tar"
+CHECKPOINT_CONFIG = "application/vnd.containerd.container.checkpoint.config.v1+proto"
 STATE_SECONDS = 2.0
 METRICS_SECONDS = 5.0
 
@@ -26,8 +35,9 @@ METRICS_SECONDS = 5.0
 class TasksService:
     """containerd.services.tasks.v1.Tasks."""
 
-    def __init__(self, containers: ContainersService, shims: Shims) -> None:
+    def __init__(self, containers: ContainersService, shims: Shims, layers: Layers) -> None:
         self._containers = containers
+        self._layers = layers
         self._shims = shims
 
     def _shim(self, identifier: str, call: Call) -> Shim:
@@ -37,46 +47,59 @@ class TasksService:
             raise RpcError(Code.NOT_FOUND, f"task {identifier} not found")
         return shim
 
+    async def _process(self, request: Any, call: Call) -> Shim:
+        """Return the shim of a request, once the process that it may name is known to be there (NOT_FOUND if not)."""
+        shim = self._shim(request.container_id, call)
+        if request.exec_id:
+            await shim.call("State", shim_v2_pb2.StateRequest(id=shim.id, exec_id=request.exec_id))
+        return shim
+
     async def create(self, request: Any, call: Call) -> Any:
         """Start a shim and create the task in it."""
         container = self._containers.find(request.container_id, call)
-        if request.HasField("checkpoint"):
-            raise not_implemented("restore from a checkpoint")
-        options = request.options if request.HasField("options") else container.runtime.options
         wanted = shim_v2_pb2.CreateTaskRequest(
             rootfs=request.rootfs,
             terminal=request.terminal,
             stdin=request.stdin,
             stdout=request.stdout,
             stderr=request.stderr,
-            options=options,
         )
-        shim = await self._shims.create(
-            call.namespace,
-            container.id,
-            request.runtime_path or container.runtime.name,
-            container.spec.value,
-            wanted,
-        )
+        for options in (request, container.runtime):
+            if options.HasField("options"):
+                wanted.options.CopyFrom(options.options)
+                break
+        with contextlib.ExitStack() as stack:
+            if request.HasField("checkpoint"):
+                wanted.checkpoint = await self._fetch_checkpoint(request.checkpoint, stack, call)
+            shim = await self._shims.create(
+                call.namespace,
+                container.id,
+                request.runtime_path or container.runtime.name,
+                container.spec.value,
+                wanted,
+            )
         return tasks_pb2.CreateTaskResponse(container_id=container.id, pid=shim.pid)
 
     async def start(self, request: Any, call: Call) -> Any:
         """Start the task, or a process that Exec added."""
-        shim = self._shim(request.container_id, call)
+        shim = await self._process(request, call)
         wanted = shim_v2_pb2.StartRequest(id=shim.id, exec_id=request.exec_id)
         return tasks_pb2.StartResponse(pid=(await shim.call("Start", wanted)).pid)
 
     async def delete(self, request: Any, call: Call) -> Any:
         """Delete an ended task; its shim ends with it."""
         shim = self._shim(request.container_id, call)
-        answer = await self._shims.delete(shim)
+        try:
+            answer = await self._shims.delete(shim)
+        except RpcError as error:
+            raise RpcError(error.code, f"failed to delete task: {error.message}") from error
         return tasks_pb2.DeleteResponse(
             pid=answer.pid, exit_status=answer.exit_status, exited_at=answer.exited_at
         )
 
     async def delete_process(self, request: Any, call: Call) -> Any:
         """Delete an ended process."""
-        shim = self._shim(request.container_id, call)
+        shim = await self._process(request, call)
         wanted = shim_v2_pb2.DeleteRequest(id=shim.id, exec_id=request.exec_id)
         answer = await shim.call("Delete", wanted)
         return tasks_pb2.DeleteResponse(
@@ -115,7 +138,7 @@ class TasksService:
 
     async def kill(self, request: Any, call: Call) -> Any:
         """Send a signal."""
-        shim = self._shim(request.container_id, call)
+        shim = await self._process(request, call)
         wanted = shim_v2_pb2.KillRequest(
             id=shim.id, exec_id=request.exec_id, signal=request.signal, all=request.all
         )
@@ -127,6 +150,7 @@ class TasksService:
         if not request.exec_id:
             raise RpcError(Code.INVALID_ARGUMENT, "exec id cannot be empty")
         shim = self._shim(request.container_id, call)
+        check_identifier(request.exec_id, f"invalid exec id {request.exec_id}: ")
         wanted = shim_v2_pb2.ExecProcessRequest(
             id=shim.id,
             exec_id=request.exec_id,
@@ -141,7 +165,7 @@ class TasksService:
 
     async def resize_pty(self, request: Any, call: Call) -> Any:
         """Set a terminal's size."""
-        shim = self._shim(request.container_id, call)
+        shim = await self._process(request, call)
         wanted = shim_v2_pb2.ResizePtyRequest(
             id=shim.id, exec_id=request.exec_id, width=request.width, height=request.height
         )
@@ -150,9 +174,10 @@ class TasksService:
 
     async def close_io(self, request: Any, call: Call) -> Any:
         """Let a process's stdin end."""
-        shim = self._shim(request.container_id, call)
-        wanted = shim_v2_pb2.CloseIORequest(id=shim.id, exec_id=request.exec_id, stdin=request.stdin)
-        await shim.call("CloseIO", wanted)
+        shim = await self._process(request, call)
+        if request.stdin:
+            wanted = shim_v2_pb2.CloseIORequest(id=shim.id, exec_id=request.exec_id, stdin=True)
+            await shim.call("CloseIO", wanted)
         return Empty()
 
     async def pause(self, request: Any, call: Call) -> Any:
@@ -173,16 +198,38 @@ class TasksService:
         answer = await shim.call("Pids", shim_v2_pb2.PidsRequest(id=shim.id))
         return tasks_pb2.ListPidsResponse(processes=answer.processes)
 
+    async def _fetch_checkpoint(self, wanted: Any, stack: contextlib.ExitStack, call: Call) -> str:
+        """Unpack a checkpoint's archive into a directory that is there until the stack is left; return its path."""
+        if wanted.media_type != CHECKPOINT:
+            raise RpcError(Code.UNKNOWN, f"unsupported checkpoint type {quote(wanted.media_type)}")
+        blob = self._layers.find(wanted.digest, call)
+        path = stack.enter_context(tempfile.TemporaryDirectory(prefix="ctrd-checkpoint"))
+        await self._layers.unpack(blob, [["bind", path, ["rbind", "rw"]]])
+        return path
+
     async def checkpoint(self, request: Any, call: Call) -> Any:
-        """Checkpoint a task; the shim says whether it can. Its image is not stored as content here."""
+        """Checkpoint a task: to the path that the options name, or else to blobs (its image and the specification)."""
         shim = self._shim(request.container_id, call)
+        container = self._containers.find(request.container_id, call)
         options = runc_options_pb2.CheckpointOptions()
         path = options.image_path if unpack(request.options, options) else ""
-        wanted = shim_v2_pb2.CheckpointTaskRequest(id=shim.id, path=path, options=request.options)
-        if not path:
-            raise not_implemented("checkpoint to an image")
-        await shim.call("Checkpoint", wanted)
-        return tasks_pb2.CheckpointTaskResponse()
+        wanted = shim_v2_pb2.CheckpointTaskRequest(id=shim.id, path=path)
+        if request.HasField("options"):
+            wanted.options.CopyFrom(request.options)
+        if path:
+            await shim.call("Checkpoint", wanted)
+            return tasks_pb2.CheckpointTaskResponse()
+        with tempfile.TemporaryDirectory(prefix="ctd-checkpoint") as made:
+            wanted.path = made
+            await shim.call("Checkpoint", wanted)
+            image = await self._layers.pack([], [["bind", made, ["rbind"]]], call, compress=False)
+        config = await self._layers.write(container.spec.SerializeToString(), call)
+        return tasks_pb2.CheckpointTaskResponse(
+            descriptors=[
+                types_pb2.Descriptor(media_type=CHECKPOINT, digest=image.digest, size=image.size),
+                types_pb2.Descriptor(media_type=CHECKPOINT_CONFIG, digest=config.digest, size=config.size),
+            ]
+        )
 
     async def update(self, request: Any, call: Call) -> Any:
         """Change a task's limits."""
@@ -194,17 +241,20 @@ class TasksService:
         return Empty()
 
     async def metrics(self, request: Any, call: Call) -> Any:
-        """Return the figures of the tasks that the filters name by `id==`; of all without filters."""
+        """Return the figures of the tasks that match the filters (over id and namespace); one that fails is left out."""
         response = tasks_pb2.MetricsResponse()
-        names = {text.removeprefix("id==") for text in request.filters if text.startswith("id==")}
+        try:
+            wanted = parse_all(request.filters)
+        except RpcError as error:
+            raise RpcError(Code.UNKNOWN, error.message) from error
         for shim in self._shims.all(call.namespace):
-            if request.filters and shim.id not in names:
+            if not wanted.matches(functools.partial(_look, shim)):
                 continue
             try:
                 answer = await shim.call("Stats", shim_v2_pb2.StatsRequest(id=shim.id), METRICS_SECONDS)
             except RpcError as error:
                 if error.code is not Code.NOT_FOUND:
-                    raise
+                    log.error("collecting metrics for %s: %s", shim.id, error.message)
                 continue
             metric = response.metrics.add(id=shim.id, data=answer.stats)
             set_now(metric.timestamp)
@@ -212,6 +262,12 @@ class TasksService:
 
     async def wait(self, request: Any, call: Call) -> Any:
         """Return when a process has ended."""
-        shim = self._shim(request.container_id, call)
+        shim = await self._process(request, call)
         answer = await shim.call("Wait", shim_v2_pb2.WaitRequest(id=shim.id, exec_id=request.exec_id))
         return tasks_pb2.WaitResponse(exit_status=answer.exit_status, exited_at=answer.exited_at)
+
+
+def _look(shim: Shim, path: tuple[str, ...]) -> str | None:
+    if path[0] == "id":
+        return shim.id
+    return shim.namespace if path[0] == "namespace" else None
