@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import sixhops
 from sixhops.harness.coverage import Registry, check_refs, load_requirements
+from sixhops.harness.diff.accepted import Accepted, check_accepted, load_accepted
 from sixhops.harness.documents import shown_path
 from sixhops.harness.errors import Mark, ScenarioError, ScenarioErrors, UsageError
 from sixhops.harness.plugin.profile import Profile, check_profiles, load_profiles
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_SCENARIOS", "Library", "installed_root"]
 
-NOT_SCENARIOS = frozenset({"images", "engines", "requirements", "baselines"})
+NOT_SCENARIOS = frozenset({"images", "engines", "requirements", "baselines", "diff"})
 """Folders below the root whose YAML files are something else than scenarios."""
 
 
@@ -51,6 +52,13 @@ class Library:
         profiles, errors = load_profiles(self.root / "engines")
         self.errors.extend(errors)
         return profiles
+
+    @cached_property
+    def accepted(self) -> list[Accepted]:
+        """The differences between targets that are accepted; an error in their files is one of the library's."""
+        files, errors = load_accepted(self.root / "diff")
+        self.errors.extend(errors)
+        return files
 
     def paths(self, folder: str = "") -> list[Path]:
         """Return the scenario files below `folder` of the root (all by default), in order of name.
@@ -90,10 +98,11 @@ class Library:
         return self._files[shown]
 
     def everything(self) -> list[Scenario]:
-        """Return all scenarios, and check the profiles against them."""
+        """Return all scenarios, and check profiles and accepted differences against them."""
         scenarios = self.folder("")
         if not self.errors:
             self.errors.extend(check_profiles(self.profiles, scenarios))
+            self.errors.extend(check_accepted(self.accepted, scenarios))
         return scenarios
 
     def _load(self, path: Path) -> list[Scenario]:

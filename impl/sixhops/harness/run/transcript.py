@@ -43,6 +43,7 @@ __all__ = [
     "Transcript",
     "TranscriptWriter",
     "cause_of",
+    "read_header",
     "read_transcript",
 ]
 
@@ -290,14 +291,7 @@ def read_transcript(path: Path) -> Transcript:
     number = 1
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
-        header = json.loads(lines[0])
-        if not isinstance(header, dict) or "sixhops-transcript" not in header:
-            raise ValueError("its first line is no header")
-        if header["sixhops-transcript"] != FORMAT:
-            raise ValueError(
-                f"it is of format {header['sixhops-transcript']!r}; another version of sixhops wrote it, "
-                "so run the scenario again"
-            )
+        header = _header(lines[0])
         reader = _Reader(Bodies(path.parent / header["bodies"]))
         header["variables"] = reader.decode(header["variables"])
         found = Transcript(path, header, Clock(**header["clock"]))
@@ -310,6 +304,27 @@ def read_transcript(path: Path) -> Transcript:
             f"not a transcript of format {FORMAT}: {what}", Mark(str(path), number, 1)
         ) from error
     return found
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return a transcript's first line, without reading the rest. Raises ScenarioError as `read_transcript` does."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return _header(file.readline())
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"not a transcript of format {FORMAT}: {error}", Mark(str(path), 1, 1)) from error
+
+
+def _header(line: str) -> dict[str, Any]:
+    header = json.loads(line)
+    if not isinstance(header, dict) or "sixhops-transcript" not in header:
+        raise ValueError("its first line is no header")
+    if header["sixhops-transcript"] != FORMAT:
+        raise ValueError(
+            f"it is of format {header['sixhops-transcript']!r}; another version of sixhops wrote it, "
+            "so run the scenario again"
+        )
+    return header
 
 
 def _is_whole(line: str) -> bool:

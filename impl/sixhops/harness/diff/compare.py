@@ -1,0 +1,220 @@
+"""Two runs of a scenario compared: `diff`. Pure.
+
+Steps are paired by their place in the scenario. Messages are paired hop by hop: first within a step, those that are
+equal, then those of the same summary; then what is left over across steps, since what an engine does by itself
+(cleaning up after a container has ended) may fall into one step or the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sixhops.harness.diff.model import Difference
+from sixhops.harness.diff.order import in_order, is_free
+from sixhops.harness.diff.tokens import split_tokens
+from sixhops.harness.diff.values import Partners, aligned, canonical, differences
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sixhops.harness.diff.model import Normal, NormalMessage, NormalStep
+
+__all__ = ["diff"]
+
+#: Seconds by which a message may come sooner or later and so fall into another step without being news.
+_SLACK: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where something stands that is compared."""
+
+    step: int
+    step_name: str
+    hop: str
+    message: str
+
+
+@dataclass(slots=True)
+class _Side:
+    """One side's message on one hop, with the step that it belongs to. `partner` is that of the other side."""
+
+    step: NormalStep
+    message: NormalMessage
+    whole: str
+    short: str
+    partner: _Side | None = None
+
+    @classmethod
+    def of(cls, step: NormalStep, message: NormalMessage) -> _Side:
+        short = split_tokens(message.summary)[0]
+        return cls(step, message, f"{short} {canonical(message.fields)}", short)
+
+
+@dataclass(slots=True)
+class _Comparison:
+    a: Normal
+    b: Normal
+    partners: Partners = field(default_factory=Partners)
+    found: list[Difference] = field(default_factory=list)
+
+    def report(self, place: _Place, path: str, kind: str, a: Any = None, b: Any = None) -> None:
+        self.found.append(
+            Difference(
+                self.a.scenario, place.step, place.step_name, place.hop, place.message, path, kind, a, b
+            )
+        )
+
+    def values(self, place: _Place, a: Any, b: Any) -> None:
+        for item in differences(a, b, self.partners, place):
+            self.report(place, item.path, item.kind, item.a, item.b)
+
+
+def diff(a: Normal, b: Normal) -> list[Difference]:
+    """Return all differences between two runs of a scenario, in order of steps, a hop after the other.
+
+    Hops that one of the sides did not observe are left out; what the scenario did on them is in neither.
+    """
+    work = _Comparison(a, b)
+    whole = _Place(-1, "", "", "")
+    if a.verdict != b.verdict:
+        work.report(whole, "verdict", "changed", a.verdict, b.verdict)
+    pairs = list(_steps(work))
+    for left, right in pairs:
+        _facets(work, left, right)
+    hops = {message.hop for side in (a, b) for step in side.steps for message in step.messages}
+    for hop in sorted(hops):
+        if hop not in a.unseen and hop not in b.unseen:
+            _hop(work, hop, pairs)
+    for place, path, left_token, right_token in work.partners.strangers():
+        work.report(place, path, "identity", left_token, right_token)
+    return sorted(work.found, key=lambda item: (item.step, item.hop))
+
+
+def _steps(work: _Comparison) -> Iterator[tuple[NormalStep, NormalStep]]:
+    a, b = work.a.steps, work.b.steps
+    for left, right in aligned([_step_key(step) for step in a], [_step_key(step) for step in b]):
+        if left is not None and right is not None:
+            if a[left].name != b[right].name:
+                work.report(_of_step(a[left]), "name", "changed", a[left].name, b[right].name)
+            yield a[left], b[right]
+        elif left is not None:
+            work.report(_of_step(a[left]), "", "missing", a[left].line or a[left].name)
+        elif right is not None:
+            work.report(_of_step(b[right]), "", "added", None, b[right].line or b[right].name)
+
+
+def _step_key(step: NormalStep) -> str:
+    return f"{step.kind} {step.name}"
+
+
+def _of_step(step: NormalStep) -> _Place:
+    return _Place(step.step, step.name, step.hop, split_tokens(step.line)[0])
+
+
+def _facets(work: _Comparison, a: NormalStep, b: NormalStep) -> None:
+    left, right = a.facets, b.facets
+    if a.settled != b.settled:
+        # One of them still ran: only the head of both can be compared.
+        heads = {"status", "reason", "headers", "sent", "error"}
+        left, right = ({key: item for key, item in side.items() if key in heads} for side in (left, right))
+    work.values(_of_step(a), left, right)
+
+
+def _hop(work: _Comparison, hop: str, pairs: list[tuple[NormalStep, NormalStep]]) -> None:
+    rest_a: list[_Side] = []
+    rest_b: list[_Side] = []
+    partner_of = {right.step: left.step for left, right in pairs}
+    matched: list[tuple[_Side, _Side]] = []
+    for left, right in pairs:
+        a = [_Side.of(left, message) for message in left.messages if message.hop == hop]
+        b = [_Side.of(right, message) for message in right.messages if message.hop == hop]
+        found = _match(a, b)
+        matched += found
+        repeated = left.attempts > 1 or right.attempts > 1
+        seen = {side.whole for pair in found for side in pair} if repeated else set()
+        rest_a += [side for side in a if side.partner is None and side.whole not in seen]
+        rest_b += [side for side in b if side.partner is None and side.whole not in seen]
+    moved = _match(rest_a, rest_b)
+    for x, y in (*matched, *moved):
+        place = _Place(x.step.step, x.step.name, hop, x.short)
+        work.values(place, x.message.fields, y.message.fields)
+    for x, y in moved:
+        if not _may_move(x, y, work, partner_of):
+            place = _Place(x.step.step, x.step.name, hop, x.short)
+            work.report(place, "", "moved", x.step.name, y.step.name)
+    _order(work, hop, [*matched, *moved])
+    for side, kind in ((rest_a, "missing"), (rest_b, "added")):
+        for item in side:
+            if item.partner is None:
+                place = _Place(item.step.step, item.step.name, hop, item.short)
+                text = item.message.summary
+                work.report(
+                    place, "", kind, text if kind == "missing" else None, text if kind == "added" else None
+                )
+
+
+def _match(a: list[_Side], b: list[_Side]) -> list[tuple[_Side, _Side]]:
+    """Pair messages: equal ones in order, equal ones in any order, then the same for those of one summary."""
+    found: list[tuple[_Side, _Side]] = []
+    keys: tuple[Callable[[_Side], str], ...] = (lambda side: side.whole, lambda side: side.short)
+    for key in keys:
+        left = [side for side in a if side.partner is None]
+        right = [side for side in b if side.partner is None]
+        for at, other in aligned([key(side) for side in left], [key(side) for side in right]):
+            if at is not None and other is not None and key(left[at]) == key(right[other]):
+                found.append(_pair(left[at], right[other]))
+        waiting: dict[str, list[_Side]] = {}
+        for side in right:
+            if side.partner is None:
+                waiting.setdefault(key(side), []).append(side)
+        found += [
+            _pair(side, waiting[key(side)].pop(0))
+            for side in left
+            if side.partner is None and waiting.get(key(side))
+        ]
+    return found
+
+
+def _pair(a: _Side, b: _Side) -> tuple[_Side, _Side]:
+    a.partner, b.partner = b, a
+    return a, b
+
+
+def _may_move(a: _Side, b: _Side, work: _Comparison, partner_of: dict[int, int]) -> bool:
+    """Say whether a little more or less time explains that two messages belong to different steps."""
+    if partner_of.get(b.step.step) == a.step.step:
+        return True
+    return _near(a, partner_of.get(b.step.step), work.a) or _near(
+        b, next((right for right, left in partner_of.items() if left == a.step.step), None), work.b
+    )
+
+
+def _near(side: _Side, step: int | None, run: Normal) -> bool:
+    other = next((item for item in run.steps if item.step == step), None)
+    if other is None:
+        return False
+    start = side.message.started
+    return other.started - _SLACK <= start <= other.ended + _SLACK
+
+
+def _order(work: _Comparison, hop: str, pairs: list[tuple[_Side, _Side]]) -> None:
+    """Report messages that came one after the other in A, and the other way round in B."""
+    ordered = sorted(pairs, key=lambda pair: pair[0].message.started)
+    told: set[str] = set()
+    for at, (a, b) in enumerate(ordered):
+        for later_a, later_b in ordered[at + 1 :]:
+            if is_free(a.message, later_a.message) or _are_alike(a, b, later_a, later_b):
+                continue
+            if in_order(a.message, later_a.message) and in_order(later_b.message, b.message):
+                place = _Place(a.step.step, a.step.name, hop, a.short)
+                text = f"{a.short} before {later_a.short}"
+                if text not in told:
+                    told.add(text)
+                    work.report(place, "", "order", text, f"{later_a.short} before {a.short}")
+
+
+def _are_alike(a: _Side, b: _Side, later_a: _Side, later_b: _Side) -> bool:
+    """Say whether it can't be told which of two messages is which on the other side."""
+    return a.short == later_a.short and (a.whole != b.whole or later_a.whole != later_b.whole)

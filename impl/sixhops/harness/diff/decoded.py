@@ -1,0 +1,132 @@
+"""Values that carry other values, taken apart so that only what matters in them is compared.
+
+Archives, streams of JSON values, multiplexed output, JSON in base64, the first message of a TLS connection: each is cut up
+into plain data; what then must vary in it is the business of the other rules.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import json
+import tarfile
+from typing import Any, Final
+
+from sixhops.harness.diff.streams import without_progress
+from sixhops.harness.diff.tokens import token
+from sixhops.harness.run.incoming import JsonValues
+from sixhops.wire.rawstream import Decoder, RawStreamError
+
+__all__ = ["accept_key", "base64_json", "body_value", "sorted_words", "without_strangers", "without_tls"]
+
+_TAR_MAGIC: Final = slice(257, 262)
+_WEBSOCKET: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_TLS: Final = "starts with b'\\x16\\x03\\x01"
+
+
+def body_value(body: Any) -> Any:
+    """Return a body as data when it is of a known form, else as it is."""
+    data = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
+    if not isinstance(data, bytes) or len(data) < 2:
+        return body
+    if data[_TAR_MAGIC] == b"ustar":
+        return _archive(data, body)
+    if data[:1] == b"{":
+        return _json_values(data, body)
+    if data[:3] == b"\x16\x03\x01":
+        return token("beginning of TLS")
+    if data[1:4] == b"\0\0\0" and data[0] in {0, 1, 2}:
+        return _output(data, body)
+    return body
+
+
+def _archive(data: bytes, body: Any) -> Any:
+    entries: list[dict[str, Any]] = []
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            for member in archive:
+                entry: dict[str, Any] = {
+                    "name": member.name,
+                    "type": member.type.decode("latin-1"),
+                    "mode": f"{member.mode:04o}",
+                    "owner": f"{member.uid}:{member.gid} {member.uname}:{member.gname}",
+                    "size": member.size,
+                    # As a float: the rules know a time in the run when they see one.
+                    "modified": float(member.mtime),
+                }
+                if member.linkname:
+                    entry["link"] = member.linkname
+                if member.isfile():
+                    content = archive.extractfile(member)
+                    entry["sha256"] = hashlib.sha256(content.read() if content else b"").hexdigest()[:32]
+                entries.append(entry)
+    except (tarfile.TarError, EOFError, OSError, ValueError):
+        # An archive that is cut off, as by a fault of the scenario: all that can be compared is its bytes.
+        return body
+    return {"archive": entries}
+
+
+def _json_values(data: bytes, body: Any) -> Any:
+    values = JsonValues()
+    values.feed(data)
+    values.finish()
+    if values.broken or len(values.values) < 2:
+        return body
+    return {"values": without_progress(values.values)}
+
+
+def _output(data: bytes, body: Any) -> Any:
+    streams: dict[str, bytes] = {}
+    decoder = Decoder()
+    try:
+        for frame in decoder.feed(data):
+            streams[frame.stream.label] = streams.get(frame.stream.label, b"") + frame.data
+    except RawStreamError:
+        return body
+    return body if decoder.pending else {"streams": dict(sorted(streams.items()))}
+
+
+def base64_json(text: str) -> Any:
+    """Return the JSON value in a base64 text (either alphabet, with or without padding), or the text."""
+    plain = text.replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        return json.loads(base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True))
+    except (ValueError, binascii.Error, RecursionError):
+        return text
+
+
+def accept_key(key: str) -> str:
+    """Return the answer to a Sec-WebSocket-Key (RFC 6455, section 4.2.2)."""
+    return base64.b64encode(
+        hashlib.sha1(f"{key}{_WEBSOCKET}".encode(), usedforsecurity=False).digest()
+    ).decode()
+
+
+def sorted_words(text: str) -> str:
+    """Return a header's list of values in a fixed order."""
+    return ", ".join(sorted(part.strip() for part in text.split(",")))
+
+
+def without_tls(text: str) -> str:
+    """Return an error about bytes that are no HTTP without the bytes, when they were the beginning of TLS."""
+    head, found, _ = text.partition(_TLS)
+    return f"{head}starts with {token('beginning of TLS')}" if found else text
+
+
+def without_strangers(values: list[Any], own: frozenset[str], named: str) -> list[Any]:
+    """Return a list of images without those that other scenarios have left on the same stack.
+
+    `own`: ids of the scenario's images; `named`: all that the scenario's steps asked for, as one text. An image that is
+    neither, and has a name, is another scenario's.
+    """
+    if not all(isinstance(item, dict) and {"Id", "RepoTags", "ParentId"} <= item.keys() for item in values):
+        return values
+    return [
+        item
+        for item in values
+        if item["Id"] in own
+        or not item["RepoTags"]
+        or any(tag.rpartition(":")[0] in named for tag in item["RepoTags"])
+    ]

@@ -1,0 +1,316 @@
+# ruff: noqa: E501 - a table of values reads best with one row a line
+"""Two good runs are equal after normalisation, and a difference beside what varies is still seen."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import tarfile
+from typing import Any
+
+import pytest
+from diff_runs import A, B, compared, message, of, paths, run, step
+
+from sixhops.harness.diff.decoded import accept_key
+
+
+def json_facets(value: Any) -> dict[str, Any]:
+    return {"json": value, "body": json.dumps(value, separators=(",", ":")) + "\n"}
+
+
+#: A value as it may be on both sides, and one with a neighbour that differs: what is seen then.
+VALUES: list[tuple[str, Any, Any, tuple[str, str]]] = [
+    ("ids", {"Id": "{id}", "Driver": "x"}, {"Id": "{id}", "Driver": "y"}, ("json.Driver", "changed")),
+    ("ids in texts", {"m": "no {id}: gone"}, {"m": "no {id}: went"}, ("json.m", "changed")),
+    ("an id's length", {"Id": "{id}"}, {"Id": "{id}ff"}, ("json.Id", "changed")),
+    ("an id or none", {"Id": "{id}"}, {"Id": ""}, ("json.Id", "changed")),
+    ("times", {"At": "{time}"}, {"At": "0001-01-01T00:00:00Z"}, ("json.At", "changed")),
+    ("the form of times", {"At": "{time}"}, {"At": "2026-12-01T11:00:05+01:00"}, ("json.At", "changed")),
+    ("paths", {"P": "/var/lib/sixhops/{stack}/docker/x"}, {"P": "/var/lib/sixhops/{stack}/docker/y"}, ("json.P", "changed")),
+    ("another stack's path", {"P": "/var/lib/sixhops/{stack}/x"}, {"P": "/var/lib/sixhops/99999999/x"}, ("json.P", "changed")),
+    ("unique names", {"N": "/c-{unique}-a"}, {"N": "/c-{unique}-b"}, ("json.N", "changed")),
+    ("generated names", {"Name": "/{name}"}, {"Name": "/{name}x9y"}, ("json.Name", "changed")),
+    ("addresses", {"IPAddress": "{address}", "Prefix": 16}, {"IPAddress": "{address}", "Prefix": 24}, ("json.Prefix", "changed")),
+    ("an address that does not belong", {"i": "{address}", "m": "{mac}"}, {"i": "{address}", "m": "02:42:ac:11:00:09"}, ("json.m", "identity")),
+    ("digests of images", {"d": "{digest}"}, {"d": "sha256:" + "c" * 64}, ("json.d", "changed")),
+    ("keys", {"Networks": {"{id}": 1}}, {"Networks": {"{id}": 2}}, ("json.Networks.⟨id⟩", "changed")),
+    ("the registry", {"s": "{registry}"}, {"s": "127.0.0.1:5000"}, ("json.s", "changed")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "other", "seen"), [row[1:] for row in VALUES], ids=[row[0] for row in VALUES]
+)
+def test_values(value: Any, other: Any, seen: tuple[str, str]) -> None:
+    left = run(A, step(**json_facets(of(A, value))))
+
+    assert compared(left, run(B, step(**json_facets(of(B, value))))) == []
+    left = run(A, step(**json_facets(of(A, value))))
+    assert seen in paths(compared(left, run(B, step(**json_facets(of(B, other))))))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "seen"),
+    [
+        ({"Pid": 300, "X": 300}, {"Pid": 4000, "X": 300}, []),
+        ({"Pid": 300}, {"Pid": 0}, [("json.Pid", "changed")]),
+        ({"Pid": 300}, {"Pid": 1}, [("json.Pid", "changed")]),
+        ({"X": 300}, {"X": 4000}, [("json.X", "changed")]),
+        ([{"Pid": 300, "Y": {"Pid": 300}}] * 2, [{"Pid": 400, "Y": {"Pid": 400}}, {"Pid": 400, "Y": {"Pid": 401}}], [("json.1.Y.Pid", "identity")]),
+        ({"HostPort": "32770"}, {"HostPort": "49153"}, []),
+        ({"HostPort": "32770"}, {"HostPort": "8080"}, [("json.HostPort", "changed")]),
+        ({"ns": {"net": 4026532000}}, {"ns": {"net": 4026533000}}, []),
+        ({"ns": {"net": 4026532000}}, {"ns": {"net": 4026531835}}, [("json.ns.net", "changed")]),
+        ({"ns": {"net": 4026532000, "pid": 4026532000}}, {"ns": {"net": 4026533000, "pid": 4026533001}}, [("json.ns.pid", "identity")]),
+        ({"ppid": 1, "start": 5, "threads": 7}, {"ppid": 1, "start": 99, "threads": 12}, []),
+        ({"ppid": 1, "threads": 7}, {"ppid": 1, "threads": 1}, [("json.threads", "changed")]),
+        ({"state": "S"}, {"state": "R"}, []),
+        ({"state": "S"}, {"state": "Z"}, [("json.state", "changed")]),
+        ({"NFd": 22, "NGoroutines": 40, "Images": 3, "Containers": 1}, {"NFd": 25, "NGoroutines": 33, "Images": 9, "Containers": 1}, []),
+        ({"NFd": 22}, {"NFd": 25}, [("json.NFd", "changed")]),
+        ({"n": True}, {"n": 1}, [("json.n", "changed")]),
+        ({"n": 1}, {"n": 1.0}, [("json.n", "changed")]),
+        ({"n": None}, {}, [("json.n", "missing")]),
+        ([1, 2, 3], [1, 3], [("json.1", "missing")]),
+        ([1, 2], [2, 1], [("json", "order")]),
+    ],
+)  # fmt: skip
+def test_values_by_their_place(a: Any, b: Any, seen: list[tuple[str, str]]) -> None:
+    assert paths(compared(run(A, step(**json_facets(a))), run(B, step(**json_facets(b))))) == seen
+
+
+def test_times_as_numbers() -> None:
+    a = {"time": 1795651205, "timeNano": 1795651205123456789, "size": 1577836800}
+    b = {"time": 1796119205, "timeNano": 1796119205987654321, "size": 1577836800}
+
+    assert compared(run(A, step(json=a)), run(B, step(json=b))) == []
+    assert paths(compared(run(A, step(json=a)), run(B, step(json={**b, "time": 1796119205000})))) == [
+        ("json.time", "changed")
+    ]
+
+
+def test_a_mount_table_by_its_structure() -> None:
+    def table(first: int, device: int, peer: int) -> list[str]:
+        return [
+            f"{first} 10 0:{device} / / rw master:{peer} - overlay overlay rw",
+            f"{first + 1} {first} 0:{device + 1} / /proc rw - proc proc rw",
+        ]
+
+    a, b = {"mountinfo": table(100, 40, 3)}, {"mountinfo": table(777, 90, 8)}
+    assert compared(run(A, step(json=a)), run(B, step(json=b))) == []
+
+    b["mountinfo"][1] = b["mountinfo"][1].replace("777", "778")
+    assert ("json.mountinfo.1", "identity") in paths(compared(run(A, step(json=a)), run(B, step(json=b))))
+    b["mountinfo"][1] = b["mountinfo"][1].replace("rw - proc", "ro - proc")
+    assert ("json.mountinfo.1", "changed") in paths(compared(run(A, step(json=a)), run(B, step(json=b))))
+
+
+def test_the_list_of_processes_has_the_order_of_pids() -> None:
+    def table(*pids: int) -> list[dict[str, Any]]:
+        return [{"pid": pid, "comm": comm} for pid, comm in zip(pids, ("sh", "sleep"), strict=True)]
+
+    a, b = step(processes=table(5, 6)), step(processes=table(9, 7)[::-1])
+    assert compared(run(A, a), run(B, b)) == []
+
+
+def test_top_is_compared_without_pids_and_times() -> None:
+    def top(pid: str, user: str = "root") -> dict[str, Any]:
+        return {
+            "Titles": ["UID", "PID", "STIME", "CMD"],
+            "Processes": [[user, pid, "00:0" + pid[-1], "sleep 9"]],
+        }
+
+    assert compared(run(A, step(json=top("71"))), run(B, step(json=top("83")))) == []
+    assert paths(compared(run(A, step(json=top("71"))), run(B, step(json=top("83", "daemon"))))) == [
+        ("json.Processes.0.0", "changed")
+    ]
+
+
+# --- streams and bodies
+
+
+def test_frames_are_compared_without_where_they_were_cut() -> None:
+    a = step(
+        frames=[{"stream": "stdout", "data": "one"}, {"stream": "stdout", "data": "two"}], stdout="onetwo"
+    )
+    b = step(frames=[{"stream": "stdout", "data": "onetwo"}], stdout="onetwo")
+    c = step(frames=[{"stream": "stderr", "data": "onetwo"}], stdout="onetwo")
+
+    assert compared(run(A, a), run(B, b)) == []
+    assert paths(compared(run(A, a), run(B, c))) == [("streams.0", "changed")]
+
+
+def layer(identifier: str, status: str, **detail: int) -> dict[str, Any]:
+    return {"id": identifier, "status": status, "progressDetail": detail}
+
+
+def test_progress_depends_on_speed_but_what_is_said_of_a_layer_does_not() -> None:
+    end = {"status": "Status: Downloaded"}
+    a = [layer("x", "Pulling fs layer"), layer("x", "Downloading", current=1), layer("y", "Pull complete"), layer("x", "Pull complete"), end]  # fmt: skip
+    b = [layer("y", "Waiting"), layer("y", "Pull complete"), layer("x", "Pulling fs layer"), layer("x", "Pull complete"), end]  # fmt: skip
+
+    assert compared(run(A, step(stream=a)), run(B, step(stream=b))) == []
+    assert paths(compared(run(A, step(stream=a)), run(B, step(stream=[*b[:3], end])))) == [
+        ("stream.1.layers.x.1", "missing")
+    ]
+    assert paths(compared(run(A, step(stream=a)), run(B, step(stream=b[:4])))) == [("stream.0", "missing")]
+
+
+def test_json_is_compared_by_value_and_layout() -> None:
+    def body(text: str) -> dict[str, Any]:
+        return {"json": json.loads(text), "body": text}
+
+    assert compared(run(A, step(**body('{"a":1,"b":2}\n'))), run(B, step(**body('{"b":2,"a":1}\n')))) == []
+    for text in ('{"a":1,"b":2}', '{"a": 1, "b": 2}\n'):
+        assert paths(compared(run(A, step(**body('{"a":1,"b":2}\n'))), run(B, step(**body(text))))) == [
+            ("layout", "changed")
+        ]
+
+
+@pytest.mark.parametrize(
+    ("length", "seen"),
+    [(3, [("body", "changed")]), (4, [("headers.content-length", "changed"), ("body", "changed")])],
+)
+def test_a_right_length_follows_from_the_body(length: int, seen: list[tuple[str, str]]) -> None:
+    a = step(headers={"content-length": "2"}, body="xy")
+    b = step(headers={"content-length": str(length)}, body="xyz")
+
+    assert paths(compared(run(A, a), run(B, b))) == seen
+
+
+def test_a_reason_is_told_when_it_is_not_the_usual_one() -> None:
+    a, b = step(status=400, reason="Bad Request"), step(status=400, reason="Bad Request: no")
+
+    assert paths(compared(run(A, a), run(B, b))) == [("reason", "added")]
+    assert paths(compared(run(A, a), run(B, step(status=404, reason="Not Found")))) == [("status", "changed")]
+
+
+def archive(modified: int, mode: int = 0o644, text: bytes = b"x") -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as file:
+        member = tarfile.TarInfo("etc/x")
+        member.size, member.mtime, member.mode = len(text), modified, mode
+        file.addfile(member, io.BytesIO(text))
+    return data.getvalue()
+
+
+def test_archives_are_compared_entry_by_entry() -> None:
+    a = step(body=archive(1795651205))
+
+    assert compared(run(A, a), run(B, step(body=archive(1796119205)))) == []
+    for other, path in (
+        (archive(1577836800), "modified"),
+        (archive(1796119205, 0o600), "mode"),
+        (archive(1796119205, text=b"y"), "sha256"),
+    ):
+        assert paths(compared(run(A, a), run(B, step(body=other)))) == [(f"body.archive.0.{path}", "changed")]
+    assert paths(compared(run(A, a), run(B, step(body=archive(1796119205)[:700])))) == [("body", "changed")]
+
+
+def test_json_in_a_header_is_taken_apart() -> None:
+    def stat(**value: Any) -> dict[str, Any]:
+        return {
+            "headers": {"x-docker-container-path-stat": base64.b64encode(json.dumps(value).encode()).decode()}
+        }
+
+    a = step(**stat(name="x", mtime=of(A, "{time}")))
+    assert compared(run(A, a), run(B, step(**stat(name="x", mtime=of(B, "{time}"))))) == []
+    assert paths(compared(run(A, a), run(B, step(**stat(name="y", mtime=of(B, "{time}")))))) == [
+        ("headers.x-docker-container-path-stat.name", "changed")
+    ]
+
+
+def test_the_answer_to_a_websocket_key_must_be_right() -> None:
+    def upgraded(key: str, answer: str) -> Any:
+        made = step(headers={"sec-websocket-accept": answer})
+        made.sent["headers"] = {"Sec-WebSocket-Key": key}
+        return made
+
+    a = upgraded("AAAA", accept_key("AAAA"))
+    assert compared(run(A, a), run(B, upgraded("BBBB", accept_key("BBBB")))) == []
+    assert paths(compared(run(A, a), run(B, upgraded("BBBB", accept_key("AAAA"))))) == [
+        ("headers.sec-websocket-accept", "changed")
+    ]
+
+
+def test_images_of_other_scenarios_are_left_out() -> None:
+    def listed(side: str, *others: dict[str, Any]) -> Any:
+        own = {"Id": of(side, "{digest}")[::-1], "RepoTags": ["busybox:latest"], "ParentId": ""}
+        return step(json=[own, *others])
+
+    stranger = {"Id": "sha256:x", "RepoTags": ["other:latest"], "ParentId": ""}
+    assert compared(run(A, listed(A)), run(B, listed(B, stranger))) == []
+    untagged = {**stranger, "RepoTags": None}
+    assert paths(compared(run(A, listed(A)), run(B, listed(B, untagged)))) == [("json.1", "added")]
+
+
+def test_of_a_step_that_still_runs_only_the_head_is_compared() -> None:
+    a, b = step(status=200, stdout="some"), step(status=200, stdout="some more")
+    a.complete = b.complete = False
+    assert compared(run(A, a), run(B, b)) == []
+
+    a, b = step(status=200, stdout="some"), step(status=404, stdout="some more")
+    a.complete = False
+    assert paths(compared(run(A, a), run(B, b))) == [("status", "changed")]
+
+
+# --- messages
+
+
+def http(**fields: Any) -> Any:
+    return step(0, message(1, "GET /v2/ -> 200", hop="registry", **fields))
+
+
+def test_a_message_is_compared_by_what_it_says() -> None:
+    a = http(request_headers={"accept": "x, y", "host": of(A, "{registry}")}, response_json={"a": 1}, response_body='{"a":1}', response_length=7, response_sha256="p")  # fmt: skip
+    b = http(request_headers={"accept": "y, x", "host": of(B, "{registry}")}, response_json={"a": 1}, response_body='{"a": 1}', response_length=8, response_sha256="q")  # fmt: skip
+    assert compared(run(A, a), run(B, b)) == []
+
+    c = http(request_headers={"accept": "y, x, z", "host": of(B, "{registry}")}, response_json={"a": 2})
+    assert paths(compared(run(A, a), run(B, c))) == [
+        ("request_headers.accept", "changed"),
+        ("response_json.a", "changed"),
+    ]
+
+
+def test_a_body_that_was_cut_is_compared_by_its_digest() -> None:
+    a = http(response_body=b"\xff1", response_truncated=True, response_sha256="1" * 64)
+    b = http(response_body=b"\xff2", response_truncated=True, response_sha256="2" * 64)
+
+    assert paths(compared(run(A, a), run(A, b))) == []
+    wrong = http(response_body=b"\xff2", response_truncated=False, response_sha256="1" * 64)
+    assert ("response_truncated", "changed") in paths(compared(run(A, a), run(A, wrong)))
+
+
+def test_multiplexed_output_in_a_message_is_compared_by_stream() -> None:
+    def frames(*parts: bytes) -> Any:
+        body = b"".join(b"\1\0\0\0" + len(part).to_bytes(4, "big") + part for part in parts)
+        return http(upstream_stream_body=body.decode("latin-1").encode("latin-1"))
+
+    assert compared(run(A, frames(b"ab", b"c")), run(B, frames(b"abc"))) == []
+    assert paths(compared(run(A, frames(b"ab", b"c")), run(B, frames(b"abd")))) == [
+        ("upstream_stream_body.streams.stdout", "changed")
+    ]
+
+
+def test_tls_that_was_no_http_is_random() -> None:
+    def hello(noise: bytes) -> Any:
+        data = b"\x16\x03\x01\x00\xda\x01" + noise
+        return step(
+            0,
+            message(
+                1, "? -> no answer", hop="registry", request_raw=data, error=f"not HTTP: starts with {data!r}"
+            ),
+        )
+
+    assert compared(run(A, hello(b"\xff\x01")), run(B, hello(b"\xfe\x02\x03"))) == []
+
+
+def test_the_transcript_is_not_changed() -> None:
+    original = run(A, step(0, message(1, "x", a={"b": [1]}), **json_facets({"Id": of(A, "{id}")})))
+    before = repr(original.exchanges)
+
+    compared(original, original)
+
+    assert repr(original.exchanges) == before
