@@ -181,3 +181,24 @@ def test_read_only_tmpfs_is_filled_before_it_is_closed():
 )
 def test_mount_options(words, expected):
     assert parse(words) == expected
+
+
+def test_sources_of_bind_mounts_begin_at_the_bundle():
+    mounts = (
+        Mount("/a", "bind", "data", ("bind",)),
+        Mount("/b", "none", "/abs/x", ("rbind",)),
+        Mount("/c", "bind", "../d", ("bind",)),
+    )
+    made = plan(dataclasses.replace(SPEC, mounts=mounts), bundle="/bundles/one")
+
+    assert [o.source for o in made if isinstance(o, op.BindMount)] == [
+        "/bundles/one/data",
+        "/abs/x",
+        "/bundles/d",
+    ]
+
+
+def test_type_bind_without_the_option_is_a_filesystem_of_that_name():
+    made = plan(dataclasses.replace(SPEC, mounts=(Mount("/a", "bind", "/x"),)))
+
+    assert [o.type for o in made if isinstance(o, op.MountFilesystem)] == ["bind"]

@@ -10,19 +10,28 @@ from sixhops.runc.errors import RuntimeFault, UsageFault
 from sixhops.runc.events import parse_interval
 from sixhops.runc.filters import check_filter, compile_document
 from sixhops.runc.identity import environment, find_program
-from sixhops.runc.options import FLAG, LIST, VALUE, parse
+from sixhops.runc.options import FLAG, LIST, NUMBER, NUMBERS, VALUE, parse
 from sixhops.runc.signals import parse_signal
 from sixhops.runc.state import check_identifier
 from sixhops.runc.template import template
 from sixhops.runc.update import parse_size, resources_from_options
 from sixhops.runc.validate import validate
 from sixhops.wire.runtime.document import (
+    CpuAffinity,
     Device,
+    DeviceRule,
+    IdMapping,
+    IntelRdt,
+    IoPriority,
     Linux,
+    Mount,
     Namespace,
     Process,
+    Resources,
     Rlimit,
+    Scheduler,
     Seccomp,
+    SeccompArgument,
     SeccompRule,
     Spec,
 )
@@ -58,6 +67,52 @@ def process(**changes):
             'malformed spec file: duplicated ns {"pid" ""}',
         ),
         (linux(devices=(Device("/dev/x", "q"),)), 'invalid device type "q"'),
+        (
+            linux(resources=Resources(devices=(DeviceRule(allow=True),))),
+            "device access at 0 field cannot be empty",
+        ),
+        (
+            linux(resources=Resources(devices=(DeviceRule(allow=True, type="z", access="r"),))),
+            'invalid cgroup device type "z"',
+        ),
+        (
+            linux(intel_rdt=IntelRdt(l3_cache_schema="L3:0=f")),
+            "intelRdt.l3CacheSchema is specified in config, but Intel RDT/CAT is not enabled",
+        ),
+        (
+            linux(intel_rdt=IntelRdt(memory_bandwidth_schema="MB:0=50")),
+            "intelRdt.memBwSchema is specified in config, but Intel RDT/MBA is not enabled",
+        ),
+        (linux(intel_rdt=IntelRdt(clos_id="a/b")), 'invalid intelRdt.ClosID "a/b"'),
+        (
+            dataclasses.replace(GOOD, mounts=(Mount("/x", "tmpfs", "a\0b", ("ro",)),)),
+            (
+                "invalid mount {Destination:/x Type:tmpfs Source:a\0b Options:[ro] UIDMappings:[] GIDMappings:[]}: "
+                "mount field contains null byte"
+            ),
+        ),
+        (
+            linux(uid_mappings=(IdMapping(0, 1000, 1),)),
+            "User namespace mappings specified, but USER namespace isn't enabled in the config",
+        ),
+        (
+            linux(
+                namespaces=(Namespace("mount"), Namespace("user")),
+                uid_mappings=(IdMapping(5, 1000, 1),),
+                gid_mappings=(IdMapping(0, 1000, 1),),
+            ),
+            "User namespaces enabled, but no user mapping found.",
+        ),
+        (process(scheduler=Scheduler("SCHED_X")), "invalid scheduler policy: SCHED_X"),
+        (process(scheduler=Scheduler("SCHED_OTHER", flags=("F",))), "invalid scheduler flag: F"),
+        (process(scheduler=Scheduler("SCHED_OTHER", nice=20)), "invalid scheduler nice: 20"),
+        (process(io_priority=IoPriority("X")), "invalid ioPriority.Class: X"),
+        (process(io_priority=IoPriority("IOPRIO_CLASS_BE", 8)), "invalid ioPriority.Priority: 8"),
+        (process(exec_cpu_affinity=CpuAffinity("3-1")), "invalid execCPUAffinity: invalid range: 3-1"),
+        (
+            linux(sysctl={"net/ipv4/conf/eth0.5/x": "1"}),
+            'sysctl "net.ipv4.conf.eth0/5.x" not allowed in host network namespace',
+        ),
         (linux(rootfs_propagation="foo"), "rootfsPropagation=foo is not supported"),
         (linux(sysctl={"foo.bar": "1"}), 'sysctl "foo.bar" is not in a separate kernel namespace'),
         (linux(sysctl={"net.x": "1"}), 'sysctl "net.x" not allowed in host network namespace'),
@@ -84,6 +139,26 @@ def test_missing_rootfs(tmp_path):
         validate(GOOD, str(tmp_path / "none"))
 
 
+def test_linked_rootfs(tmp_path):
+    (tmp_path / "rootfs").mkdir()
+    (tmp_path / "link").symlink_to("rootfs")
+
+    with pytest.raises(RuntimeFault, match=r"^invalid rootfs: not an absolute path, or a symlink$"):
+        validate(GOOD, str(tmp_path / "link"))
+
+
+def test_private_root_needs_pivot_root(tmp_path):
+    with pytest.raises(RuntimeFault, match=r"is not safe without pivot_root$"):
+        validate(linux(rootfs_propagation="private"), str(tmp_path), pivot=False)
+
+
+def test_network_namespace_of_the_host_has_the_hosts_settings(tmp_path):
+    namespaces = (Namespace("mount"), Namespace("network", "/proc/self/ns/net"))
+
+    with pytest.raises(RuntimeFault, match=r"not allowed in host network namespace$"):
+        validate(linux(namespaces=namespaces, sysctl={"net.x": "1"}), str(tmp_path))
+
+
 def test_host_root_is_no_rootfs():
     with pytest.raises(RuntimeFault, match=r"the host's root"):
         validate(GOOD, "/")
@@ -107,12 +182,18 @@ def test_unknown_signal():
         parse_signal("RTMIN+1")
 
 
-OPTIONS = {"bundle": VALUE, "env": LIST, "detach": FLAG}
-SHORT = {"b": "bundle", "e": "env", "d": "detach"}
+OPTIONS = {"bundle": VALUE, "env": LIST, "detach": FLAG, "fds": NUMBER, "groups": NUMBERS}
+SHORT = {"b": "bundle", "e": "env", "d": "detach", "g": "groups"}
+
+
+def test_flag_that_is_denied():
+    parsed = parse(["--detach=false"], OPTIONS, SHORT)
+
+    assert (parsed.flags, parsed.denied) == (set(), {"detach"})
 
 
 def test_options_in_every_spelling():
-    parsed = parse(["-b", "x", "--env=A=1", "-e", "B=2", "-detach", "id", "--env", "C"], OPTIONS, SHORT)
+    parsed = parse(["-b", "x", "--env=A=1", "-env", "B=2", "-detach", "id", "--env", "C"], OPTIONS, SHORT)
 
     assert parsed.values == {"bundle": "x"}
     assert parsed.lists == {"env": ["A=1", "B=2"]}
@@ -122,7 +203,14 @@ def test_options_in_every_spelling():
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["--no"], "flag provided but not defined: -no"), (["-b"], "flag needs an argument: -b")],
+    [
+        (["--no"], "flag provided but not defined: -no"),
+        (["-b"], "flag needs an argument: -b"),
+        (["-e", "A", "--env", "B"], "Cannot use two forms of the same flag: e env"),
+        (["--detach=x"], 'invalid boolean value "x" for -detach: parse error'),
+        (["--fds", "x"], 'invalid value "x" for flag -fds: parse error'),
+        (["-g", "x"], 'invalid value "x" for flag -g: strconv.ParseInt: parsing "x": invalid syntax'),
+    ],
 )
 def test_wrong_options(words, message):
     with pytest.raises(UsageFault) as caught:
@@ -135,10 +223,18 @@ def test_environment_keeps_first_place_and_last_value():
     assert list(environment(("A=1", "B=2", "A=3")).items()) == [("A", "3"), ("B", "2")]
 
 
-@pytest.mark.parametrize("entry", ["FOO", "=x"])
-def test_environment_without_a_name(entry):
-    with pytest.raises(RuntimeFault, match=f'^invalid environment variable: "{entry}"$'):
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("FOO", 'invalid environment variable: "FOO"'),
+        ("=x", 'environment variable name can\'t be empty: "=x"'),
+    ],
+)
+def test_environment_without_a_name(entry, message):
+    with pytest.raises(RuntimeFault) as caught:
         environment((entry,))
+
+    assert str(caught.value) == message
 
 
 def test_environment_with_a_null():
@@ -213,12 +309,38 @@ def test_intervals():
         (Seccomp("SCMP_ACT_FOO"), "string SCMP_ACT_FOO is not a valid action for seccomp"),
         (Seccomp("SCMP_ACT_ALLOW", architectures=("X",)), "string X is not a valid arch for seccomp"),
         (Seccomp("SCMP_ACT_ALLOW", rules=(SeccompRule(("write",), "SCMP_ACT_NOTIFY"),)), "write syscall"),
-        (Seccomp("SCMP_ACT_NOTIFY"), "default action"),
+        (
+            Seccomp("SCMP_ACT_NOTIFY"),
+            "unable to init seccomp: SCMP_ACT_NOTIFY cannot be used as default action",
+        ),
+        (Seccomp("SCMP_ACT_ALLOW", rules=(SeccompRule(("mkdir",), ""),)), "string  is not a valid action"),
+        (
+            Seccomp("SCMP_ACT_ALLOW", rules=(SeccompRule(("",), "SCMP_ACT_LOG"),)),
+            "empty string is not a valid",
+        ),
+        (
+            Seccomp("SCMP_ACT_ALLOW", rules=(SeccompRule(("mkdir",), "SCMP_ACT_NOTIFY"),)),
+            "listenerPath is not set",
+        ),
+        (
+            Seccomp(
+                "SCMP_ACT_ALLOW",
+                rules=(
+                    SeccompRule(("mkdir",), "SCMP_ACT_LOG", None, (SeccompArgument(9, 1, 0, "SCMP_CMP_EQ"),)),
+                ),
+            ),
+            r"for syscall mkdir: syscalls only have up to 6 arguments \(9 given\)",
+        ),
     ],
 )
 def test_filter_words(document, message):
     with pytest.raises(RuntimeFault, match=message):
         check_filter(document)
+
+
+def test_filter_that_says_nothing_is_none():
+    assert check_filter(None) is None
+    assert check_filter(Seccomp("")) is None
 
 
 def test_compiled_filter_is_remembered():

@@ -17,8 +17,24 @@ _MACHINE = os.uname().machine
 
 # Numbers below 424 differ between architectures; later ones are the same on all of them.
 _LEGACY_NUMBERS = {
-    "x86_64": {"rt_sigaction": 13, "pivot_root": 155, "keyctl": 250, "seccomp": 317, "bpf": 321},
-    "aarch64": {"rt_sigaction": 134, "pivot_root": 41, "keyctl": 219, "seccomp": 277, "bpf": 280},
+    "x86_64": {
+        "rt_sigaction": 13,
+        "pivot_root": 155,
+        "keyctl": 250,
+        "ioprio_set": 251,
+        "sched_setattr": 314,
+        "seccomp": 317,
+        "bpf": 321,
+    },
+    "aarch64": {
+        "ioprio_set": 30,
+        "pivot_root": 41,
+        "rt_sigaction": 134,
+        "keyctl": 219,
+        "sched_setattr": 274,
+        "seccomp": 277,
+        "bpf": 280,
+    },
 }
 _NUMBERS = {
     "pidfd_send_signal": 424,
@@ -28,6 +44,7 @@ _NUMBERS = {
     "clone3": 435,
     "close_range": 436,
     "pidfd_getfd": 438,
+    "faccessat2": 439,
     "openat2": 437,
     "mount_setattr": 442,
 } | _LEGACY_NUMBERS.get(_MACHINE, {})

@@ -14,7 +14,7 @@ from sixhops.runc.control import delete, describe_state, kill, pause, resume, st
 from sixhops.runc.create import CreateRequest, create
 from sixhops.runc.errors import NoSuchContainer, RuntimeFault
 from sixhops.runc.execprocess import ExecRequest, exec_
-from sixhops.runc.filters import compile_document
+from sixhops.runc.filters import check_filter, compile_document
 from sixhops.runc.selfexe import is_sealed, reexecute
 from sixhops.runc.state import Container, load
 from sixhops.wire.runtime.parse import parse_spec
@@ -53,7 +53,7 @@ def prepare(config: str) -> None:
     Raises SpecError and RuntimeFault, as `create` would.
     """
     seccomp = parse_spec(config).linux.seccomp
-    if seccomp is not None:
+    if seccomp is not None and check_filter(seccomp) is not None:
         compile_document(seccomp)
 
 

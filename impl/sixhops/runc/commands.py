@@ -9,7 +9,7 @@ import os
 import sys
 
 from sixhops.runc.errors import RuntimeFault, UsageFault
-from sixhops.runc.options import FLAG, LIST, VALUE, Parsed, parse
+from sixhops.runc.options import FLAG, LIST, NUMBER, NUMBERS, VALUE, Parsed, parse
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
@@ -23,16 +23,23 @@ _CREATE = {
     "pid-file": VALUE,
     "no-pivot": FLAG,
     "no-new-keyring": FLAG,
-    "preserve-fds": VALUE,
+    "preserve-fds": NUMBER,
 }
 _UPDATE_VALUES = (
-    "blkio-weight cpu-period cpu-quota cpu-share cpu-rt-period cpu-rt-runtime cpuset-cpus cpuset-mems kernel-memory "
-    "kernel-memory-tcp memory memory-reservation memory-swap pids-limit l3-cache-schema mem-bw-schema cpu-burst cpu-idle"
+    "cpu-period cpu-quota cpu-share cpu-rt-period cpu-rt-runtime cpuset-cpus cpuset-mems kernel-memory "
+    "kernel-memory-tcp memory memory-reservation memory-swap l3-cache-schema mem-bw-schema cpu-burst cpu-idle"
 )
 
 
-def run_command(name: str, words: list[str], root: str) -> int:
-    """Parse a command's words and run it; return the exit status. Raises RuntimeFault."""
+_settings = {"systemd": False}
+
+
+def run_command(name: str, words: list[str], root: str, *, systemd: bool = False) -> int:
+    """Parse a command's words and run it; return the exit status. Raises RuntimeFault.
+
+    `systemd` says that control groups are to be made by the service manager.
+    """
+    _settings["systemd"] = systemd
     options, short, least, most, function = COMMANDS[name]
     if "--help" in words[:1] or "-h" in words[:1]:
         from sixhops.runc.usage import command_usage
@@ -55,6 +62,11 @@ def _listen_fds() -> int:
     return int(text) if text.isdigit() else 0
 
 
+def systemd_groups() -> bool:
+    """Whether the service manager was asked to make the control groups."""
+    return _settings["systemd"]
+
+
 def _create(parsed: Parsed, root: str) -> int:
     from sixhops.runc.create import CreateRequest, create
 
@@ -70,6 +82,8 @@ def _create(parsed: Parsed, root: str) -> int:
                 keyring="no-new-keyring" not in parsed.flags,
                 preserve_fds=parsed.number("preserve-fds"),
                 listen_fds=_listen_fds(),
+                systemd_groups=systemd_groups(),
+                notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
             )
         )
     except (RuntimeFault, OSError) as error:
@@ -86,7 +100,7 @@ def _prefixed(prefix: str, error: RuntimeFault | OSError, status: int) -> Runtim
 def _start(parsed: Parsed, root: str) -> int:
     from sixhops.runc.control import start
 
-    start(root, parsed.arguments[0])
+    start(root, parsed.arguments[0], os.environ.get("NOTIFY_SOCKET", ""))
     return 0
 
 
@@ -94,10 +108,11 @@ def _state(parsed: Parsed, root: str) -> int:
     import json
 
     from sixhops.runc.control import describe_state
+    from sixhops.runc.log import escape
     from sixhops.runc.state import load
 
     record = describe_state(load(root, parsed.arguments[0]))
-    sys.stdout.write(json.dumps(record, indent=2, ensure_ascii=False))
+    sys.stdout.write(escape(json.dumps(record, indent=2, ensure_ascii=False)))
     return 0
 
 
@@ -108,7 +123,7 @@ def _kill(parsed: Parsed, root: str) -> int:
 
     identifier = parsed.arguments[0]
     state.load(root, identifier)
-    text = parsed.arguments[1] if len(parsed.arguments) > 1 else "SIGTERM"
+    text = (parsed.arguments[1] if len(parsed.arguments) > 1 else "") or "SIGTERM"
     kill(root, identifier, parse_signal(text), everyone="all" in parsed.flags)
     return 0
 
@@ -138,7 +153,7 @@ def _run(parsed: Parsed, root: str) -> int:
     from sixhops.runc.foreground import run_container
 
     try:
-        return run_container(parsed, root, _listen_fds())
+        return run_container(parsed, root, _listen_fds(), systemd_groups=systemd_groups())
     except (RuntimeFault, OSError) as error:
         raise _prefixed("runc run failed", error, 1) from error
 
@@ -147,7 +162,7 @@ def _exec(parsed: Parsed, root: str) -> int:
     from sixhops.runc.foreground import run_exec
 
     try:
-        return run_exec(parsed, root, _listen_fds())
+        return run_exec(parsed, root)
     except (RuntimeFault, OSError) as error:
         raise _prefixed("exec failed", error, 255) from error
 
@@ -229,7 +244,7 @@ COMMANDS: dict[str, tuple[dict[str, str], dict[str, str], int, int | None, Calla
             "env": LIST,
             "tty": FLAG,
             "user": VALUE,
-            "additional-gids": LIST,
+            "additional-gids": NUMBERS,
             "process": VALUE,
             "detach": FLAG,
             "pid-file": VALUE,
@@ -237,7 +252,7 @@ COMMANDS: dict[str, tuple[dict[str, str], dict[str, str], int, int | None, Calla
             "apparmor": VALUE,
             "no-new-privs": FLAG,
             "cap": LIST,
-            "preserve-fds": VALUE,
+            "preserve-fds": NUMBER,
             "cgroup": LIST,
             "ignore-paused": FLAG,
         },
@@ -257,7 +272,8 @@ COMMANDS: dict[str, tuple[dict[str, str], dict[str, str], int, int | None, Calla
     "list": ({"format": VALUE, "quiet": FLAG}, {"f": "format", "q": "quiet"}, 0, 0, _list),
     "ps": ({"format": VALUE}, {"f": "format"}, 1, None, _ps),
     "update": (
-        {"resources": VALUE} | dict.fromkeys(_UPDATE_VALUES.split(), VALUE),
+        {"resources": VALUE, "blkio-weight": NUMBER, "pids-limit": NUMBER}
+        | dict.fromkeys(_UPDATE_VALUES.split(), VALUE),
         {"r": "resources"},
         1,
         1,

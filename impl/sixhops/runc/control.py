@@ -23,16 +23,37 @@ _DELETE_PATIENCE = 10.0
 _PROGRAM_PATIENCE = 10
 
 
-def start(root: str, identifier: str) -> None:
-    """Open the gate: the container's process becomes the user's program. Runs the poststart hooks. Raises RuntimeFault."""
+def start(root: str, identifier: str, notify_socket: str = "") -> None:
+    """Open the gate: the container's process becomes the user's program. Runs the poststart hooks. Raises RuntimeFault.
+
+    With the service manager's socket, returns only after the container said that it is ready, or ended.
+    """
+    container = state.load(root, identifier)
+    listener = None
+    if notify_socket and os.path.isdir(container.notify):
+        from sixhops.runc import notify
+
+        listener = notify.bind(container)
+    try:
+        _start(root, identifier)
+        if listener is not None:
+            notify.forward(listener, notify_socket, container.pid, container.pid)
+    finally:
+        if listener is not None:
+            listener.close()
+
+
+def _start(root: str, identifier: str) -> None:
     container = state.load(root, identifier)
     held = state.lock(container)
     try:
         status = container.status()
         if status in {"stopped", "creating"}:
             raise RuntimeFault("cannot start a container that has stopped")
-        if status in {"running", "paused"} and not os.path.exists(container.gate):
+        if status == "running":
             raise RuntimeFault("cannot start an already running container")
+        if status == "paused":
+            raise RuntimeFault("cannot start a container in the paused state")
         try:
             # Only a living reader makes this open succeed: the first process holds the other side until it goes on.
             gate = os.open(container.gate, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -68,7 +89,9 @@ def _poststart(container: state.Container) -> None:
     from sixhops.runc.hooks import run_hooks
 
     try:
-        run_hooks(container.hooks["poststart"], container.describe("running", container.pid))
+        run_hooks(
+            container.hooks["poststart"], container.describe("running", container.pid), container.bundle
+        )
     except HookError:
         _kill_first(container)
         _destroy(container)
@@ -185,7 +208,7 @@ def _destroy(container: state.Container) -> None:
         from sixhops.runc.hooks import run_hooks
 
         try:
-            run_hooks(container.hooks["poststop"], container.describe("stopped", 0))
+            run_hooks(container.hooks["poststop"], container.describe("stopped", 0), container.bundle)
         except HookError as error:
             # The container is gone; the specification wants the failure logged and the rest done.
             log.note(str(error))

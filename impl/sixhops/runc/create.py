@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 from dataclasses import dataclass
 
 from sixhops.linux import terminal
@@ -19,7 +20,7 @@ from sixhops.linux.cgroups.devices import apply_rules
 from sixhops.linux.cgroups.layout import container_groups, read_layout
 from sixhops.linux.cgroups.limits import LimitError, apply
 from sixhops.linux.idmaps import write_maps
-from sixhops.linux.libc import LinuxError, syscall
+from sixhops.linux.libc import LinuxError
 from sixhops.linux.rlimits import set_limit
 from sixhops.runc import channel as ch
 from sixhops.runc import log, state
@@ -30,6 +31,13 @@ from sixhops.runc.hooks import run_hooks
 from sixhops.runc.identity import masks
 from sixhops.runc.init import FirstProcess, report, run_first
 from sixhops.runc.operations import BindMount
+from sixhops.runc.outside import (
+    check_preserved,
+    hand_listener,
+    refuse_systemd,
+    write_oom_score,
+    write_pid_file,
+)
 from sixhops.runc.plan import plan_container
 from sixhops.runc.spawn import open_joined, spawn
 from sixhops.runc.validate import validate
@@ -46,11 +54,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CreateRequest",
     "create",
-    "hand_listener",
     "hook_values",
     "read_bundle",
-    "write_oom_score",
-    "write_pid_file",
 ]
 
 # Access that every container has, config-linux.md#default-devices, with the pseudo-terminals and tun.
@@ -86,12 +91,16 @@ class CreateRequest:
     keyring: bool = True
     preserve_fds: int = 0
     listen_fds: int = 0
+    systemd_groups: bool = False
+    # the service manager's socket ($NOTIFY_SOCKET), empty for none
+    notify_socket: str = ""
 
 
 def read_bundle(bundle: str) -> tuple[str, Spec]:
     """Return the text and the document of a bundle's config.json. Raises RuntimeFault."""
     try:
-        os.stat(bundle)
+        if not stat.S_ISDIR(os.stat(bundle).st_mode):
+            raise RuntimeFault(f"chdir {bundle}: not a directory")
     except OSError as error:
         raise RuntimeFault(reason(error, "chdir")) from error
     try:
@@ -99,6 +108,8 @@ def read_bundle(bundle: str) -> tuple[str, Spec]:
             text = file.read()
     except FileNotFoundError as error:
         raise RuntimeFault("JSON specification file config.json not found") from error
+    except IsADirectoryError as error:
+        raise RuntimeFault("read config.json: is a directory") from error
     except OSError as error:
         raise RuntimeFault(reason(error, "open")) from error
     try:
@@ -109,7 +120,7 @@ def read_bundle(bundle: str) -> tuple[str, Spec]:
 
 def create(request: CreateRequest) -> state.Container:
     """Make the container; its process waits at the gate when this returns. Raises RuntimeFault, leaving nothing."""
-    bundle = os.path.abspath(request.bundle)
+    bundle = os.path.realpath(request.bundle)
     text, spec = read_bundle(bundle)
     state.check_identifier(request.identifier)
     process = spec.process
@@ -124,15 +135,26 @@ def create(request: CreateRequest) -> state.Container:
                 f"mount destination {mount.destination} is not absolute. "
                 "Support for non-absolute mount destinations will be removed in a future release."
             )
-    rootfs = os.path.realpath(os.path.join(bundle, spec.root_path or ""))
-    validate(spec, os.path.normpath(os.path.join(bundle, spec.root_path or "")))
-    checked = check_filter(spec.linux.seccomp) if spec.linux.seccomp else None
+    rootfs = os.path.normpath(os.path.join(bundle, spec.root_path or ""))
+    validate(spec, rootfs, pivot=request.pivot)
+    checked = check_filter(spec.linux.seccomp, early=not (process is not None and process.no_new_privileges))
+    memory = spec.linux.resources.memory
+    if memory.kernel is not None or memory.kernel_tcp is not None:
+        log.warning("Kernel memory settings are ignored and will be removed")
+    if request.systemd_groups:
+        refuse_systemd(spec.linux.cgroups_path)
+    check_preserved(3 + request.listen_fds, request.preserve_fds)
     undo: list[Callable[[], None]] = []
     try:
         held = state.claim(request.root, request.identifier)
         undo.append(lambda: state.release(request.root, request.identifier))
         try:
             container = _new_container(request, spec, bundle, rootfs)
+            if request.notify_socket:
+                from sixhops.runc import notify
+
+                notify.make_directory(container)
+                spec = notify.with_socket(spec, container.notify)
             with open(container.config, "w", encoding="utf-8") as file:
                 file.write(text)
             _make(request, spec, container, checked, undo)
@@ -197,6 +219,7 @@ def _make(
         container.rootfs,
         layout,
         groups,
+        bundle=container.bundle,
         pivot=request.pivot,
         keyring=request.keyring,
     )
@@ -295,7 +318,7 @@ def _accompany(
     try:
         ours.send(ch.GO)
         # while the child mounts, because it may cost as much as all the mounts together
-        if linux.seccomp is not None:
+        if first.filter is not None and linux.seccomp is not None:
             ours.send(ch.FILTER, compile_document(linux.seccomp))
     except BrokenPipeError:
         pass  # the child failed meanwhile, and its report is waiting below
@@ -327,19 +350,6 @@ def _sudden_end(groups: dict[str, str]) -> str:
         if any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in counts):
             return "container init was OOM-killed (memory limit too low?)"
     return "waiting for init preliminary setup: EOF"
-
-
-def write_oom_score(pid: int, value: int) -> None:
-    """Set a process's oom_score_adj. Raises RuntimeFault."""
-    try:
-        with open(f"/proc/{pid}/oom_score_adj", "w") as file:
-            file.write(str(value))
-    except OSError as error:
-        # runc 1.1 says no more than this to its caller (the helper that writes the value dies); the log has the reason.
-        log.note(f"write /proc/{pid}/oom_score_adj: {reason(error).rpartition(': ')[2]}")
-        raise RuntimeFault(
-            "unable to start container process: can't get final child's PID from pipe: EOF"
-        ) from error
 
 
 def _make_groups(
@@ -389,33 +399,7 @@ def _limit(groups: dict[str, str], resources: Resources) -> None:
 def _run_early_hooks(hooks: Hooks, container: state.Container, pid: int) -> None:
     early = (*hooks.prestart, *hooks.create_runtime)
     if early:
-        run_hooks(hook_values(early), container.describe("creating", pid))
-
-
-def hand_listener(checked: Filter, container: state.Container, pid: int, number: int) -> None:
-    """Fetch the notification descriptor out of the child and send it, with the state, to the agent's socket."""
-    import json
-
-    from sixhops.linux.pidfd import open_process
-
-    process = open_process(pid)
-    try:
-        listener = syscall("pidfd_getfd", process, number, 0, operation="pidfd_getfd")
-    finally:
-        os.close(process)
-    agent = terminal.connect(checked.listener_path)
-    message = {
-        "ociVersion": container.version,
-        "fds": ["seccompFd"],
-        "pid": pid,
-        "metadata": checked.listener_metadata,
-        "state": container.describe("creating", pid),
-    }
-    try:
-        terminal.send_descriptor(agent, json.dumps(message), listener)
-    finally:
-        os.close(listener)
-        os.close(agent)
+        run_hooks(hook_values(early), container.describe("creating", pid), container.bundle)
 
 
 def _kill(pid: int) -> None:
@@ -424,18 +408,3 @@ def _kill(pid: int) -> None:
         os.waitpid(pid, 0)
     except (ProcessLookupError, ChildProcessError):
         return
-
-
-def write_pid_file(path: str, pid: int) -> None:
-    """Write the decimal pid, no newline, by rename: whoever sees the file sees the number."""
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name}")
-    try:
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_SYNC | os.O_CLOEXEC, 0o666
-        )
-        os.write(descriptor, str(pid).encode())
-        os.close(descriptor)
-        os.rename(temporary, path)
-    except OSError as error:
-        raise RuntimeFault(f"open {temporary}: {reason(error).rpartition(': ')[2]}") from error

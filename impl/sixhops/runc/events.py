@@ -1,16 +1,17 @@
 """`events`: a container's figures, once or at an interval, one JSON object a line."""
 
-# Imported when needed: the program starts often.
-# ruff: noqa: PLC0415
-
 from __future__ import annotations
 
 import json
 import re
+import select
 import sys
 import time
 
+from sixhops.linux.cgroups.control import exists
+from sixhops.linux.cgroups.oom import OomWatch, watch
 from sixhops.linux.cgroups.stats import read_stats
+from sixhops.linux.libc import LinuxError
 from sixhops.runc import state
 from sixhops.runc.errors import RuntimeFault
 
@@ -29,40 +30,48 @@ def parse_interval(text: str) -> float:
 
 
 def events(root: str, identifier: str, interval: str, *, once: bool) -> int:
-    """Print figures until the container ends (or once); return the exit status. Raises RuntimeFault."""
+    """Print figures once, or figures at the interval and memory shortages until the container is removed.
+
+    Returns the exit status. Raises RuntimeFault.
+    """
+    container = state.load(root, identifier)
     pause = parse_interval(interval)
     if pause <= 0:
         raise RuntimeFault("duration interval must be greater than 0")
-    container = state.load(root, identifier)
     if container.status() == "stopped":
         raise RuntimeFault(f"container with id {identifier} is not running")
-    while True:
-        record = {"type": "stats", "id": identifier, "data": read_stats(container.groups)}
-        sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\n")
-        sys.stdout.flush()
-        if once:
-            return 0
-        # The interval is what the user asked for; the container's end is noticed by its pidfd in between.
-        if not _alive_after(container, pause):
-            return 0
-
-
-def _alive_after(container: state.Container, seconds: float) -> bool:
-    import os
-    import select
-
-    from sixhops.linux.libc import LinuxError
-    from sixhops.linux.pidfd import open_process
-
+    if once:
+        _print({"type": "stats", "id": identifier, "data": read_stats(container.groups)})
+        return 0
     try:
-        process = open_process(container.pid)
-    except LinuxError:
-        return False
+        shortages = watch(container.groups)
+    except LinuxError as error:
+        raise RuntimeFault(str(error)) from error
     try:
-        poller = select.poll()
-        poller.register(process, select.POLLIN)
-        started = time.monotonic()
-        ended = bool(poller.poll(seconds * 1000))
-        return not ended and container.alive() and time.monotonic() >= started
+        _follow(container, pause, shortages)
     finally:
-        os.close(process)
+        shortages.close()
+    return 0
+
+
+def _follow(container: state.Container, pause: float, shortages: OomWatch) -> None:
+    poller = select.poll()
+    shortages.register(poller)
+    due = time.monotonic() + pause
+    while True:
+        if poller.poll(max(0.0, due - time.monotonic()) * 1000):
+            count, gone = shortages.take()
+            for _ in range(count):
+                _print({"type": "oom", "id": container.identifier})
+            if gone:
+                return
+        if time.monotonic() >= due:
+            due += pause
+            if not exists(container.groups):
+                return
+            _print({"type": "stats", "id": container.identifier, "data": read_stats(container.groups)})
+
+
+def _print(record: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\n")
+    sys.stdout.flush()

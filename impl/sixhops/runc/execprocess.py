@@ -18,12 +18,12 @@ from sixhops.linux.libc import LinuxError, call
 from sixhops.linux.rlimits import set_limit
 from sixhops.runc import channel as ch
 from sixhops.runc import log, state
-from sixhops.runc.create import write_oom_score, write_pid_file
 from sixhops.runc.errors import RuntimeFault
 from sixhops.runc.execute import take_terminal
 from sixhops.runc.filters import check_filter, compile_document
 from sixhops.runc.identity import environment, masks
 from sixhops.runc.init import FirstProcess, finish, open_label, report, write_label
+from sixhops.runc.outside import check_preserved, hand_listener, write_oom_score, write_pid_file
 from sixhops.runc.spawn import in_order, spawn
 from sixhops.runc.validate import validate_process
 from sixhops.wire.runtime.document import Linux
@@ -47,7 +47,6 @@ class ExecRequest:
     console_socket: str = ""
     console_descriptor: int = -1
     preserve_fds: int = 0
-    listen_fds: int = 0
     # sub-groups: controller ("" for all) -> path below the container's group
     groups: tuple[tuple[str, str], ...] = ()
     ignore_paused: bool = False
@@ -68,6 +67,7 @@ def exec_(request: ExecRequest) -> int:
     if status == "paused" and not request.ignore_paused:
         raise RuntimeFault("cannot exec in a paused container (use --ignore-paused to override)")
     validate_process(request.process)
+    check_preserved(3, request.preserve_fds)
     has_console = bool(request.console_socket) or request.console_descriptor >= 0
     if request.process.terminal and not has_console:
         raise RuntimeFault("cannot allocate tty if runc will detach without setting console socket")
@@ -92,7 +92,7 @@ def exec_(request: ExecRequest) -> int:
                 os.close(descriptor)
         first.channel.close()
         moved = {"": groups[""]} if "" in groups and unified < 0 else {}
-        _accompany(spec, process, container, pid, ours, moved)
+        _accompany(spec, first, container, pid, ours, moved)
         if request.pid_file:
             write_pid_file(request.pid_file, pid)
     except BaseException:
@@ -115,7 +115,6 @@ def _with_defaults(process: Process, spec: Spec) -> Process:
     return dataclasses.replace(
         process,
         capabilities=process.capabilities or own.capabilities,
-        rlimits=process.rlimits or own.rlimits,
         apparmor_profile=process.apparmor_profile or own.apparmor_profile,
         selinux_label=process.selinux_label or own.selinux_label,
         oom_score_adj=own.oom_score_adj,
@@ -132,7 +131,7 @@ def _prepare(
     wanted, unknown = masks(process, last)
     if unknown:
         log.warning(f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]")
-    checked = check_filter(spec.linux.seccomp) if spec.linux.seccomp else None
+    checked = check_filter(spec.linux.seccomp, early=not process.no_new_privileges)
     console = request.console_descriptor
     if request.console_socket:
         console = terminal.connect(request.console_socket)
@@ -144,7 +143,7 @@ def _prepare(
         channel=theirs,
         gate=-1,
         console_socket=console,
-        preserved=request.preserve_fds + request.listen_fds,
+        preserved=request.preserve_fds,
         capabilities=wanted,
         last_capability=last,
         filter=checked,
@@ -154,7 +153,6 @@ def _prepare(
         create_container=[],
         start_container=[],
         state={},
-        listen_fds=request.listen_fds,
         entries=entries,
     )
     return first, ours
@@ -179,7 +177,12 @@ def _open_namespaces(container: state.Container, spec: Spec) -> list[tuple[int, 
 def _run(first: FirstProcess, identifier: str) -> None:
     """Be the process; never returns."""
     try:
+        affinity = first.process.exec_cpu_affinity
+        if affinity is not None and affinity.initial:
+            _bind_to(affinity.initial)
         control.enter_self(first.entries)
+        if affinity is not None and affinity.final:
+            _bind_to(affinity.final)
         call("prctl", 15, b"runc:[2:INIT]", 0, 0, 0)
         os.setsid()
         first.channel.expect(ch.GO)
@@ -203,6 +206,12 @@ def _run(first: FirstProcess, identifier: str) -> None:
         report(first.channel, error, "")
 
 
+def _bind_to(processors: str) -> None:
+    from sixhops.linux.scheduling import parse_processors, set_affinity
+
+    set_affinity(parse_processors(processors))
+
+
 def _join_keyring(identifier: str) -> None:
     try:
         join_session(f"_ses.{identifier}", own=False)
@@ -213,13 +222,14 @@ def _join_keyring(identifier: str) -> None:
 
 def _accompany(
     spec: Spec,
-    process: Process,
+    first: FirstProcess,
     container: state.Container,
     pid: int,
     ours: ch.Channel,
     moved: dict[str, str],
 ) -> None:
     """Do the parent's part until the process is READY; `moved` are the groups that it can't enter by itself."""
+    process, filtered = first.process, first.filter
     try:
         control.enter(moved, pid)
         if process.oom_score_adj is not None:
@@ -230,16 +240,14 @@ def _accompany(
         raise RuntimeFault(f"unable to start container process: {error}") from error
     try:
         ours.send(ch.GO)
-        if spec.linux.seccomp is not None:
+        if filtered and spec.linux.seccomp is not None:
             ours.send(ch.FILTER, compile_document(spec.linux.seccomp))
     except BrokenPipeError:
         pass  # the child failed meanwhile, and its report is waiting below
     kind, body = ours.receive()
     if kind == ch.FILTER:
-        from sixhops.runc.create import hand_listener
-
-        assert spec.linux.seccomp is not None
-        hand_listener(check_filter(spec.linux.seccomp), container, pid, int(body))
+        assert filtered is not None
+        hand_listener(filtered, container, pid, int(body))
         ours.send(ch.FILTER)
         kind, body = ours.receive()
     if kind == ch.FAILED:
@@ -255,8 +263,10 @@ def _groups(groups: dict[str, str], below: tuple[tuple[str, str], ...]) -> dict[
         names = [controller] if controller else list(groups)
         for name in names:
             if name not in result:
-                raise RuntimeFault(f"unknown controller {name} in --cgroup")
+                raise RuntimeFault(
+                    f"unable to create new parent process: unknown controller {name} in SubCgroupPaths"
+                )
             result[name] = os.path.normpath(f"{groups[name]}/{path}")
-            if not result[name].startswith(groups[name]):
-                raise RuntimeFault(f"{path} is not a sub cgroup path")
+            if not f"{result[name]}/".startswith(f"{groups[name]}/"):
+                raise RuntimeFault(f"unable to create new parent process: {path} is not a sub cgroup path")
     return result

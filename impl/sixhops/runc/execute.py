@@ -66,13 +66,15 @@ class Execution:
         self.console_socket = console_socket
         self.mapped = mapped or {}
 
-    def open(self, target: str) -> int | None:
+    def open(self, target: str, *, links: bool = True) -> int | None:
         """Return a descriptor of a path in the root, None if there is none."""
         try:
-            return open_in_root(self.root, target)
+            return open_in_root(self.root, target, links=links)
         except LinuxError as error:
             if error.errno in {2, 20}:
                 return None
+            if error.errno == 40 and links:
+                raise RuntimeFault(f"SecureJoin {self.rootfs}{target}: {error.strerror}") from error
             raise
 
 
@@ -82,8 +84,11 @@ def execute(operation: op.Operation, run: Execution) -> None:
 
 
 def _propagate_root(operation: op.PropagateRoot, run: Execution) -> None:
-    m.mount("", "/", flags=operation.flags)
-    _parent_private(run.rootfs)
+    try:
+        m.mount("", "/", flags=operation.flags)
+        _parent_private(run.rootfs)
+    except LinuxError as error:
+        raise RuntimeFault(f"error preparing rootfs: {error}") from error
 
 
 def _parent_private(rootfs: str) -> None:
@@ -103,7 +108,10 @@ def _parent_private(rootfs: str) -> None:
 
 
 def _bind_root(operation: op.BindRoot, run: Execution) -> None:
-    m.mount(operation.rootfs, operation.rootfs, "bind", m.MS_BIND | m.MS_REC)
+    try:
+        m.mount(operation.rootfs, operation.rootfs, "bind", m.MS_BIND | m.MS_REC)
+    except LinuxError as error:
+        raise RuntimeFault(f"error preparing rootfs: {error}") from error
     os.close(run.root)
     run.root = os.open(operation.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -120,15 +128,14 @@ def _mount_filesystem(operation: op.MountFilesystem, run: Execution) -> None:
 def _mount_new(operation: op.MountFilesystem, run: Execution) -> None:
     options = operation.options
     _check_proc(operation.target, run, operation.type)
-    existing = run.open(operation.target)
-    permissions = None
-    if existing is not None:
-        found = os.fstat(existing)
-        os.close(existing)
-        if operation.type in {"proc", "sysfs"} and not stat.S_ISDIR(found.st_mode):
-            raise RuntimeFault(f'filesystem "{operation.type}" must be mounted on ordinary directory')
-        permissions = stat.S_IMODE(found.st_mode)
-    place = make_directories(run.root, operation.target, prefix=run.rootfs)
+    # What tells the runtime and its user about processes and the kernel may be nowhere else than where it seems to be.
+    links = operation.type not in {"proc", "sysfs"}
+    found = _look(operation, run, links=links)
+    if found is not None and operation.type == "tmpfs":
+        place = open_in_root(run.root, operation.target)  # if it is no directory, the kernel will say so
+    else:
+        os.close(make_directories(run.root, operation.target, prefix=run.rootfs))
+        place = open_in_root(run.root, operation.target, links=links)
     flags = options.flags
     if operation.type == "tmpfs" or operation.target.rstrip("/") == "/dev":
         flags &= ~m.MS_RDONLY  # device nodes and mount points have to be made in it first
@@ -137,13 +144,13 @@ def _mount_new(operation: op.MountFilesystem, run: Execution) -> None:
     )
     lower = _copy_source(run, operation) if options.copy_up else None
     try:
-        m.mount(operation.source, via(place), operation.type, flags, data, shown=operation.target)
+        m.mount(operation.source, via(place), operation.type or "none", flags, data, shown=operation.target)
     finally:
         os.close(place)
     place = open_in_root(run.root, operation.target)
     try:
-        if operation.type == "tmpfs" and permissions is not None:
-            os.chmod(via(place), permissions)
+        if operation.type == "tmpfs" and found is not None:
+            os.chmod(via(place), stat.S_IMODE(found.st_mode))
         if lower is not None:
             from sixhops.runc.copyup import copy_tree
 
@@ -153,6 +160,26 @@ def _mount_new(operation: op.MountFilesystem, run: Execution) -> None:
         os.close(place)
         if lower is not None:
             os.close(lower)
+
+
+def _look(operation: op.MountFilesystem, run: Execution, *, links: bool) -> os.stat_result | None:
+    """Return what is at a mount's place before anything is mounted there; None if nothing."""
+    refusal = f'filesystem "{operation.type}" must be mounted on ordinary directory'
+    try:
+        existing = run.open(operation.target, links=links)
+    except LinuxError as error:
+        if error.errno == 40:
+            raise RuntimeFault(refusal) from error
+        raise
+    if existing is None:
+        return None
+    try:
+        found = os.fstat(existing)
+    finally:
+        os.close(existing)
+    if not links and not stat.S_ISDIR(found.st_mode):
+        raise RuntimeFault(refusal)
+    return found
 
 
 def _copy_source(run: Execution, operation: op.MountFilesystem) -> int | None:
@@ -190,9 +217,17 @@ def _bind(operation: op.BindMount, run: Execution) -> None:
             found = os.stat(operation.source)
         except OSError as error:
             raise RuntimeFault(reason(error, "stat")) from error
+        existing = run.open(operation.target)
+        existing_there = existing is not None
+        if existing is not None:
+            os.close(existing)
         _check_proc(operation.target, run, "bind", operation.source)
-        make = make_directories if stat.S_ISDIR(found.st_mode) else make_file
-        bind_mount(operation, run.root, make(run.root, operation.target, prefix=run.rootfs), run.mapped)
+        if existing_there:  # a directory over a file, or the reverse, is the kernel's to refuse
+            place = open_in_root(run.root, operation.target)
+        else:
+            make = make_directories if stat.S_ISDIR(found.st_mode) else make_file
+            place = make(run.root, operation.target, prefix=run.rootfs)
+        bind_mount(operation, run.root, place, run.mapped)
     except (LinuxError, RuntimeFault) as error:
         raise RuntimeFault(
             f'error mounting "{operation.source}" to rootfs at "{operation.target}": {error}'

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["Filter", "check_filter", "compile_document"]
 
 _EPERM = 1
+_LAST_ARGUMENT = 5
+_NOTIFY = "SCMP_ACT_NOTIFY"
 _CARRIES_ERRNO = {"SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"}
 
 
@@ -27,8 +29,13 @@ class Filter:
     listener_metadata: str
 
 
-def check_filter(document: Seccomp) -> Filter:
-    """Check all words; raises RuntimeFault with the word that is unknown."""
+def check_filter(document: Seccomp | None, *, early: bool = False) -> Filter | None:
+    """Check all words; raises RuntimeFault with the word that is unknown. None if there is nothing to filter.
+
+    `early` says that the filter comes before the change of the user (no noNewPrivileges), which runc's texts show.
+    """
+    if document is None or not (document.default_action or document.rules):
+        return None
     _action(document.default_action, None)
     for name in document.architectures:
         if name not in s.ARCHITECTURES:
@@ -36,27 +43,41 @@ def check_filter(document: Seccomp) -> Filter:
     flags = 0
     for name in document.flags:
         if name not in s.FLAGS:
-            raise RuntimeFault(f"seccomp flag {name!r} not known to runc".replace("'", '"'))
+            raise RuntimeFault(f'seccomp flag "{name}" not known to runc')
         flags |= s.FLAGS[name]
-    notifies = document.default_action == "SCMP_ACT_NOTIFY"
     for rule in document.rules:
-        if not rule.action:
-            raise RuntimeFault("action must be specified")
         _action(rule.action, None)
-        if rule.action == "SCMP_ACT_NOTIFY":
-            notifies = True
-            if "write" in rule.names:
-                raise RuntimeFault("SCMP_ACT_NOTIFY cannot be used for the write syscall")
         for argument in rule.arguments:
             if argument.op not in s.OPERATORS:
                 raise RuntimeFault(f"string {argument.op} is not a valid operator for seccomp")
-    if document.default_action == "SCMP_ACT_NOTIFY":
-        raise RuntimeFault("SCMP_ACT_NOTIFY cannot be used as default action")
-    if notifies and not document.listener_path:
-        raise RuntimeFault("seccomp SCMP_ACT_NOTIFY is set but listenerPath is not")
-    if document.listener_path and not notifies:
+    problem = _unloadable(document)
+    if problem:
+        start = "unable to start container process: "
+        raise RuntimeFault(start + ("" if early else "unable to init seccomp: ") + problem)
+    if not any(rule.action == _NOTIFY for rule in document.rules):
         return Filter(flags, "", "")
+    if not document.listener_path:
+        raise RuntimeFault("unable to start container process: listenerPath is not set")
     return Filter(flags, document.listener_path, document.listener_metadata)
+
+
+def _unloadable(document: Seccomp) -> str:
+    """Return why a filter of known words can't be loaded, empty if it can."""
+    if document.default_action == _NOTIFY:
+        return "SCMP_ACT_NOTIFY cannot be used as default action"
+    for rule in document.rules:
+        if "" in rule.names:
+            return "empty string is not a valid syscall"
+        if rule.action == _NOTIFY and "write" in rule.names:
+            # The first process tells its parent of the listener by write(2), when nobody can answer for it yet.
+            return "SCMP_ACT_NOTIFY cannot be used for the write syscall"
+        for argument in rule.arguments:
+            if argument.index > _LAST_ARGUMENT:
+                return (
+                    f"error creating seccomp syscall condition for syscall {rule.names[0]}: "
+                    f"syscalls only have up to 6 arguments ({argument.index} given)"
+                )
+    return ""
 
 
 @functools.lru_cache(maxsize=16)
@@ -69,7 +90,7 @@ def compile_document(document: Seccomp) -> bytes:
         (
             rule.names,
             _action(rule.action, rule.errno),
-            tuple((a.index, s.OPERATORS[a.op], a.value, a.value_two) for a in rule.arguments if a.index < 6),
+            tuple((a.index, s.OPERATORS[a.op], a.value, a.value_two) for a in rule.arguments),
         )
         for rule in document.rules
     )

@@ -11,7 +11,7 @@ import signal
 
 from sixhops.linux import terminal
 from sixhops.linux.libc import call
-from sixhops.runc import control, state
+from sixhops.runc import control, log, notify, state
 from sixhops.runc.create import CreateRequest, create, read_bundle
 from sixhops.runc.errors import RuntimeFault, reason
 from sixhops.runc.execprocess import ExecRequest, exec_, stored_spec
@@ -21,6 +21,7 @@ from sixhops.wire.runtime.reader import SpecError
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable
 
     from sixhops.runc.options import Parsed
@@ -38,7 +39,7 @@ _NOT_FORWARDED = {
 }
 
 
-def run_container(parsed: Parsed, root: str, listen_fds: int) -> int:
+def run_container(parsed: Parsed, root: str, listen_fds: int, *, systemd_groups: bool) -> int:
     """Create, start and (unless detached) wait for and remove a container; return its exit status."""
     identifier = parsed.arguments[0]
     detach = "detach" in parsed.flags
@@ -59,23 +60,45 @@ def run_container(parsed: Parsed, root: str, listen_fds: int) -> int:
             keyring="no-new-keyring" not in parsed.flags,
             preserve_fds=parsed.number("preserve-fds"),
             listen_fds=listen_fds,
+            systemd_groups=systemd_groups,
+            notify_socket=notify.host_socket(),
         )
     )
     try:
+        listener = notify.bind(container) if notify.host_socket() else None
         control.start(root, identifier)
     except RuntimeFault:
         control.delete(root, identifier, force=True)
         raise
     if detach:
+        if listener is not None:
+            notify.forward(listener, notify.host_socket(), container.pid, container.pid)
         return 0
     try:
+        if listener is not None:
+            _forward_aside(listener, container.pid)
         return _wait(container.pid, console)
     finally:
         if "keep" not in parsed.flags:
             control.delete(root, identifier, force=True)
 
 
-def run_exec(parsed: Parsed, root: str, listen_fds: int) -> int:
+def _forward_aside(listener: _socket.socket, pid: int) -> None:
+    """Hand notifications on in a process of its own: this one is busy with the container's signals and its end."""
+    main = os.getpid()
+    helper = os.fork()
+    if helper:
+        listener.close()
+        return
+    try:
+        notify.forward(listener, notify.host_socket(), pid, main)
+    except RuntimeFault as error:
+        log.warning(str(error))
+    finally:
+        os._exit(0)
+
+
+def run_exec(parsed: Parsed, root: str) -> int:
     """Start a process in a container and (unless detached) wait for it; return its exit status."""
     identifier, *arguments = parsed.arguments
     container = state.load(root, identifier)
@@ -93,7 +116,6 @@ def run_exec(parsed: Parsed, root: str, listen_fds: int) -> int:
             console_socket=parsed.values.get("console-socket", "") if detach or not process.terminal else "",
             console_descriptor=console.theirs,
             preserve_fds=parsed.number("preserve-fds"),
-            listen_fds=listen_fds,
             groups=_groups(parsed.lists.get("cgroup", [])),
             ignore_paused="ignore-paused" in parsed.flags,
         )
@@ -105,6 +127,10 @@ def _groups(words: list[str]) -> tuple[tuple[str, str], ...]:
     result = []
     for word in words:
         names, separator, path = word.rpartition(":")
+        if ":" in names:
+            raise RuntimeFault(f"invalid --cgroup argument: {word}")
+        if not separator and len(words) > 1:
+            raise RuntimeFault(f"invalid --cgroup argument: {word} (missing <controller>: prefix)")
         result += [(name, path) for name in names.split(",")] if separator else [("", path)]
     return tuple(result)
 
@@ -128,11 +154,12 @@ def _exec_process(parsed: Parsed, container: state.Container, arguments: tuple[s
         base,
         args=arguments,
         terminal="tty" in parsed.flags,
-        cwd=values.get("cwd", base.cwd),
+        cwd=values.get("cwd") or base.cwd,
         env=(*base.env, *parsed.lists.get("env", [])),
-        apparmor_profile=values.get("apparmor", base.apparmor_profile),
-        selinux_label=values.get("process-label", base.selinux_label),
-        no_new_privileges=base.no_new_privileges or "no-new-privs" in parsed.flags,
+        apparmor_profile=values.get("apparmor") or base.apparmor_profile,
+        selinux_label=values.get("process-label") or base.selinux_label,
+        no_new_privileges="no-new-privs" not in parsed.denied
+        and (base.no_new_privileges or "no-new-privs" in parsed.flags),
         user=_user(base.user, values.get("user", ""), parsed.lists.get("additional-gids", [])),
     )
     added = tuple(parsed.lists.get("cap", []))
@@ -145,6 +172,7 @@ def _exec_process(parsed: Parsed, container: state.Container, arguments: tuple[s
                 bounding=old.bounding + added,
                 effective=old.effective + added,
                 permitted=old.permitted + added,
+                ambient=old.ambient + added,
             ),
         )
     return process
@@ -170,9 +198,10 @@ def _id(text: str, kind: str) -> int:
 
 
 def _additional(text: str) -> int:
-    if not text.isdigit():
-        raise RuntimeFault(f"additional gids must be a positive number: {text}")
-    return int(text)
+    number = int(text, 0)
+    if number < 0:
+        raise RuntimeFault(f"additional-gids must be a positive number {number}")
+    return number
 
 
 class _Console:

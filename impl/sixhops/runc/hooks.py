@@ -28,18 +28,25 @@ _BLOCK = 65536
 _KEPT = 1 << 20
 
 
-def run_hooks(hooks: list[Hook], state: dict[str, object]) -> None:
-    """Run hooks one after the other; the first failure stops with HookError, which has the hook's output."""
+def run_hooks(hooks: list[Hook], state: dict[str, object], directory: str = "") -> None:
+    """Run hooks one after the other, in `directory` if it is there; the first failure stops with HookError.
+
+    The error has the hook's output.
+    """
     for position, hook in enumerate(hooks):
         try:
-            _run(hook, json.dumps(state, separators=(",", ":"), ensure_ascii=False).encode())
+            _run(hook, directory, json.dumps(state, separators=(",", ":"), ensure_ascii=False).encode())
         except HookError as error:
             raise HookError(f"error running hook #{position}: {error}") from error
 
 
-def _run(hook: Hook, state: bytes) -> None:
+def _run(hook: Hook, directory: str, state: bytes) -> None:
     path = str(hook["path"])
     timeout = hook.get("timeout")
+    if not path:
+        raise HookError("exec: no command")
+    if isinstance(timeout, int) and timeout <= 0:
+        raise HookError(f"hook ran past specified timeout of {timeout:.1f}s")
     pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(4)]
     (
         (input_read, input_write),
@@ -49,7 +56,7 @@ def _run(hook: Hook, state: bytes) -> None:
     ) = pipes
     pid = os.fork()
     if pid == 0:
-        _become(hook, (input_read, output_write, error_write), failed_write)
+        _become(hook, directory, (input_read, output_write, error_write), failed_write)
     for descriptor in (input_read, output_write, error_write, failed_write):
         os.close(descriptor)
     try:
@@ -75,12 +82,13 @@ def _run(hook: Hook, state: bytes) -> None:
         raise HookError(f"error running hook: {what}, stdout: {shown[0]}, stderr: {shown[1]}")
 
 
-def _become(hook: Hook, streams: tuple[int, int, int], failed: int) -> None:
+def _become(hook: Hook, directory: str, streams: tuple[int, int, int], failed: int) -> None:
     """Turn the forked child into the hook; never returns."""
     try:
         for target, source in enumerate(streams):
             os.dup2(source, target)
-
+        if os.path.isdir(directory):  # of poststop hooks the bundle may be gone
+            os.chdir(directory)
         close_on_exec_from(3)
         reset_signals()
         path = str(hook["path"])

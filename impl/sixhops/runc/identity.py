@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from sixhops.linux import capabilities as caps
 from sixhops.linux.libc import LinuxError, describe
-from sixhops.runc.errors import RuntimeFault, reason
+from sixhops.linux.paths import may_execute
+from sixhops.runc.errors import RuntimeFault
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sixhops.wire.runtime.document import Process
 
 __all__ = [
@@ -29,7 +33,10 @@ _PASSWD_LIMIT = 1 << 20
 
 
 def masks(process: Process, last: int) -> tuple[CapabilityMasks, list[str]]:
-    """Return the masks of the five sets and the names that this kernel doesn't know, each once."""
+    """Return the masks of the five sets and the names that this kernel doesn't know, each once.
+
+    A process that says nothing about capabilities gets none.
+    """
     sets = process.capabilities
     if sets is None:
         return (0, 0, 0, 0, 0), []
@@ -46,11 +53,14 @@ def environment(entries: tuple[str, ...]) -> dict[str, str]:
     result: dict[str, str] = {}
     for entry in entries:
         name, separator, value = entry.partition("=")
-        if not separator or not name:
+        if not separator:
             raise RuntimeFault(f'invalid environment variable: "{entry}"')
+        if not name:
+            raise RuntimeFault(f'environment variable name can\'t be empty: "{entry}"')
         if "\0" in entry:
             shown = entry.replace("\0", "\\x00")
-            raise RuntimeFault(f'environment variable value can\'t contain null(\\x00): "{shown}"')
+            what = "name" if "\0" in name else "value"
+            raise RuntimeFault(f'environment variable {what} can\'t contain null(\\x00): "{shown}"')
         result[name] = value
     return result
 
@@ -117,28 +127,33 @@ def become_user(process: Process, wanted: CapabilityMasks, last: int, *, groups_
     """Drop the bounding set, become user and group, take on the capabilities. The order is the kernel's demand."""
     effective, permitted, inheritable, ambient, bounding = wanted
     user = process.user
-    if process.capabilities is not None:
-        try:
-            caps.drop_bounding(bounding, last)
-        except LinuxError as error:
-            raise RuntimeFault(f"unable to apply bounding set: {error.strerror}") from error
+    try:
+        caps.drop_bounding(bounding, last)
+    except LinuxError as error:
+        raise RuntimeFault(f"unable to apply bounding set: {error.strerror}") from error
     caps.keep_on_setuid(True)
     own_streams(user.uid)
-    try:
-        if groups_allowed:
-            os.setgroups(user.additional_gids)
-        elif user.additional_gids:
-            raise RuntimeFault("unable to set additional groups in user namespace: setgroups is denied")
-        os.setresgid(user.gid, user.gid, user.gid)
-        os.setresuid(user.uid, user.uid, user.uid)
-    except OSError as error:
-        raise RuntimeFault(f"setup user: {reason(error)}") from error
+    if groups_allowed:
+        _identify("setgroups", lambda: os.setgroups(user.additional_gids))
+    elif user.additional_gids:
+        raise RuntimeFault("unable to set additional groups in user namespace: setgroups is denied")
+    _identify("gid", lambda: os.setresgid(user.gid, user.gid, user.gid))
+    _identify("uid", lambda: os.setresuid(user.uid, user.uid, user.uid))
     caps.keep_on_setuid(False)
-    if process.capabilities is not None:
-        try:
-            caps.apply_sets(effective, permitted, inheritable, ambient)
-        except LinuxError as error:
-            raise RuntimeFault(f"unable to apply caps: {error.strerror}") from error
+    try:
+        caps.apply_sets(effective, permitted, inheritable, ambient)
+    except LinuxError as error:
+        raise RuntimeFault(f"unable to apply caps: {error.strerror}") from error
+
+
+def _identify(what: str, change: Callable[[], None]) -> None:
+    try:
+        change()
+    except OSError as error:
+        text = f"{what}: {describe(error.errno or 22)}"
+        if what != "setgroups" and error.errno == errno.EINVAL:
+            text = f"cannot set {what} to unmapped user in user namespace"
+        raise RuntimeFault(f"unable to setup user: {text}") from error
 
 
 def find_program(name: str, path: str) -> str:
@@ -154,8 +169,7 @@ def find_program(name: str, path: str) -> str:
         except OSError:
             continue
         if name and not stat.S_ISDIR(mode) and mode & 0o111:
-            if not os.access(candidate, os.X_OK, effective_ids=True):
-                raise RuntimeFault(f'exec: "{candidate}": permission denied')
+            _check_permission(candidate)
             return candidate
     raise RuntimeFault(f'exec: "{quoted}": executable file not found in $PATH')
 
@@ -165,5 +179,14 @@ def _check_program(name: str, quoted: str) -> None:
         mode = os.stat(name).st_mode
     except OSError as error:
         raise RuntimeFault(f'exec: "{quoted}": stat {name}: {describe(error.errno or 2)}') from error
-    if stat.S_ISDIR(mode) or not mode & 0o111 or not os.access(name, os.X_OK, effective_ids=True):
+    if stat.S_ISDIR(mode) or not mode & 0o111:
         raise RuntimeFault(f'exec: "{quoted}": permission denied')
+    _check_permission(name)
+
+
+def _check_permission(path: str) -> None:
+    """Ask the kernel, which also knows of mounts without execution."""
+    try:
+        may_execute(path)
+    except LinuxError as error:
+        raise RuntimeFault(f"exec {path}: {error.strerror}") from error

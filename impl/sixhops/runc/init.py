@@ -5,6 +5,9 @@ descriptor of the host's directories past that point, waits at the gate (a fifo 
 before) and then becomes the program. Errors go to the parent until it is READY, to the container's stderr after.
 """
 
+# Imported when needed, because the program starts often.
+# ruff: noqa: PLC0415
+
 from __future__ import annotations
 
 import os
@@ -135,7 +138,7 @@ def _prepare(first: FirstProcess) -> None:
     for descriptor in first.mapped.values():
         os.close(descriptor)
     if label >= 0:
-        write_label(label, first.process)
+        write_label(label, first.process, "unable to apply apparmor profile: ")
     if first.personality:
         call("personality", _PERSONALITIES[first.personality], operation="personality")
 
@@ -147,7 +150,17 @@ def _parent_step(first: FirstProcess) -> None:
 
 def _container_hooks(first: FirstProcess) -> None:
     if first.create_container:
-        run_hooks(first.create_container, {**first.state, "status": "creating", "pid": os.getpid()})
+        run_hooks(first.create_container, _state(first, "creating"), first.rootfs)
+
+
+def _state(first: FirstProcess, status: str) -> dict[str, object]:
+    """Return the state for hooks that run in the container's namespaces, with the pid that is true in there."""
+    result: dict[str, object] = {}
+    for name, value in first.state.items():
+        result[name] = value
+        if name == "status":
+            result |= {"status": status, "pid": os.getpid()}
+    return result
 
 
 def open_label(process: Process) -> int:
@@ -168,15 +181,15 @@ def open_label(process: Process) -> int:
     raise RuntimeFault("unable to apply security label: open /proc/self/attr/exec: no such file or directory")
 
 
-def write_label(descriptor: int, process: Process) -> None:
-    """Set the label that the next execve takes on; closes the descriptor."""
+def write_label(descriptor: int, process: Process, prefix: str = "") -> None:
+    """Set the label that the next execve takes on; closes the descriptor. `prefix` begins an error's text."""
     profile = process.apparmor_profile
     try:
         os.write(descriptor, (f"exec {profile}" if profile else process.selinux_label).encode())
     except OSError as error:
         text = f"write /proc/self/attr/exec: {describe(error.errno or 22)}"
         if profile:
-            text = f"unable to apply apparmor profile: apparmor failed to apply profile: {text}"
+            text = f"{prefix}apparmor failed to apply profile: {text}"
         raise RuntimeFault(text) from error
     finally:
         os.close(descriptor)
@@ -213,6 +226,10 @@ def finish(first: FirstProcess, pairs: dict[str, str]) -> None:
     `pairs` is the program's environment. Raises RuntimeFault and OSError until READY was said.
     """
     process = first.process
+    if process.scheduler is not None or process.io_priority is not None:
+        _schedule(process)
+    # Before the filter, which may forbid the call. What is needed until execve stays open until then.
+    close_on_exec_from(3 + first.preserved)
     if process.no_new_privileges:
         seccomp.set_no_new_privileges()
     else:
@@ -236,6 +253,17 @@ def finish(first: FirstProcess, pairs: dict[str, str]) -> None:
     first.channel.close()
     _wait_at_gate(first)
     _become(first, program, pairs)
+
+
+def _schedule(process: Process) -> None:
+    from sixhops.linux import scheduling
+
+    scheduler, disk = process.scheduler, process.io_priority
+    if scheduler is not None:
+        times = (scheduler.runtime, scheduler.deadline, scheduler.period)
+        scheduling.set_scheduler(scheduler.policy, scheduler.nice, scheduler.priority, scheduler.flags, times)
+    if disk is not None:
+        scheduling.set_io_priority(disk.io_class, disk.priority)
 
 
 def _groups_allowed() -> bool:
@@ -269,11 +297,9 @@ def _wait_at_gate(first: FirstProcess) -> None:
 def _become(first: FirstProcess, program: str, pairs: dict[str, str]) -> None:
     try:
         if first.start_container:
-            state = {**first.state, "status": "created", "pid": os.getpid()}
             os.environ.clear()
             os.environ.update(pairs)
-            run_hooks(first.start_container, state)
-        close_on_exec_from(3 + first.preserved)
+            run_hooks(first.start_container, _state(first, "created"))
         reset_signals()
         arguments = [argument.encode(errors="replace") for argument in first.process.args]
         os.execve(
@@ -285,6 +311,8 @@ def _become(first: FirstProcess, program: str, pairs: dict[str, str]) -> None:
         os.write(2, f"{error}\n".encode())
     except OSError as error:
         os.write(2, f"exec {program}: {describe(error.errno or 22)}\n".encode())
+    except ValueError:
+        os.write(2, f"exec {program}: invalid argument\n".encode())
     except BaseException as error:  # noqa: BLE001  the last words of this process, in the container's stderr
         os.write(2, f"exec {program}: {error}\n".encode())
     os._exit(1)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 from sixhops.linux.cgroups.control import processes
 from sixhops.runc import state
 from sixhops.runc.control import describe_state
 from sixhops.runc.errors import NoSuchContainer, RuntimeFault
+from sixhops.runc.log import escape
 
 __all__ = ["list_containers", "list_processes"]
 
@@ -29,11 +31,14 @@ def list_containers(root: str, form: str, *, quiet: bool) -> str:
             container = state.load(root, identifier)
         except NoSuchContainer:
             continue
+        except RuntimeFault as error:
+            sys.stderr.write(f"load container {identifier}: {error}\n")
+            continue
         records.append({**describe_state(container), "owner": _user_name(container.owner)})
     if quiet:
         return "".join(f"{record['id']}\n" for record in records)
     if form == "json":
-        return json.dumps(records or None, separators=(",", ":"), ensure_ascii=False) + "\n"
+        return escape(json.dumps(records or None, separators=(",", ":"), ensure_ascii=False)) + "\n"
     rows = [
         tuple(str(record[key]) for key in ("id", "pid", "status", "bundle", "created", "owner"))
         for record in records

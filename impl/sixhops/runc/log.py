@@ -9,16 +9,17 @@ import os
 import sys
 import time
 
-__all__ = ["configure", "debug", "error", "note", "warning"]
+__all__ = ["configure", "debug", "error", "escape", "note", "warning"]
 
 _settings = {"path": "", "format": "text", "debug": ""}
 
 
 def configure(path: str, form: str, *, debug: bool) -> None:
     """Say where the log goes (empty: stderr) and in which form; makes the file. Raises OSError."""
-    _settings.update(path=path, format=form, debug="1" if debug else "")
+    _settings.update(path="", format=form, debug="1" if debug else "")
     if path:
         os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+        _settings["path"] = path
 
 
 def error(message: str) -> None:
@@ -44,13 +45,22 @@ def debug(message: str) -> None:
         _write("debug", message)
 
 
+def escape(text: str) -> str:
+    """Return JSON with the characters escaped that runc escapes in all that it prints."""
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
+
+
 def _write(level: str, message: str) -> None:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + "Z"
     if _settings["format"] == "json":
         import json
 
-        line = json.dumps(
-            {"level": level, "msg": message, "time": stamp}, separators=(",", ":"), ensure_ascii=False
+        line = escape(
+            json.dumps(
+                {"level": level, "msg": message, "time": stamp}, separators=(",", ":"), ensure_ascii=False
+            )
         )
     else:
         quoted = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -66,7 +66,7 @@ def _main(words: list[str]) -> int:
         return 0
     form = options.values.get("log-format", "text")
     if form not in {"text", "json"}:
-        raise RuntimeFault(f'invalid log-format: "{form}"')
+        raise RuntimeFault(f"invalid log-format: {form}")
     command, *rest = options.arguments
     if command in _ENTERS and "--help" not in rest and "-h" not in rest:
         from sixhops.runc.selfexe import reexecute
@@ -74,18 +74,14 @@ def _main(words: list[str]) -> int:
         reexecute()
     path = options.values.get("log", "")
     log.configure("" if path == "/dev/stderr" else path, form, debug="debug" in options.flags)
-    if options.values.get("rootless", "auto") not in {"auto", "false"}:
+    if options.values.get("rootless", "auto") not in {"auto", "false"} and command in {"create", "run"}:
         raise RuntimeFault("rootless containers are not supported")
-    if "systemd-cgroup" in options.flags and command in {"create", "run"}:
-        raise RuntimeFault(
-            "systemd cgroup flag passed, but systemd support for managing cgroups is not available"
-        )
     from sixhops.runc.commands import COMMANDS, run_command
 
     if command not in COMMANDS:
         raise RuntimeFault(f"No help topic for '{command}'", 3)
     root = os.path.abspath(options.values.get("root", _DEFAULT_ROOT))
-    return run_command(command, rest, root)
+    return run_command(command, rest, root, systemd="systemd-cgroup" in options.flags)
 
 
 def _show_usage(error: UsageFault) -> int:

@@ -8,31 +8,27 @@ from __future__ import annotations
 
 from sixhops.runc.errors import UsageFault
 
-__all__ = ["FLAG", "LIST", "VALUE", "Parsed", "parse"]
+__all__ = ["FLAG", "LIST", "NUMBER", "NUMBERS", "VALUE", "Parsed", "parse"]
 
-FLAG, VALUE, LIST = "flag", "value", "list"
+FLAG, VALUE, LIST, NUMBER, NUMBERS = "flag", "value", "list", "number", "numbers"
+_TRUE, _FALSE = {"1", "t", "true"}, {"0", "f", "false"}
 
 
 class Parsed:
     """What was given: values by the option's long name, and the arguments. A plain class: see `state.Container`."""
 
-    __slots__ = ("arguments", "flags", "lists", "values")
+    __slots__ = ("arguments", "denied", "flags", "lists", "values")
 
     def __init__(self) -> None:
         self.flags: set[str] = set()
+        self.denied: set[str] = set()  # flags that were given as `--flag=false`
         self.values: dict[str, str] = {}
         self.lists: dict[str, list[str]] = {}
         self.arguments: list[str] = []
 
-    def number(self, name: str, default: int = 0) -> int:
-        """Return an option's value as an integer; raises UsageFault if it is none."""
-        text = self.values.get(name)
-        if text is None:
-            return default
-        try:
-            return int(text)
-        except ValueError:
-            raise UsageFault(f'invalid value "{text}" for flag -{name}: parse error') from None
+    def number(self, name: str) -> int:
+        """Return the value of a NUMBER, 0 if it was not given."""
+        return int(self.values.get(name, "0"), 0)
 
 
 def parse(
@@ -40,6 +36,7 @@ def parse(
 ) -> Parsed:
     """Return the options in front of the first argument, and the arguments. Raises UsageFault."""
     parsed = Parsed()
+    spelled: dict[str, str] = {}
     position = 0
     while position < len(words):
         word = words[position]
@@ -48,26 +45,50 @@ def parse(
         position += 1
         if word == "--":
             break
-        name, separator, value = word.lstrip("-").partition("=")
-        given = name
-        name = short.get(name, name)
+        given, separator, value = word.lstrip("-").partition("=")
+        name = short.get(given, given)
         kind = options.get(name)
         if kind is None:
-            text = f"flag provided but not defined: -{given}"
-            raise UsageFault(text, command, headline=f"Incorrect Usage: {text}")
+            raise _wrong(f"flag provided but not defined: -{given}", command)
+        if spelled.setdefault(name, given) != given:
+            letter = next(letter for letter, long in short.items() if long == name)
+            raise _wrong(f"Cannot use two forms of the same flag: {letter} {name}", command)
         if kind == FLAG:
-            if not separator or value.lower() in {"true", "1", "t"}:
-                parsed.flags.add(name)
+            _set_flag(parsed, name, given, value if separator else "true", command)
             continue
         if not separator:
             if position >= len(words):
-                text = f"flag needs an argument: -{given}"
-                raise UsageFault(text, command, headline=f"Incorrect Usage: {text}")
+                raise _wrong(f"flag needs an argument: -{given}", command)
             value = words[position]
             position += 1
-        if kind == LIST:
+        if kind in {NUMBER, NUMBERS}:
+            _check_number(value, given, kind, command)
+        if kind in {LIST, NUMBERS}:
             parsed.lists.setdefault(name, []).append(value)
         else:
             parsed.values[name] = value
     parsed.arguments = words[position:]
     return parsed
+
+
+def _wrong(text: str, command: str | None) -> UsageFault:
+    return UsageFault(text, command, headline=f"Incorrect Usage: {text}")
+
+
+def _set_flag(parsed: Parsed, name: str, given: str, value: str, command: str | None) -> None:
+    word = value.lower()
+    if word in _TRUE:
+        parsed.flags.add(name)
+    elif word in _FALSE:
+        parsed.flags.discard(name)
+        parsed.denied.add(name)
+    else:
+        raise _wrong(f'invalid boolean value "{value}" for -{given}: parse error', command)
+
+
+def _check_number(value: str, given: str, kind: str, command: str | None) -> None:
+    try:
+        int(value, 0)
+    except ValueError:
+        why = "parse error" if kind == NUMBER else f'strconv.ParseInt: parsing "{value}": invalid syntax'
+        raise _wrong(f'invalid value "{value}" for flag -{given}: {why}', command) from None

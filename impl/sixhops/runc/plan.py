@@ -9,6 +9,8 @@ needs not be.
 
 from __future__ import annotations
 
+import os.path
+
 from sixhops.linux import mounts as m
 from sixhops.runc import operations as op
 from sixhops.runc.mount_options import PROPAGATION, MountOptions, parse
@@ -45,10 +47,14 @@ def plan_container(
     layout: Layout,
     groups: dict[str, str],
     *,
+    bundle: str = "",
     pivot: bool = True,
     keyring: bool = True,
 ) -> list[op.Operation]:
-    """Return the operations for a validated document; `groups` are the container's control group directories."""
+    """Return the operations for a validated document.
+
+    `groups` are the container's control group directories; `bundle` is where relative sources of bind mounts begin.
+    """
     linux = spec.linux
     kinds = {namespace.type: namespace.path for namespace in linux.namespaces}
     plan: list[op.Operation] = []
@@ -57,7 +63,7 @@ def plan_container(
     if kinds.get("network") == "":
         plan.append(op.LoopbackUp())
     if "mount" in kinds:
-        plan += _filesystems(spec, rootfs, layout, groups, kinds)
+        plan += _filesystems(spec, rootfs, bundle, layout, groups, kinds)
     plan += [op.ParentStep(), op.RunContainerHooks()]
     if spec.process is not None and spec.process.terminal:
         rows, columns = spec.process.console_size or (0, 0)
@@ -72,14 +78,17 @@ def plan_container(
 
 
 def _filesystems(
-    spec: Spec, rootfs: str, layout: Layout, groups: dict[str, str], kinds: dict[str, str]
+    spec: Spec, rootfs: str, bundle: str, layout: Layout, groups: dict[str, str], kinds: dict[str, str]
 ) -> list[op.Operation]:
     linux = spec.linux
     own_user = "user" in kinds
     propagation = PROPAGATION.get(linux.rootfs_propagation, m.MS_SLAVE | m.MS_REC)
     plan: list[op.Operation] = [op.PropagateRoot(propagation), op.BindRoot(rootfs)]
     for entry in spec.mounts:
-        plan += _mount(entry, layout, groups, "cgroup" in kinds, linux.mount_label)
+        if _is_bind(entry):
+            plan.append(_bind(entry, bundle, linux.mount_label))
+        else:
+            plan += _mount(entry, layout, groups, "cgroup" in kinds, linux.mount_label)
     if not any(entry.destination.rstrip("/") == "/dev" and _is_bind(entry) for entry in spec.mounts):
         plan += _devices(spec, own_user)
     if spec.process is not None and spec.process.cwd:
@@ -88,22 +97,28 @@ def _filesystems(
 
 
 def _is_bind(entry: Mount) -> bool:
-    return entry.type == "bind" or "bind" in entry.options or "rbind" in entry.options
+    # Whatever the type says: config.md#mounts, "type".
+    return "bind" in entry.options or "rbind" in entry.options
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else f"/{path}"
+
+
+def _bind(entry: Mount, bundle: str, label: str) -> op.BindMount:
+    options = parse(entry.options)
+    mappings = None
+    if entry.uid_mappings or options.idmap:
+        users = tuple((e.container, e.host, e.size) for e in entry.uid_mappings)
+        mappings = (users, tuple((e.container, e.host, e.size) for e in entry.gid_mappings))
+    source = os.path.normpath(os.path.join(bundle, entry.source))
+    return op.BindMount(source, _absolute(entry.destination), options, label, mappings)
 
 
 def _mount(
     entry: Mount, layout: Layout, groups: dict[str, str], own_groups: bool, label: str
 ) -> list[op.Operation]:
-    options = parse(entry.options)
-    target = entry.destination if entry.destination.startswith("/") else "/" + entry.destination
-    if _is_bind(entry):
-        if not options.flags & m.MS_BIND:
-            options = parse((*entry.options, "bind"))
-        mappings = None
-        if entry.uid_mappings or options.idmap:
-            users = tuple((e.container, e.host, e.size) for e in entry.uid_mappings)
-            mappings = (users, tuple((e.container, e.host, e.size) for e in entry.gid_mappings))
-        return [op.BindMount(entry.source, target, options, label, mappings)]
+    options, target = parse(entry.options), _absolute(entry.destination)
     if entry.type in {"cgroup", "cgroup2"}:
         return _groups(target, options, layout, groups, own_groups)
     return [op.MountFilesystem(entry.type, entry.source, target, options, label)]
@@ -139,7 +154,14 @@ def _devices(spec: Spec, own_user: bool) -> list[op.Operation]:
         kind = _KINDS[device.type]
         plan.append(
             op.MakeDevice(
-                device.path, kind, device.major, device.minor, mode, device.uid, device.gid, own_user
+                _absolute(device.path),
+                kind,
+                device.major,
+                device.minor,
+                mode,
+                device.uid,
+                device.gid,
+                own_user,
             )
         )
     plan.append(op.MakeLink("/dev/ptmx", "pts/ptmx", replace=True))

@@ -44,7 +44,7 @@ _NAMES = {
         ],
         1,
     )
-} | {"IOT": 6, "CLD": 17, "POLL": 29, "UNUSED": 31}
+}
 
 
 def parse_signal(text: str) -> int:

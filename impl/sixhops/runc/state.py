@@ -22,6 +22,7 @@ __all__ = ["Container", "claim", "identifiers", "load", "lock", "now", "process_
 _STATE = "state.json"
 _CONFIG = "config.json"
 _GATE = "exec.fifo"
+_NOTIFY = "notify"
 _ID_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
 
@@ -72,6 +73,11 @@ class Container:
     def gate(self) -> str:
         """The fifo behind which the container's process waits for `start`."""
         return f"{self.directory}/{_GATE}"
+
+    @property
+    def notify(self) -> str:
+        """The directory of the container's notification socket."""
+        return f"{self.directory}/{_NOTIFY}"
 
     @property
     def config(self) -> str:
@@ -184,15 +190,16 @@ def identifiers(root: str) -> list[str]:
 def release(root: str, identifier: str) -> None:
     """Remove the state directory; the record goes first, so that nobody sees half a container."""
     directory = f"{root}/{identifier}"
-    for name in (_STATE, f"{_STATE}.new", _CONFIG, _GATE):
+    for name in (_STATE, f"{_STATE}.new", _CONFIG, _GATE, f"{_NOTIFY}/notify.sock"):
         try:
             os.unlink(f"{directory}/{name}")
         except FileNotFoundError:
             continue
-    try:
-        os.rmdir(directory)
-    except FileNotFoundError:
-        return
+    for path in (f"{directory}/{_NOTIFY}", directory):
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            continue
 
 
 def process_start(pid: int) -> int:

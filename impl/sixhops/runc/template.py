@@ -42,11 +42,11 @@ def template(*, rootless: bool = False, uid: int = 0, gid: int = 0) -> dict[str,
         "readonlyPaths": _READONLY.split(),
     }
     if rootless:
-        mounts = [mount for mount in mounts if mount["destination"] not in {"/sys", "/sys/fs/cgroup"}]
+        # A user without privileges may neither give terminals to a group of the host nor mount sysfs.
         mounts[2] = _mount(
             "/dev/pts", "devpts", "devpts", "nosuid noexec newinstance ptmxmode=0666 mode=0620"
         )
-        mounts.append(_mount("/sys", "none", "/sys", "rbind nosuid noexec nodev ro"))
+        mounts[5] = _mount("/sys", "none", "/sys", "rbind nosuid noexec nodev ro")
         namespaces = ("pid", "ipc", "uts", "mount", "user")
         linux = {
             "uidMappings": [{"containerID": 0, "hostID": uid, "size": 1}],

@@ -9,7 +9,7 @@ import sys
 from sixhops.linux.cgroups.devices import apply_rules
 from sixhops.linux.cgroups.limits import LimitError, apply
 from sixhops.linux.libc import LinuxError
-from sixhops.runc import state
+from sixhops.runc import log, state
 from sixhops.runc.errors import RuntimeFault, reason
 from sixhops.wire.runtime.document import BlockIo, Cpu, Memory, Resources
 from sixhops.wire.runtime.parse import parse_resources
@@ -18,6 +18,7 @@ from sixhops.wire.runtime.reader import SpecError
 __all__ = ["parse_size", "resources_from_options", "update"]
 
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?) ?([kKmMgGtTpP])?[iI]?[bB]?$")
+_UNSIGNED = {"cpu-period", "cpu-rt-period", "cpu-share", "cpu-burst"}
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
 
@@ -26,12 +27,14 @@ def update(root: str, identifier: str, values: dict[str, str]) -> None:
     container = state.load(root, identifier)
     source = values.get("resources")
     resources = _read(source) if source else resources_from_options(values)
+    if resources.memory.kernel or resources.memory.kernel_tcp:
+        log.warning("Kernel memory settings are ignored and will be removed")
     if container.status() == "stopped":
         raise RuntimeFault("container not running")
     held = state.lock(container)
     try:
         apply_rules(container.groups, resources.devices)
-        apply(container.groups, resources)
+        apply(container.groups, resources, restore=True)
     except (LinuxError, LimitError) as error:
         raise RuntimeFault(str(error)) from error
     finally:
@@ -54,19 +57,23 @@ def _read(source: str) -> Resources:
 
 def resources_from_options(values: dict[str, str]) -> Resources:
     """Return the limits that the options name. Raises RuntimeFault."""
-    if values.get("l3-cache-schema") or values.get("mem-bw-schema"):
-        raise RuntimeFault("Intel RDT: l3 cache schema and memory bandwidth schema are not supported")
+    if values.get("l3-cache-schema"):
+        raise RuntimeFault("Intel RDT/CAT: l3 cache schema is not enabled")
+    if values.get("mem-bw-schema"):
+        raise RuntimeFault("Intel RDT/MBA: memory bandwidth schema is not enabled")
 
     def number(name: str) -> int | None:
         text = values.get(name)
-        if text is None:
+        if not text:
             return None
-        try:
-            return int(text)
-        except ValueError:
+        unsigned = name in _UNSIGNED
+        digits = text if unsigned else text.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit()):
             raise RuntimeFault(
-                f'invalid value for {name}: strconv.ParseInt: parsing "{text}": invalid syntax'
-            ) from None
+                f"invalid value for {name}: strconv.Parse{'Uint' if unsigned else 'Int'}: "
+                f'parsing "{text}": invalid syntax'
+            )
+        return int(text)
 
     def size(name: str) -> int | None:
         text = values.get(name)

@@ -2,7 +2,17 @@ import json
 
 import pytest
 
-from sixhops.wire.runtime.document import Cpu, IdMapping, Namespace, Rlimit, SeccompArgument, User
+from sixhops.wire.runtime.document import (
+    Cpu,
+    CpuAffinity,
+    IdMapping,
+    IoPriority,
+    Namespace,
+    Rlimit,
+    Scheduler,
+    SeccompArgument,
+    User,
+)
 from sixhops.wire.runtime.parse import parse_process, parse_resources, parse_spec
 from sixhops.wire.runtime.reader import SpecError
 
@@ -111,7 +121,7 @@ def test_resources_document():
         ('{"a": 1 "b"}', "", "invalid character '\"' after object key:value pair"),
         ('{"a": [1 2]}', "", "invalid character '2' after array element"),
         ('{"a" 1}', "", "invalid character '1' after object key"),
-        ("[" * 100_000, "", "exceeded max depth"),
+        ("[" * 100_000, "", "invalid character '[' exceeded max depth"),
     ],
 )
 def test_errors_name_path_and_type(text, path, message):
@@ -120,3 +130,24 @@ def test_errors_name_path_and_type(text, path, message):
 
     assert str(caught.value) == message
     assert caught.value.path == path
+
+
+def test_ten_thousand_levels_are_read():
+    deep = '{"a":' * 9_999 + "1" + "}" * 9_999
+
+    assert parse_spec(f'{{"hostname": "h", "deep": {deep}}}').hostname == "h"
+
+
+def test_brackets_inside_strings_are_no_levels():
+    assert parse_spec('{"hostname": "h", "x": "%s"}' % ("[" * 20_000)).hostname == "h"
+
+
+def test_scheduling_of_the_process():
+    process = parse_process(
+        """{"scheduler": {"policy": "SCHED_BATCH", "nice": 5, "flags": ["SCHED_FLAG_RESET_ON_FORK"]},
+        "ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 3}, "execCPUAffinity": {"initial": "0-1", "final": "0"}}"""
+    )
+
+    assert process.scheduler == Scheduler("SCHED_BATCH", nice=5, flags=("SCHED_FLAG_RESET_ON_FORK",))
+    assert process.io_priority == IoPriority("IOPRIO_CLASS_IDLE", 3)
+    assert process.exec_cpu_affinity == CpuAffinity("0-1", "0")

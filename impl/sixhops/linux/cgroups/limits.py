@@ -25,12 +25,40 @@ class LimitError(Exception):
     """A limit that this machine's control groups can't take; the text is for the user."""
 
 
-def apply(groups: dict[str, str], resources: Resources) -> None:
-    """Write the limits (all but device rules) into a container's groups. Raises LinuxError and LimitError."""
-    if set(groups) == {""}:
-        for _, name, value in plan_unified(resources):
-            write(f"{groups['']}/{name}", value)
-        return
+def apply(groups: dict[str, str], resources: Resources, *, restore: bool = False) -> None:
+    """Write the limits (all but device rules) into a container's groups. Raises LinuxError and LimitError.
+
+    With `restore`, a failure puts the values back that were there before.
+    """
+    undo: list[tuple[str, str]] = []
+    try:
+        if set(groups) == {""}:
+            for _, name, value in plan_unified(resources):
+                path = f"{groups['']}/{name}"
+                if restore:
+                    _remember(path, undo)
+                write(path, value)
+        else:
+            _apply_version1(groups, resources, undo if restore else None)
+    except (LinuxError, LimitError):
+        for path, value in reversed(undo):
+            try:
+                write(path, value)
+            except LinuxError:
+                continue  # what the kernel won't take back, nobody can put back
+        raise
+
+
+def _remember(path: str, undo: list[tuple[str, str]]) -> None:
+    try:
+        value = read(path)
+    except OSError:
+        return  # writing will say what is wrong
+    if value and "\n" not in value:  # files of many lines (by device) are not written as they are read
+        undo.append((path, value))
+
+
+def _apply_version1(groups: dict[str, str], resources: Resources, undo: list[tuple[str, str]] | None) -> None:
     if resources.unified:
         raise LimitError("invalid configuration: cannot use unified on cgroup v1")
     for controller, name, value in plan_version1(resources):
@@ -39,10 +67,21 @@ def apply(groups: dict[str, str], resources: Resources) -> None:
             raise LimitError(f"cannot set {controller} limit: container could not join or create cgroup")
         if name in {"blkio.weight", "blkio.weight_device"} and not os.path.exists(f"{directory}/{name}"):
             name = name.replace("blkio.", "blkio.bfq.")  # kernels since 5.0 have the BFQ scheduler's only
+        if undo is not None:
+            _remember(f"{directory}/{name}", undo)
         if name in {"memory.limit_in_bytes", "memory.memsw.limit_in_bytes"}:
             _write_memory(directory, name, value, resources.memory)
         else:
             write(f"{directory}/{name}", value)
+        if name == "cpu.shares":
+            _check_shares(int(value), int(read(f"{directory}/{name}")))
+
+
+def _check_shares(wanted: int, given: int) -> None:
+    """Refuse what the kernel has clipped in silence."""
+    if wanted != given:
+        word = "maximum" if wanted > given else "minimum"
+        raise LimitError(f"the {word} allowed cpu-shares is {given}")
 
 
 def plan_version1(resources: Resources) -> list[Write]:
@@ -78,8 +117,6 @@ def _memory1(memory: Memory) -> list[Write]:
         plan.append(("memory", "memory.memsw.limit_in_bytes", str(swap)))
     if memory.reservation:
         plan.append(("memory", "memory.soft_limit_in_bytes", str(memory.reservation)))
-    if memory.kernel_tcp:
-        plan.append(("memory", "memory.kmem.tcp.limit_in_bytes", str(memory.kernel_tcp)))
     if memory.disable_oom_killer:
         plan.append(("memory", "memory.oom_control", "1"))
     if memory.swappiness is not None:

@@ -42,6 +42,35 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class Scheduler:
+    """How the kernel schedules the process; times in nanoseconds (sched_setattr(2))."""
+
+    policy: str
+    nice: int = 0
+    priority: int = 0
+    flags: tuple[str, ...] = ()
+    runtime: int = 0
+    deadline: int = 0
+    period: int = 0
+
+
+@dataclass(frozen=True)
+class IoPriority:
+    """The process's class of disk scheduling and its priority in there (ioprio_set(2))."""
+
+    io_class: str
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class CpuAffinity:
+    """Processors, as a list such as `0-3,7`, of an exec before and after it enters the container's groups."""
+
+    initial: str = ""
+    final: str = ""
+
+
+@dataclass(frozen=True)
 class Process:
     """What runs, as whom, with what limits; also the document of `exec --process`."""
 
@@ -57,6 +86,9 @@ class Process:
     apparmor_profile: str = ""
     selinux_label: str = ""
     oom_score_adj: int | None = None
+    scheduler: Scheduler | None = None
+    io_priority: IoPriority | None = None
+    exec_cpu_affinity: CpuAffinity | None = None
 
 
 @dataclass(frozen=True)
@@ -268,6 +300,15 @@ class TimeOffset:
 
 
 @dataclass(frozen=True)
+class IntelRdt:
+    """Cache and memory bandwidth allocation (resctrl)."""
+
+    clos_id: str = ""
+    l3_cache_schema: str = ""
+    memory_bandwidth_schema: str = ""
+
+
+@dataclass(frozen=True)
 class Linux:
     """Everything that is Linux's own."""
 
@@ -285,6 +326,7 @@ class Linux:
     readonly_paths: tuple[str, ...] = ()
     mount_label: str = ""
     personality: str = ""
+    intel_rdt: IntelRdt | None = None
 
 
 @dataclass(frozen=True)

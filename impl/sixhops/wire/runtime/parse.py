@@ -77,7 +77,39 @@ def _process(m: Members) -> d.Process:
         apparmor_profile=m.text("apparmorProfile"),
         selinux_label=m.text("selinuxLabel"),
         oom_score_adj=m.number("oomScoreAdj", "int"),
+        scheduler=_scheduler(m),
+        io_priority=_io_priority(m),
+        exec_cpu_affinity=_affinity(m),
     )
+
+
+def _scheduler(m: Members) -> d.Scheduler | None:
+    s = m.child("scheduler", "Scheduler")
+    if s is None:
+        return None
+    return d.Scheduler(
+        policy=s.text("policy", wanted="specs.LinuxSchedulerPolicy"),
+        nice=s.count("nice", "int32"),
+        priority=s.count("priority", "int32"),
+        flags=s.texts("flags", "specs.LinuxSchedulerFlag"),
+        runtime=s.count("runtime", "uint64"),
+        deadline=s.count("deadline", "uint64"),
+        period=s.count("period", "uint64"),
+    )
+
+
+def _io_priority(m: Members) -> d.IoPriority | None:
+    i = m.child("ioPriority", "LinuxIOPriority")
+    return (
+        d.IoPriority(i.text("class", wanted="specs.IOPriorityClass"), i.count("priority", "int"))
+        if i
+        else None
+    )
+
+
+def _affinity(m: Members) -> d.CpuAffinity | None:
+    a = m.child("execCPUAffinity", "CPUAffinity")
+    return d.CpuAffinity(a.text("initial"), a.text("final")) if a else None
 
 
 def _mount(m: Members) -> d.Mount:
@@ -111,6 +143,7 @@ def _linux(m: Members) -> d.Linux:
     resources = m.child("resources", "LinuxResources")
     seccomp = m.child("seccomp", "LinuxSeccomp")
     personality = m.child("personality", "LinuxPersonality")
+    rdt = m.child("intelRdt", "LinuxIntelRdt")
     return d.Linux(
         namespaces=tuple(
             d.Namespace(n.text("type", wanted="specs.LinuxNamespaceType"), n.text("path"))
@@ -142,7 +175,10 @@ def _linux(m: Members) -> d.Linux:
         masked_paths=m.texts("maskedPaths"),
         readonly_paths=m.texts("readonlyPaths"),
         mount_label=m.text("mountLabel"),
-        personality=personality.text("domain") if personality else "",
+        personality=personality.text("domain", wanted="specs.LinuxPersonalityDomain") if personality else "",
+        intel_rdt=d.IntelRdt(rdt.text("closID"), rdt.text("l3CacheSchema"), rdt.text("memBwSchema"))
+        if rdt
+        else None,
     )
 
 

@@ -7,9 +7,11 @@ list positions, the type expected. `SpecError.path` has the positions as well (`
 from __future__ import annotations
 
 import json
+import sys
 
 __all__ = ["Members", "SpecError", "decode"]
 
+_MAX_DEPTH = 10000
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
 _EXPECTATIONS = {
     "Expecting value": "looking for beginning of value",
@@ -37,14 +39,51 @@ def decode(text: str, structure: str) -> Members:
     if not stripped:
         raise SpecError("EOF")
     try:
-        value, _ = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode(stripped)
+        value = _first_value(stripped)
     except json.JSONDecodeError as error:
         raise SpecError(_syntax(error)) from error
-    except RecursionError as error:
-        raise SpecError("exceeded max depth") from error
+    if value is None:
+        value = {}
     if not isinstance(value, dict):
         raise SpecError(f"json: cannot unmarshal {_kind(value)} into Go value of type {structure}")
     return Members(value, structure.rpartition(".")[2], "", "")
+
+
+def _first_value(text: str) -> object:
+    """Return the first JSON value; raises SpecError if it is nested deeper than 10000 levels."""
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+    try:
+        return decoder.raw_decode(text)[0]
+    except RecursionError as error:
+        # Only now is it worth a look at every bracket: the interpreter's own limit is a tenth of this one.
+        opened = _opening_past(text, _MAX_DEPTH)
+        if opened:
+            raise SpecError(f"invalid character {opened!r} exceeded max depth") from error
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(before + _MAX_DEPTH)
+    try:
+        return decoder.raw_decode(text)[0]
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _opening_past(text: str, limit: int) -> str:
+    """Return the bracket that opens a level past `limit`, empty if none does."""
+    depth = 0
+    quoted = escaped = False
+    for letter in text:
+        if quoted:
+            quoted = escaped or letter != '"'
+            escaped = letter == "\\" and not escaped
+        elif letter == '"':
+            quoted = True
+        elif letter in "[{":
+            depth += 1
+            if depth > limit:
+                return letter
+        elif letter in "]}":
+            depth -= 1
+    return ""
 
 
 def _refuse_constant(name: str) -> object:
