@@ -246,7 +246,10 @@ def _closest(item: Any, seen: list[tuple[int, Any]], path: str, element: Element
     if not seen or not isinstance(item, dict):
         return ()
     ranked = [(element(item, there, f"{path}[{j}]"), j, there) for j, there in seen[:200]]
-    wrong, j, there = min(ranked, key=lambda entry: len(entry[0]))
+    # Of several that differ in as many things, one that is the same call is nearer.
+    wrong, j, there = min(
+        ranked, key=lambda entry: (len(entry[0]), any(w.path.endswith("call") for w in entry[0]))
+    )
     if len(wrong) >= len(item):
         return ()
     details = [
