@@ -185,6 +185,7 @@ class FakeTarget:
     docker: list[str] | None = None
     tap: Address | None = None
     death: str | None = None
+    machine: Any = None
 
     __hash__ = object.__hash__
 

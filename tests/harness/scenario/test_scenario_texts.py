@@ -78,6 +78,12 @@ VALID = [
     "title: t\nsteps: [{request: GET /, background: b}, {send: {to: b, text: x}}, {close_stdin: b}, {join: b, save: {a: $stdout}}]\n",
     "title: t\nsteps: [{processes: all}, {processes: {comm: !re x }}, {file: /x, expect: {mode: 420}, save: {a: {from: $text, re: b}}}]\n",
     "title: t\nsteps: [{docker: [run, -it], tty: {rows: 1, columns: 2}, env: {A: b}, timeout: 250ms}]\ncleanup: [{docker: ps}]\n",
+    "title: t\nsteps: [{grpc: Tasks/Get, json: {container_id: x}, namespace: null, deadline: 1s, expect: {status: OK, response: {}}}]\n",
+    "title: t\nsteps: [{grpc: Content/Write, messages: [{data: x}], background: w, half_close: false}, {close_stdin: w}, {join: w}]\n",
+    "title: t\nvars: {m: {}}\nsteps: [{grpc: Tasks/Get, json: '${m}'}, {grpc: /a.B/C, body: {hex: ff}}]\n",
+    "title: t\nsteps: [{ttrpc: State, shim: x, json: {id: x}}, {ttrpc: a.B/C, address: '@x', body: x}]\n",
+    "title: t\nsteps: [{bundle: b, image: x, config: {a: 1}, files: [{dir: /x}]}, {bundle: c, raw: x}, {file: '${b}/config.json'}]\n",
+    "title: t\nsteps: [{runc: list, fds: [x, output, {hex: ff}], cwd: /x, env: {A: null}}, {runc: [a], console: c}, {disconnect: c}]\n",
 ]
 INVALID = [
     "- a\n",
@@ -110,6 +116,16 @@ INVALID = [
     "title: t\nsteps: [{docker: []}]\n",
     "title: t\nvars: {a-: 1, '?': 2}\nsteps: [{request: GET /}]\n",
     "title: t\nfor: [a]\nsteps: [{request: GET /}]\n",
+    "title: t\nsteps: [{grpc: Get}]\n",
+    "title: t\nsteps: [{grpc: Tasks/Get, json: {}, body: x}]\n",
+    "title: t\nsteps: [{grpc: Tasks/Get, namespace: 5}]\n",
+    "title: t\nsteps: [{ttrpc: State}]\n",
+    "title: t\nsteps: [{ttrpc: State, shim: x, address: y}]\n",
+    "title: t\nsteps: [{bundle: 1b}]\n",
+    "title: t\nsteps: [{bundle: b, config: x}]\n",
+    "title: t\nsteps: [{bundle: b, config: {}, raw: x}]\n",
+    "title: t\nsteps: [{runc: list, cwd: x}]\n",
+    "title: t\nsteps: [{runc: list, fds: [5]}]\n",
 ]
 
 
@@ -168,6 +184,23 @@ steps:
     eventually: {timeout: 5s, fail_if: {exit: 2}}
   - processes: {comm: runc}
   - file: /etc/x
+  - bundle: b
+    image: busybox
+    config: {a: 1}
+    files: [{dir: /d}]
+  - runc: create --bundle ${b} c
+    console: term
+    stdin: typed
+    cwd: /somewhere
+    fds: [content, output]
+  - disconnect: term
+  - grpc: Tasks/Get
+    namespace: null
+    deadline: 2s
+    json: {container_id: c}
+  - ttrpc: State
+    shim: c
+    metadata: {k: v}
 cleanup:
   - registry: DELETE /v2/z
 """
@@ -200,7 +233,22 @@ cleanup:
         "look at the processes with comm",
         "look at the file /etc/x",
         "Afterwards, whatever happened",
-        "10. DELETE /v2/z, straight to the registry",
+        "make the bundle b of the image busybox",
+        "this over the default configuration: {a: 1}",
+        'in its rootfs {dir: "/d"}',
+        "runc create --bundle ${b} c",
+        "a console socket, whose terminal is kept as term",
+        'the input "typed"',
+        "the working directory /somewhere",
+        '"content" on descriptor 3',
+        "descriptor 4 to write to",
+        "containerd.services.tasks.v1.Tasks/Get, straight to containerd",
+        'the request {container_id: "c"}',
+        "no namespace",
+        "a deadline of 2 s",
+        "containerd.task.v2.Task/State, straight to the shim of c",
+        "the metadata k: v",
+        "15. DELETE /v2/z, straight to the registry",
         "Covers some/ref",
     ):
         assert part in told

@@ -35,7 +35,10 @@ def make_bundle(step: BundleStep, context: Context) -> tuple[dict[str, Facet], d
         # Below the stack's own group, so that nothing of it can be left behind elsewhere.
         group = f"/{machine_of(context).cgroup}/{place.parent.name}-{step.variable}"
         default["linux"]["cgroupsPath"] = group
-        specification = merged(default, resolve(step.config, scope))
+        over = {} if step.config is None else resolve(step.config, scope)
+        if not isinstance(over, dict):
+            raise ScenarioError(f"config must be a mapping, not {over!r}", step.mark)
+        specification = merged(default, over)
         text = (json.dumps(specification, indent=1) + "\n").encode()
     else:
         text = content(resolve(step.raw, scope), step.mark, context.directory).all()

@@ -12,6 +12,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from sixhops.harness.errors import TargetError
 from sixhops.harness.run.console import Console
 from sixhops.harness.run.content import content, word
 from sixhops.harness.run.direct import machine_of, workspace
@@ -200,10 +201,12 @@ class RuncCall(ProgramCall):
             interactive=step.background is not None,
             descriptors=pipes.inside,
         )
+        self.argv = argv
         self.console = console
         self._log = log
         self._pipes = pipes
         self._after: dict[str, Facet] = {}
+        self._woken, self._wake = os.pipe()
         sent: dict[str, Any] = {"argv": argv, "env": dict(environment), "cwd": cwd}
         self.sent = sent
 
@@ -216,10 +219,20 @@ class RuncCall(ProgramCall):
             os.set_blocking(descriptor, False)
         return readers
 
+    def _cut(self) -> None:
+        super()._cut()
+        with self._changed:
+            if self._wake >= 0:
+                os.write(self._wake, b"x")
+
     def _perform(self) -> None:
         try:
             super()._perform()
         finally:
+            with self._changed:
+                os.close(self._woken)
+                os.close(self._wake)
+                self._wake = -1
             if self._pipes.inside:
                 written = self._pipes.end(max(0.1, min(1.0, self.time_left())))
                 with self._changed:
@@ -234,40 +247,45 @@ class RuncCall(ProgramCall):
         process = self._process
         assert process is not None
         ended = os.pidfd_open(process.pid)
+        open_ones = {*readers, ended}
         try:
             with selectors.DefaultSelector() as selector:
-                for descriptor in (*readers, ended):
+                for descriptor in (*open_ones, self._woken):
                     selector.register(descriptor, selectors.EVENT_READ)
-                while len(selector.get_map()) and (left := self.time_left()) > 0:
-                    ready = [key.fd for key, _ in selector.select(left)]
-                    # All that the runtime itself has written is in the pipes by the time it has ended.
+                while open_ones and not self._was_cut and (left := self.time_left()) > 0:
+                    ready = {key.fd for key, _ in selector.select(left)}
                     over = ended in ready
-                    for descriptor in ready if not over else [*readers]:
-                        if descriptor in readers and descriptor in selector.get_map():
-                            self._take_output(descriptor, readers, selector)
+                    # All that the runtime itself has written is in the pipes by the time it has ended.
+                    for descriptor in [fd for fd in readers if fd in open_ones and (over or fd in ready)]:
+                        if self._take_output(descriptor, readers[descriptor]):
+                            selector.unregister(descriptor)
+                            open_ones.remove(descriptor)
                     if over:
                         selector.unregister(ended)
+                        open_ones.remove(ended)
                         self._note_exit(process.wait())
                         if not self._interactive:
                             break
         finally:
             os.close(ended)
+        if self._interactive and self._exit is not None and open_ones and not self._was_cut:
+            raise TargetError(
+                f"`{' '.join(self.argv)}` has ended, but its output was open longer than the step's time"
+            )
         if not self._interactive:
             _drain({descriptor: readers.pop(descriptor) for descriptor in list(readers)})
 
-    def _take_output(
-        self, descriptor: int, readers: dict[int, str], selector: selectors.BaseSelector
-    ) -> None:
+    def _take_output(self, descriptor: int, name: str) -> bool:
+        """Take all that can be read now; return whether this was the end of it."""
         while True:
             try:
                 data = read_some(descriptor)
             except BlockingIOError:
-                return
+                return False
             if not data:
-                selector.unregister(descriptor)
-                return
+                return True
             with self._changed:
-                self._output[readers[descriptor]] += data
+                self._output[name] += data
                 self._received += len(data)
                 self._changed.notify_all()
 

@@ -170,7 +170,7 @@ def _bundle(builder: Builder, fields: StepFields, common: dict[str, Any]) -> Ste
         **common,
         variable=name,
         image=image,
-        config=dict(fields.get("config", {})),
+        config=fields.get("config"),
         raw=builder.body(fields["raw"]) if "raw" in fields else None,
         files=tuple(fields.get("files", [])),
     )

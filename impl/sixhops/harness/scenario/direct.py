@@ -61,7 +61,7 @@ class BundleStep(Step):
 
     variable: str
     image: str | None = None
-    config: dict[str, Value] = field(default_factory=dict)
+    config: Value = None
     raw: Value = None
     files: tuple[Value, ...] = ()
 

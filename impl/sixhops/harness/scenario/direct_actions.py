@@ -62,7 +62,8 @@ ACTIONS: Final[dict[str, Key]] = {
 }
 
 _CALLS: Final = ("grpc", "ttrpc")
-_ENTRY: Final = Data("an entry", mapping=True)
+_ENTRY: Final = Data("an entry", mapping=True, templates=True)
+_MESSAGE: Final = Data("a message", mapping=True, places=True, templates=True)
 
 MODIFIERS: Final = (
     Modifier(
@@ -88,7 +89,7 @@ MODIFIERS: Final = (
     Modifier(
         "json",
         _CALLS,
-        Data("a message", mapping=True, places=True),
+        _MESSAGE,
         "The request, by the fields' names in the .proto file. Bytes: text (as UTF-8) or a body. Any: `@type` beside "
         "the fields, or `value` with JSON for the types that containerd keeps as such; `raw` in it is a body. "
         "Timestamp: RFC 3339 text. Duration: seconds.",
@@ -96,7 +97,7 @@ MODIFIERS: Final = (
     Modifier(
         "messages",
         ("grpc",),
-        ListOf(Data("a message", mapping=True, places=True), "a list of messages"),
+        ListOf(_MESSAGE, "a list of messages"),
         "The requests, for methods to which they are streamed.",
     ),
     Modifier("body", _CALLS, BYTES, "The bytes of the request instead, whatever they mean."),
@@ -121,7 +122,7 @@ MODIFIERS: Final = (
     Modifier(
         "config",
         ("bundle",),
-        Data("a mapping that is merged over the configuration", mapping=True),
+        Data("a mapping that is merged over the configuration", mapping=True, templates=True),
         "Merged over the default: mappings key by key, lists and other values replace, null takes away.",
     ),
     Modifier("raw", ("bundle",), BYTES, "The text of config.json instead, well-formed or not."),

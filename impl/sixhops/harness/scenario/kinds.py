@@ -73,13 +73,15 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class Data:
     """Any value, with templates; with matchers where an expectation is meant. `mapping`: a mapping at its
-    top. `places`: mappings in it know where their keys stand (`reader.Fields`).
+    top. `places`: mappings in it know where their keys stand (`reader.Fields`). `templates`: one variable may
+    stand for the whole mapping.
     """
 
     what: str = "any value"
     matchers: bool = False
     mapping: bool = False
     places: bool = False
+    templates: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,9 @@ class Reader:
 
     def _read_data(self, kind: Data, node: Node, what: str, depth: int) -> Any:
         if kind.mapping and not isinstance(node, MappingNode):
+            value = scalar(node) if kind.templates and isinstance(node, ScalarNode) else None
+            if isinstance(value, str) and value.startswith("${") and value.endswith("}"):
+                return self._template(value, node)
             return self.error(f"{what} must be {kind.what}, not {_shape(node)}", node)
         if kind.places:
             return self._placed(node, depth)

@@ -72,7 +72,11 @@ def _schema(kind: Kind) -> dict[str, Any]:
             mapping |= {"minProperties": 1, "maxProperties": 1}
         return mapping
     if isinstance(kind, Data):
-        return {"type": "object"} if kind.mapping and not kind.matchers else {}
+        if not kind.mapping or kind.matchers:
+            return {}
+        mapping_type: dict[str, Any] = {"type": "object"}
+        variable = {"type": "string", "pattern": r"^\$\{[\s\S]*\}$"}
+        return {"anyOf": [mapping_type, variable]} if kind.templates else mapping_type
     if isinstance(kind, Choice):
         return {"enum": list(kind.words)}
     if isinstance(kind, Text):
