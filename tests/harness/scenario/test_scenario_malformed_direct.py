@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a table of texts reads best with one row a line
 """Malformed steps on the inner hops: an error with the exact line and column, and what to do about it."""
 
 from __future__ import annotations
