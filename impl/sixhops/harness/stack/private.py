@@ -63,7 +63,8 @@ class PrivateStack:
             self._sandbox,
             self._view,
             {
-                "containerd": home.path / "containerd.sock",
+                # where its clients connect to, which is what they are counted by
+                "containerd": home.path / (CONTAINERD_TAP if options.inner_taps else "containerd.sock"),
                 "registry": home.path / "registry.sock",
                 "dockerd": home.path / "engine.sock",
             },
