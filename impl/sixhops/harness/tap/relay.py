@@ -103,7 +103,8 @@ class Relay:
     """Serves `listener` (a unix socket that is bound and listens) until `close`; the upstream is the unix socket at
     the path that `upstream` returns.
 
-    `make_log` gets the number of the connection, from 1. `changed` is called when a connection has begun or ended.
+    `make_log` gets the number of the connection, from 1. `server_ended` is called when the upstream has ended its side
+    of a connection, before the client is told; `idle` when the last connection has ended.
     """
 
     def __init__(
@@ -111,12 +112,14 @@ class Relay:
         listener: socket.socket,
         upstream: Callable[[], Path],
         make_log: Callable[[int], Log],
-        changed: Callable[[], None] = lambda: None,
+        server_ended: Callable[[], None] = lambda: None,
+        idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._listener = listener
         self._upstream = upstream
         self._make_log = make_log
-        self._changed = changed
+        self.server_ended = server_ended
+        self._idle = idle
         self._loop = asyncio.get_running_loop()
         self._count = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -165,6 +168,7 @@ class Relay:
             await self._loop.connect_accepted_socket(lambda: connection.client, accepted)
         except OSError:
             # Nobody is there: the client learns of it as by a server that ends, and nothing was said.
+            self.server_ended()
             accepted.close()
         except BaseException:
             accepted.close()
@@ -174,12 +178,12 @@ class Relay:
     def began(self, connection: _Connection) -> None:
         """Note that a connection stands; called by the connection."""
         self._open.add(connection)
-        self._changed()
 
     def ended(self, connection: _Connection) -> None:
         """Note that a connection has ended; called by the connection."""
         self._open.discard(connection)
-        self._changed()
+        if not self.connections:
+            self._idle()
 
 
 class _Connection:
@@ -211,6 +215,11 @@ class _Connection:
     def begun(self) -> None:
         """Both sockets are there."""
         self._relay.began(self)
+
+    def end_of(self, end: _End) -> None:
+        """The peer at `end` sends no more; what follows tells the other one."""
+        if end is self.server:
+            self._relay.server_ended()
 
     def ended(self, reason: str) -> None:
         """Both directions have ended."""
@@ -262,6 +271,7 @@ class _End(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.ended = True
+        self._connection.end_of(self)
         if self.other.ended:
             self._connection.ended("the connection ended")
         elif self.other.transport is not None:
@@ -270,6 +280,9 @@ class _End(asyncio.Protocol):
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
+        if not self.ended:
+            self.ended = True
+            self._connection.end_of(self)
         if error is not None:
             self._connection.abort(f"the connection broke: {error}")
         else:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Bootstrap", "ShimCall", "read_bootstrap"]
 
 _SWITCHES = frozenset({"debug", "v", "info", "h", "help"})
+#: Those after which the shim says something and ends.
+_TELL = _SWITCHES - {"debug"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class ShimCall:
     @property
     def captures(self) -> bool:
         """Say whether what it writes is an answer to the caller; a shim that serves in this process writes none."""
-        return bool(self.action) or bool(_SWITCHES & self.flags.keys())
+        return bool(self.action) or bool(_TELL & self.flags.keys())
 
     @property
     def container(self) -> str:
@@ -95,7 +97,7 @@ class ShimCall:
 
     @property
     def _name(self) -> str:
-        switch = next((f"-{flag}" for flag in self.flags if flag in _SWITCHES and flag != "debug"), "serve")
+        switch = next((f"-{flag}" for flag in self.flags if flag in _TELL), "serve")
         return f"shim {self.action or switch}"
 
     def _fields(self) -> dict[str, Facet]:

@@ -43,7 +43,7 @@ class ShimSocket:
         self._ended = False
         listener = _take_place(path, self._real)
         self._inode = path.stat().st_ino
-        self._relay = Relay(listener, lambda: self._real, make_log, self._changed)
+        self._relay = Relay(listener, lambda: self._real, make_log, self._look, self._look)
 
     @property
     def stands(self) -> bool:
@@ -73,9 +73,9 @@ class ShimSocket:
         with contextlib.suppress(OSError):
             self._real.unlink()
 
-    def _changed(self) -> None:
-        """Watch the shim while nobody else is connected to it, which would tell of its end."""
-        if self._ended or self._relay.connections or self._watch is not None:
+    def _look(self) -> None:
+        """Find out whether the shim is there; if so stay connected, since nothing else may tell of its end."""
+        if self._ended:
             return
         watcher = socket.socket(socket.AF_UNIX)
         watcher.setblocking(False)
@@ -88,7 +88,10 @@ class ShimSocket:
             watcher.close()
             self._end()
         else:
-            self._watch = asyncio.get_running_loop().create_task(self._await_end(watcher))
+            if self._watch is None:
+                self._watch = asyncio.get_running_loop().create_task(self._await_end(watcher))
+            else:
+                watcher.close()
 
     async def _await_end(self, watcher: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -98,7 +101,7 @@ class ShimSocket:
                     pass
         finally:
             self._watch = None
-        self._changed()
+        self._look()
 
 
 def _take_place(path: Path, real: Path) -> socket.socket:
