@@ -142,3 +142,55 @@ def test_a_run_compared_with_itself_has_no_difference() -> None:
     one = run(A, step(0, *calls("x", "y"), json={"Id": of(A, "{id}")}, status=200))
 
     assert compared(one, one) == []
+
+
+# --- messages that only look
+
+
+def look(at: float, status: str, **more: Any) -> HopMessage:
+    return message(
+        int(at * 1000), "State -> OK", at, "shim", response={"status": status, "exited_at": at, **more}
+    )
+
+
+def test_how_often_somebody_looks_and_when_is_no_difference() -> None:
+    a = run(A, step(0, look(0.01, "RUNNING")), step(1, at=1.0))
+    b = run(B, step(0, look(0.01, "RUNNING"), look(0.02, "RUNNING")), step(1, look(1.0, "STOPPED"), at=1.0))
+
+    assert compared(a, b) == []
+
+
+def test_what_a_look_sees_is_compared_but_for_what_passes() -> None:
+    a, b = (
+        run(A, step(0, look(0.01, "RUNNING", stdout="/x"))),
+        run(B, step(0, look(0.01, "STOPPED", stdout="/y"))),
+    )
+
+    assert paths(compared(a, b)) == [("response.stdout", "changed")] * 2
+
+
+def test_a_look_that_only_one_side_takes_is_told_once() -> None:
+    a, b = (
+        run(A, step(0, look(0.01, "RUNNING"), look(0.02, "RUNNING")), step(1, at=2.0)),
+        run(B, step(0), step(1, at=2.0)),
+    )
+
+    assert kinds(compared(a, b)) == [("missing", "State -> OK", 0)]
+    assert kinds(compared(b, a)) == [("added", "State -> OK", 0)]
+
+
+def test_a_shim_ends_before_or_after_it_has_answered() -> None:
+    a = run(A, step(0, message(1, "Shutdown -> OK", hop="shim", status="OK", request={"id": "x"})))
+    b = step(0, message(1, "Shutdown -> no answer", hop="shim", error="gone", request={"id": "x"}))
+
+    assert compared(a, run(B, b)) == []
+    b.messages[0].fields["request"] = {"id": "y"}
+    assert paths(compared(a, run(B, b))) == [("request.id", "changed")]
+
+
+def test_what_begins_when_the_scenario_is_over_may_be_recorded_or_not() -> None:
+    a = run(A, step(0), step(1, message(1, "Tasks/Delete -> OK", 3.05), at=3.0))
+
+    assert compared(a, run(B, step(0), step(1, at=3.0))) == []
+    a = run(A, step(0, message(1, "Tasks/Delete -> OK", 0.05)), step(1, at=3.0))
+    assert kinds(compared(a, run(B, step(0), step(1, at=3.0)))) == [("missing", "Tasks/Delete -> OK", 0)]

@@ -294,6 +294,40 @@ def test_multiplexed_output_in_a_message_is_compared_by_stream() -> None:
     ]
 
 
+def test_a_lease_lasts_a_day() -> None:
+    def lease(side: str, day: str) -> Any:
+        return step(
+            0, message(1, "Leases/Create -> OK", request={"labels": {"containerd.io/gc.expire": day}})
+        )
+
+    a = run(A, lease(A, "2026-11-27T00:00:05Z"))
+    assert compared(a, run(B, lease(B, "2026-12-02T10:00:05Z"))) == []
+    assert paths(compared(a, run(B, lease(B, "2026-12-09T10:00:05Z")))) == [
+        ("request.labels.containerd.io/gc.expire", "changed")
+    ]
+
+
+def test_the_network_hook_names_a_controller() -> None:
+    def hook(word: str, root: str = "/x") -> Any:
+        return step(0, message(1, "create -> 0", hop="runtime", args=["libnetwork-setkey", root, "id", word]))
+
+    assert compared(run(A, hook("0447f1d9fc2b")), run(B, hook("8f10c3884a9c"))) == []
+    assert paths(compared(run(A, hook("0447f1d9fc2b")), run(B, hook("8f10c3884a9c", "/y")))) == [
+        ("args.1", "changed")
+    ]
+
+
+def test_the_boundary_of_parts_is_nobody_s_business() -> None:
+    def parts(boundary: str, text: str) -> Any:
+        return step(
+            headers={"content-type": f"multipart/byteranges; boundary={boundary}"},
+            body=f"--{boundary}\r\n{text}",
+        )
+
+    assert compared(run(A, parts("abc", "x")), run(B, parts("xyz", "x"))) == []
+    assert paths(compared(run(A, parts("abc", "x")), run(B, parts("xyz", "y")))) == [("body", "changed")]
+
+
 def test_tls_that_was_no_http_is_random() -> None:
     def hello(noise: bytes) -> Any:
         data = b"\x16\x03\x01\x00\xda\x01" + noise

@@ -11,7 +11,12 @@ from sixhops.harness.diff.tokens import Period, Tokens, is_token, split_tokens, 
 ID = "0123456789abcdef" * 4
 OTHER = "fedcba9876543210" * 4
 MOMENT = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
-KNOWN = {"sha256:" + "a" * 64: "busybox.digest", "/var/lib/sixhops/0badcafe": "stack", "0badcafe": "stack id"}
+KNOWN = {
+    "sha256:" + "a" * 64: "busybox.digest",
+    "/var/lib/sixhops/0badcafe": "stack",
+    "0badcafe": "stack id",
+    "0badf00d": "unique",
+}
 
 
 @pytest.fixture
@@ -46,6 +51,10 @@ def tokens() -> Tokens:
         ("a1b2c3d4-0000-1111-2222-abcdef012345", "⟨uuid 1⟩"),
         ("/x?_state=ab-_c%3D%3D", "/x?_state=⟨opaque state⟩"),
         ("/tmp/sixhops-ab12_x9z/f", "/tmp/⟨scratch directory⟩/f"),
+        ("c-0badf00dx", "c-⟨unique⟩x"),
+        ("/proc/4242/exe /proc/1/ns", "/proc/⟨pid 1⟩/exe /proc/1/ns"),
+        ("lease 962651679-2kT0", "lease ⟨lease 1⟩"),
+        ("/tmp/runc-process123 /tmp/pty99/pty.sock", "/tmp/runc-process⟨any⟩ /tmp/pty⟨any⟩/pty.sock"),
         (":".join(["ABCD"] * 12), "⟨fingerprint 1⟩"),
     ],
 )
@@ -72,6 +81,9 @@ def test_what_varies_becomes_a_token(tokens: Tokens, text: str, expected: str) -
         "127.0.0.1:2375",
         "net:[4026531835]",  # the kernel's first
         "vethxyz",
+        "/var/lib/sixhops/0badcafe0",
+        "12-abcd 962651679-2kT00",
+        "/proc/self/exe",
         "Exited (137)",
         "Up and away",
         "x0badcafex",

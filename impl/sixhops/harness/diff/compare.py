@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.harness.diff.model import Difference
-from sixhops.harness.diff.order import in_order, is_free
+from sixhops.harness.diff.order import PASSING, in_order, is_free, is_look
 from sixhops.harness.diff.tokens import split_tokens
 from sixhops.harness.diff.values import Partners, aligned, canonical, differences
 
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sixhops.harness.diff.model import Normal, NormalMessage, NormalStep
+    from sixhops.harness.diff.values import Found
 
 __all__ = ["diff"]
 
 #: Seconds by which a message may come sooner or later and so fall into another step without being news.
 _SLACK: Final = 0.5
+#: With so many messages of its kind a look is compared at most.
+_MOST_LOOKS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +128,12 @@ def _facets(work: _Comparison, a: NormalStep, b: NormalStep) -> None:
 def _hop(work: _Comparison, hop: str, pairs: list[tuple[NormalStep, NormalStep]]) -> None:
     rest_a: list[_Side] = []
     rest_b: list[_Side] = []
+    looks_a: list[_Side] = []
+    looks_b: list[_Side] = []
     partner_of = {right.step: left.step for left, right in pairs}
     matched: list[tuple[_Side, _Side]] = []
     for left, right in pairs:
-        a = [_Side.of(left, message) for message in left.messages if message.hop == hop]
-        b = [_Side.of(right, message) for message in right.messages if message.hop == hop]
+        a, b = _acts(left, hop, looks_a), _acts(right, hop, looks_b)
         found = _match(a, b)
         matched += found
         repeated = left.attempts > 1 or right.attempts > 1
@@ -138,21 +142,87 @@ def _hop(work: _Comparison, hop: str, pairs: list[tuple[NormalStep, NormalStep]]
         rest_b += [side for side in b if side.partner is None and side.whole not in seen]
     moved = _match(rest_a, rest_b)
     for x, y in (*matched, *moved):
-        place = _Place(x.step.step, x.step.name, hop, x.short)
-        work.values(place, x.message.fields, y.message.fields)
+        work.values(_at(x, hop), x.message.fields, y.message.fields)
     for x, y in moved:
         if not _may_move(x, y, work, partner_of):
-            place = _Place(x.step.step, x.step.name, hop, x.short)
-            work.report(place, "", "moved", x.step.name, y.step.name)
+            work.report(_at(x, hop), "", "moved", x.step.name, y.step.name)
     _order(work, hop, [*matched, *moved])
-    for side, kind in ((rest_a, "missing"), (rest_b, "added")):
-        for item in side:
-            if item.partner is None:
-                place = _Place(item.step.step, item.step.name, hop, item.short)
-                text = item.message.summary
-                work.report(
-                    place, "", kind, text if kind == "missing" else None, text if kind == "added" else None
-                )
+    for item in _alone(rest_a, work.a):
+        work.report(_at(item, hop), "", "missing", item.message.summary)
+    for item in _alone(rest_b, work.b):
+        work.report(_at(item, hop), "", "added", None, item.message.summary)
+    _looks(work, hop, looks_a, looks_b)
+
+
+def _acts(step: NormalStep, hop: str, looks: list[_Side]) -> list[_Side]:
+    """Return a step's messages on a hop but for those that only look, which are added to `looks`."""
+    sides = [_Side.of(step, message) for message in step.messages if message.hop == hop]
+    # What a look that never came back would have seen says nothing.
+    looks += [side for side in sides if is_look(side.message) and not side.short.endswith(" -> ...")]
+    return [side for side in sides if not is_look(side.message)]
+
+
+def _at(side: _Side, hop: str) -> _Place:
+    return _Place(side.step.step, side.step.name, hop, side.short)
+
+
+def _alone(sides: list[_Side], run: Normal) -> list[_Side]:
+    """Return the messages without a partner, but for those that the other side's recording may just not have reached."""
+    end = max((step.ended for step in run.steps), default=0.0) - _SLACK
+    early = min((step.ended for step in run.steps), default=0.0)
+    return [side for side in sides if side.partner is None and side.message.started <= max(end, early)]
+
+
+def _looks(work: _Comparison, hop: str, a: list[_Side], b: list[_Side]) -> None:
+    """Compare messages that only look: each must have its like on the other side, seeing the same but for what passes."""
+    for sides, others, mine in ((a, b, True), (b, a, False)):
+        wholes = {other.whole: other for other in others}
+        numbers, other_numbers = _numbers(sides), _numbers(others)
+        told: set[str] = set()
+        for side in sides:
+            like = wholes.get(side.whole)
+            if like is not None:
+                # Tokens are noted once, and only where there is no doubt which look is which.
+                if mine and len(numbers[side.whole]) == 1 and len(other_numbers[side.whole]) == 1:
+                    work.values(_at(side, hop), side.message.fields, like.message.fields)
+                continue
+            alike = [other for other in others if other.short == side.short]
+            if not alike:
+                if side.short not in told and _alone([side], work.a if mine else work.b):
+                    told.add(side.short)
+                    text = side.message.summary
+                    work.report(
+                        _at(side, hop),
+                        "",
+                        "missing" if mine else "added",
+                        text if mine else None,
+                        None if mine else text,
+                    )
+                continue
+            _nearest(work, hop, side, alike, mine=mine)
+
+
+def _numbers(sides: list[_Side]) -> dict[str, set[str]]:
+    """Return for each content all that it has in place of its numbered tokens."""
+    found: dict[str, set[str]] = {}
+    for side in sides:
+        found.setdefault(side.whole, set()).add(repr(side.message.fields))
+    return found
+
+
+def _nearest(work: _Comparison, hop: str, side: _Side, alike: list[_Side], *, mine: bool) -> None:
+    best: list[Found] | None = None
+    for other in alike[:_MOST_LOOKS]:
+        a, b = (side, other) if mine else (other, side)
+        found = [
+            item
+            for item in differences(a.message.fields, b.message.fields, Partners(), None)
+            if item.path.rpartition(".")[2] not in PASSING
+        ]
+        if best is None or len(found) < len(best):
+            best = found
+    for item in best or ():
+        work.report(_at(side, hop), item.path, item.kind, item.a, item.b)
 
 
 def _match(a: list[_Side], b: list[_Side]) -> list[tuple[_Side, _Side]]:

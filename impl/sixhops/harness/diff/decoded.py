@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import io
 import json
+import re
 import tarfile
 from typing import Any, Final
 
@@ -19,7 +20,15 @@ from sixhops.harness.diff.tokens import token
 from sixhops.harness.run.incoming import JsonValues
 from sixhops.wire.rawstream import Decoder, RawStreamError
 
-__all__ = ["accept_key", "base64_json", "body_value", "sorted_words", "without_strangers", "without_tls"]
+__all__ = [
+    "accept_key",
+    "base64_json",
+    "body_value",
+    "sorted_words",
+    "without_boundary",
+    "without_strangers",
+    "without_tls",
+]
 
 _TAR_MAGIC: Final = slice(257, 262)
 _WEBSOCKET: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -107,6 +116,21 @@ def accept_key(key: str) -> str:
 def sorted_words(text: str) -> str:
     """Return a header's list of values in a fixed order."""
     return ", ".join(sorted(part.strip() for part in text.split(",")))
+
+
+def without_boundary(facets: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer's facets with a token for the boundary between the parts of its body (RFC 2046, section 5.1)."""
+    headers = facets.get("headers")
+    kind = headers.get("content-type", "") if isinstance(headers, dict) else ""
+    found = re.search(r'boundary="?([\w\'()+,./:=?-]+)', kind)
+    if not isinstance(headers, dict) or found is None or not isinstance(facets.get("body"), str):
+        return facets
+    word = token("boundary")
+    return {
+        **facets,
+        "headers": {**headers, "content-type": kind.replace(found[1], word)},
+        "body": facets["body"].replace(found[1], word),
+    }
 
 
 def without_tls(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from sixhops.harness.diff.tokens import GENERATED_NAME, Period, Tokens
+from sixhops.harness.diff.tokens import GENERATED_NAME, UNIQUE, Period, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def tokens_for(transcript: Transcript) -> Tokens:
     }
     unique = variables.get("scenario", {}).get("unique")
     if unique:
-        known[unique] = "unique"
+        known[unique] = UNIQUE
     return Tokens(Period.around(began, ended), known, sorted(ids))
 
 

@@ -10,6 +10,7 @@ import ast
 import hashlib
 import json
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.harness.diff.decoded import (
@@ -17,6 +18,7 @@ from sixhops.harness.diff.decoded import (
     base64_json,
     body_value,
     sorted_words,
+    without_boundary,
     without_strangers,
     without_tls,
 )
@@ -24,7 +26,7 @@ from sixhops.harness.diff.known import image_ids, tokens_for, what_was_asked
 from sixhops.harness.diff.model import Normal, NormalMessage, NormalStep
 from sixhops.harness.diff.order import strand_of
 from sixhops.harness.diff.streams import facets_of, is_settled
-from sixhops.harness.diff.tokens import token
+from sixhops.harness.diff.tokens import parsed_time, token
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.show.calls import sent_line
 
@@ -35,16 +37,29 @@ if TYPE_CHECKING:
 
 __all__ = ["normalise"]
 
-_PID_KEYS: Final = frozenset({"pid", "Pid", "ppid", "pgid", "sid", "nspid", "children", "exec_pid"})
+_PID_KEYS: Final = frozenset(
+    {"pid", "Pid", "ppid", "pgid", "sid", "nspid", "children", "exec_pid", "shim_pid", "task_pid"}
+)
 _PORT_KEYS: Final = frozenset({"HostPort", "PublicPort"})
 #: Ports that the kernel gives out (net.ipv4.ip_local_port_range).
 _EPHEMERAL: Final = range(32768, 61000)
 #: What a program does at the moment of the look; Z, T and X say something else.
 _ALIVE: Final = frozenset({"R", "S", "D"})
+_EXPIRES: Final = "containerd.io/gc.expire"
 _MOUNT: Final = re.compile(r"(\d+) (\d+) (\d+):(\d+) (.*)")
 _PEERS: Final = re.compile(r"\b(master|shared|propagate_from):(\d+)")
 #: Fields of messages that say how something was carried or seen, not what was said.
 _CARRIAGE: Final = frozenset({"client", "duration", "request_length", "response_length"})
+#: Calls that end one way or the other: a shim that is told to end does so before or after it has answered; a client that
+#: has all bytes of a blob cancels the call, which the server may have ended already.
+_EITHER_WAY: Final = {
+    f"{call} -> {outcome}": f"{call} -> {token('end')}"
+    for call, outcomes in {"Shutdown": ("OK", "no answer"), "Content/Read": ("OK", "CANCELLED")}.items()
+    for outcome in outcomes
+}
+_OUTCOME: Final = frozenset(
+    {"complete", "status", "code", "message", "error", "cancelled", "trailers", "response_metadata"}
+)
 
 
 def normalise(transcript: Transcript) -> Normal:
@@ -89,6 +104,7 @@ class _Work:
 
     def _facets(self, exchange: Exchange, sent: dict[str, Any]) -> dict[str, Any]:
         facets = facets_of(exchange)
+        facets = without_boundary(facets)
         if "body" in facets:
             facets["body"] = body_value(facets["body"])
         if isinstance(facets.get("headers"), dict):
@@ -109,6 +125,11 @@ class _Work:
         if "deadline" in fields:
             # What is left of a deadline when the call begins differs by microseconds.
             fields["deadline"] = token("deadline")
+        if summary in _EITHER_WAY:
+            fields = {key: item for key, item in fields.items() if key not in _OUTCOME}
+            if summary.startswith("Shutdown"):
+                fields.pop("response", None)
+            summary = _EITHER_WAY[summary]
         return NormalMessage(
             hop=message.hop,
             summary=summary,
@@ -123,6 +144,9 @@ class _Work:
         if isinstance(value, dict):
             return self._mapping(value)
         if isinstance(value, list):
+            if value[:1] == ["libnetwork-setkey"] and len(value) == 4:
+                # The hook that dockerd calls itself by; the last word names its network controller.
+                return [*map(self._tokens.text, value[:3]), self._tokens.number("controller", str(value[3]))]
             if key == "mountinfo":
                 return [self._mount(item) for item in value]
             if value:
@@ -147,6 +171,8 @@ class _Work:
         if {"NFd", "NGoroutines", "Images"} <= value.keys():
             # GET /info counts what the daemon holds open, and the images of all scenarios.
             found |= {name: token("count") for name in ("NFd", "NGoroutines", "Images")}
+        if _EXPIRES in value:
+            found[_EXPIRES] = self._expiry(value[_EXPIRES])
         if "jwk" in value:
             found["jwk"] = {name: token("key") for name in value["jwk"]}
         if {"protected", "signature"} <= value.keys():
@@ -162,6 +188,14 @@ class _Work:
             # A Go program has as many as it once needed.
             found["threads"] = token("several")
         return found
+
+    def _expiry(self, text: Any) -> Any:
+        """Return when a lease ends: dockerd gives each a day (`WithExpiration` in its pull and create)."""
+        day = timedelta(days=1)
+        moment = parsed_time(text) if isinstance(text, str) else None
+        return (
+            token("time in a day") if moment is not None and self._tokens.period.has(moment - day) else text
+        )
 
     def _listed(self, titles: list[str], row: list[str]) -> list[Any]:
         """Return a row of `ps`, as GET /containers/{id}/top has it."""

@@ -1,4 +1,8 @@
-"""Which messages of a hop have an order that means something."""
+"""Which messages of a hop have an order that means something, and which only look.
+
+A look (a call that changes nothing) is repeated as often as its caller likes, and what it sees of a running task is a matter
+of time; so looks are compared by what they are and what they see, not by how many there are and when.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +12,55 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from sixhops.harness.diff.model import NormalMessage
 
-__all__ = ["in_order", "is_free", "strand_of"]
+__all__ = ["PASSING", "in_order", "is_free", "is_look", "strand_of"]
 
 _BLOB: Final = re.compile(r"/blobs/(?!uploads/)")
-_ID_KEYS: Final = ("container_id", "ID", "id", "Id", "container")
+_ID_KEYS: Final = ("container_id", "container", "ID", "id", "Id")
+_INNER: Final = frozenset({"containerd", "shim", "runtime"})
+_LOOKS: Final = frozenset(
+    {
+        # containerd's services
+        *(
+            "Get",
+            "List",
+            "ListPids",
+            "Info",
+            "Status",
+            "Metrics",
+            "Stat",
+            "Usage",
+            "Mounts",
+            "Version",
+            "Read",
+        ),
+        *("ListStatuses", "ListResources", "ListStream", "Check", "Server", "Plugins"),
+        # the shim's
+        *("State", "Pids", "Stats", "Connect"),
+        # the runtime's
+        *("state", "ps", "events", "features", "list", "spec"),
+    }
+)
+PASSING: Final = frozenset({"status", "exited_at", "exit_status", "pid"})
+"""What a look sees of a task or process that may just be ending."""
+
+
+def is_look(message: NormalMessage) -> bool:
+    """Say whether a message of an inner hop changes nothing."""
+    call = message.summary.partition(" -> ")[0]
+    return message.hop in _INNER and call.rpartition("/")[2] in _LOOKS
 
 
 def strand_of(hop: str, summary: str, fields: dict[str, Any]) -> str:
     """Return which thread of events a message belongs to; only within one can an order be expected.
 
-    Registry: a blob is fetched by a thread of its own; everything else is one strand. Containerd: calls about one container
-    are one strand, and events are one beside it, since they are sent on a stream of their own. Shim and runtime: what is
-    about one container.
+    Registry: a blob is fetched by a thread of its own; everything else is one strand. Inner hops: what is about one
+    container is one strand, and events are one beside it, since they are sent on a stream of their own.
     """
     if hop == "registry":
         return summary if _BLOB.search(summary) else ""
-    if hop in {"containerd", "shim", "runtime"}:
+    if hop in _INNER:
         about = _container(fields) or _container(fields.get("request")) or ""
-        return f"event {about}" if summary.startswith("event ") else about
+        return f"event {about}" if summary.startswith(("event ", "Events/")) else about
     return ""
 
 

@@ -21,7 +21,17 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["GENERATED_NAME", "TOKEN", "Period", "Tokens", "is_token", "split_tokens", "token"]
+__all__ = [
+    "GENERATED_NAME",
+    "TOKEN",
+    "UNIQUE",
+    "Period",
+    "Tokens",
+    "is_token",
+    "parsed_time",
+    "split_tokens",
+    "token",
+]
 
 _OPEN: Final = "\u27e8"
 _CLOSE: Final = "\u27e9"
@@ -30,6 +40,8 @@ TOKEN: Final = re.compile(rf"{_OPEN}([^{_OPEN}{_CLOSE}]*?)(?: (\d+))?{_CLOSE}")
 
 #: Inode numbers of the first namespaces are constants of the kernel (include/linux/proc_ns.h); others are given out.
 _FIRST_GIVEN_NAMESPACE: Final = 0xF0000000
+UNIQUE: Final = "unique"
+"""What `${scenario.unique}` becomes; names are made by putting letters before and behind it."""
 GENERATED_NAME: Final = re.compile(r"/?[a-z]+_[a-z]+\d?")
 """What docker calls a container that was given no name: adjective_surname, with a digit after a clash."""
 
@@ -39,6 +51,9 @@ _FIRST: Final = (
     r"|(?P<uuid>(?<![0-9a-f])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-f]))"
     r"|(?P<opaque>(?<=[?&]_state=)[\w%=-]+)"
     r"|(?P<scratch>(?<=/)sixhops-[a-z0-9_]{8}(?=/))"
+    r"|(?P<temporary>(?<=/runc-process)\d+|(?<=/pty)\d+(?=/pty\.sock))"
+    r"|(?P<proc>(?<=/proc/)\d+(?=/))"
+    r"|(?P<lease>(?<![\w-])\d{5,10}-[\w-]{4}(?![\w-]))"
     r"|(?P<engine>\b(?:[A-Z2-7]{4}:){11}[A-Z2-7]{4}\b)|"
 )
 _DATES: Final = (
@@ -123,7 +138,9 @@ class Tokens:
         """Make one pattern of all rules; known texts come first, longer ones before shorter."""
         self._short = {identifier[:12]: identifier for identifier in self.ids}
         known = sorted((text for text in self.known if text), key=len, reverse=True)
-        literals = "|".join(_bounded(text) for text in known)
+        literals = "|".join(
+            re.escape(text) if self.known[text] == UNIQUE else _bounded(text) for text in known
+        )
         head = f"(?P<known>{literals})|" if literals else "(?P<known>(?!))|"
         self._pattern = re.compile(head + _FIRST + _DATES + _REST)
 
@@ -145,7 +162,7 @@ class Tokens:
         return token(self.known[found[0]])
 
     def _time(self, found: re.Match[str]) -> str:
-        moment = _parsed(found[0])
+        moment = parsed_time(found[0])
         if moment is None or not self.period.has(moment):
             return found[0]
         return token("time" if found[0].endswith("Z") else "time with zone")
@@ -212,6 +229,15 @@ class Tokens:
         head, _, end = found[0].partition("-")
         return f"{head}-{token(self.known[end])}" if end in self.known else token("scratch directory")
 
+    def _temporary(self, _found: re.Match[str]) -> str:
+        return token("any")
+
+    def _proc(self, found: re.Match[str]) -> str:
+        return found[0] if found[0] == "1" else self.number("pid", found[0])
+
+    def _lease(self, found: re.Match[str]) -> str:
+        return self.number("lease", found[0])
+
     def _engine(self, found: re.Match[str]) -> str:
         return self.number("fingerprint", found[0])
 
@@ -222,11 +248,12 @@ class Tokens:
 def _bounded(text: str) -> str:
     # A known text that is a word must not be found inside another one.
     start = r"(?<![0-9A-Za-z])" if text[0].isalnum() else ""
-    end = r"(?![0-9A-Za-z])" if text[-1].isalnum() else ""
+    end = r"(?![\w.-])" if text[0] == "/" else r"(?![0-9A-Za-z])" if text[-1].isalnum() else ""
     return f"{start}{re.escape(text)}{end}"
 
 
-def _parsed(text: str) -> datetime | None:
+def parsed_time(text: str) -> datetime | None:
+    """Return the time that a text in one of the usual forms says; None for another text."""
     plain = text.removesuffix(" UTC").replace("Z", "+00:00")
     # More digits than microseconds are no business of Python's.
     plain = re.sub(r"(\.\d{6})\d+", r"\1", plain)
