@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sixhops.harness.exchange import Exchange, HopMessage
+from sixhops.harness.mutants import DROPPED, OPERATORS, UNCHANGED, Kind
 from sixhops.harness.mutate import Score, score_of, total_of
 from sixhops.harness.scenario.load import load_text
 from sixhops.harness.scenario.variables import make_scope
@@ -68,9 +69,9 @@ def score(expect: str, *, error: str | None = None, unobserved: dict[str, str] |
         ("{json: {Text: !not:re '^b+$'}}", 1),
         ("{json: {Text: !not:contains short}}", 1),
         ("{json: {Text: !one_of [x, a long text]}}", 1),
-        ("{json: {List: [1, 2, 3]}}", 4),
+        ("{json: {List: [1, 2, 3]}}", 5),
         ("{json: {List: [1, !some ]}}", 2),
-        ("{json: {List: !prefix [1, 2]}}", 3),
+        ("{json: {List: !prefix [1, 2]}}", 4),
         ("{json: {List: !unordered [3, 1, 2]}}", 4),
         ("{json: {List: [!some:range [1, 2], 3]}}", 4),
         ("{json: {Things: !each {n: !range [1, 3]}}}", 1),
@@ -79,11 +80,13 @@ def score(expect: str, *, error: str | None = None, unobserved: dict[str, str] |
         ("{json: {Things: [!some , {k: b, n: 3}]}}", 3),
         ("{stdout: \"${name}\\n\"}", 1),
         ("{body: !prefix \"\\x01\"}", 1),
-        ("{registry: [GET /v2/ -> 200, !re 201$ ]}", 3),
+        ("{registry: [GET /v2/ -> 200, !re 201$ ]}", 4),
         ("{registry: [{method: POST, request_json: {a: 1}, request_headers: {Host: r}}]}", 4),
         ("{registry: !unordered [{status: 201}, {status: 200}]}", 3),
-        ("{registry: !exact [GET /v2/ -> 200, POST /v2/x -> 201]}", 3),
-        ("{registry: [GET /v2/ -> 200, !not DELETE /v2/ -> 200, {status: 201}]}", 4),
+        ("{registry: !exact [GET /v2/ -> 200, POST /v2/x -> 201]}", 4),
+        ("{registry: [GET /v2/ -> 200, !not DELETE /v2/ -> 200, {status: 201}]}", 5),
+        # Both fit both, so that their order says nothing.
+        ("{registry: [!re '', !re '/v2/']}", 3),
         ("{registry: [!not:re '^DELETE ']}", 1),
         ("{registry: [!not {method: DELETE}]}", 1),
         ("{engine: !none }", 1),
@@ -152,3 +155,25 @@ def test_total_adds_up() -> None:
     total = total_of([score("{status: 200}"), score("{stdout: !re ''}")])
 
     assert (total.places, total.killed, len(total.survivors)) == (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "expected"),
+    [
+        ("abcd", Kind.DELAY, ["ab"]),
+        (b"abcd", Kind.DELAY, [b"ab"]),
+        ([1, 2, 3], Kind.DELAY, [[1, 2]]),
+        ([1, 2, 3], Kind.REORDER, [[3, 2, 1]]),
+        ([1, 1], Kind.REORDER, []),
+        (7, Kind.DELAY, []),
+        (7, Kind.DROP, [DROPPED]),
+    ],
+)
+def test_kinds_of_corruption(value: Any, kind: Kind, expected: list[Any]) -> None:
+    found = [operator(value) for its_kind, operator in OPERATORS if its_kind is kind]
+
+    assert [item for item in found if item is not UNCHANGED] == expected
+
+
+def test_what_only_notices_that_a_value_goes_is_not_content_with_that() -> None:
+    assert [kind for kind in Kind if kind.keeps_type] == [Kind.CHANGE, Kind.REORDER, Kind.DELAY]

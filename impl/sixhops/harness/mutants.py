@@ -1,7 +1,8 @@
 """Corruptions of one recorded value, and values that an expectation would accept. Pure; no judging here.
 
-A corruption is one of three kinds, because matchers differ in what they look at: `!any` can only notice that
-a value is dropped, `!type` that it is of another type, and everything else must notice that it has changed.
+A corruption is of one of five kinds, because matchers differ in what they look at: `!any` can only notice that
+a value is dropped, `!type` that it is of another type, and everything else must notice that it has changed, that its
+elements come in another order, or that its end is late and was not seen.
 """
 
 from __future__ import annotations
@@ -21,11 +22,20 @@ __all__ = ["DROPPED", "OPERATORS", "UNCHANGED", "Kind", "items_of", "likely", "l
 
 
 class Kind(StrEnum):
-    """What a corruption does: the value goes, another value of its type comes, another type comes."""
+    """What a corruption does: the value goes, another value of its type comes, another type comes, the elements come in
+    another order, the end comes too late.
+    """
 
     DROP = "drop"
     CHANGE = "change"
     RETYPE = "retype"
+    REORDER = "reorder"
+    DELAY = "delay"
+
+    @property
+    def keeps_type(self) -> bool:
+        """Say whether the value is still there, and of its type."""
+        return self not in {Kind.DROP, Kind.RETYPE}
 
 
 class _Word:
@@ -110,20 +120,25 @@ def _third(value: Any) -> Any:
             return "~" + value
         case bytes():
             return b"~" + value
-        case list() | Messages():
-            return with_items(value, (items_of(value) or [])[::-1])
     return UNCHANGED
 
 
 def _fourth(value: Any) -> Any:
+    return 0 if isinstance(value, int) and not isinstance(value, bool) else UNCHANGED
+
+
+def _late(value: Any) -> Any:
     match value:
         case str() | bytes():
             return value[: len(value) // 2]
-        case int() if not isinstance(value, bool):
-            return 0
         case list() | Messages():
             return with_items(value, (items_of(value) or [])[:-1])
     return UNCHANGED
+
+
+def _reversed(value: Any) -> Any:
+    items = items_of(value)
+    return UNCHANGED if items is None or items == items[::-1] else with_items(value, items[::-1])
 
 
 def _fifth(value: Any) -> Any:
@@ -169,7 +184,10 @@ def _to_list(value: Any) -> Any:
 
 OPERATORS: Final[tuple[tuple[Kind, Operator], ...]] = (
     (Kind.DROP, lambda _value: DROPPED),
-    *((Kind.CHANGE, operator) for operator in (_first, _second, _third, _fourth, _fifth, _sixth)),
+    *((Kind.CHANGE, operator) for operator in (_first, _second, _third)),
+    (Kind.DELAY, _late),
+    (Kind.REORDER, _reversed),
+    *((Kind.CHANGE, operator) for operator in (_fourth, _fifth, _sixth)),
     *((Kind.RETYPE, operator) for operator in (_to_null, _to_other_scalar, _to_list)),
 )
 """Each takes a recorded value (or MISSING) and returns another one, DROPPED or UNCHANGED."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.harness.errors import Mark
@@ -208,11 +209,11 @@ class _Trial:
         count = 0
         weak = False
         for kind, facet in place.mutants:
-            if place.content and weak and kind is not Kind.CHANGE:
+            if place.content and weak and not kind.keeps_type:
                 continue
             count += 1
             if self._fails(facet):
-                if kind is Kind.CHANGE or not place.content:
+                if kind.keeps_type or not place.content:
                     return count, ""
                 weak = True
         if weak:
@@ -297,6 +298,7 @@ class _Walk:
         yield _leaf(spot, f"{path} (its elements)", mark)
         gaps = [item for item in expected if _named(item, "some")]
         fixed = [(at, item) for at, item in enumerate(expected) if not _named(item, "some")]
+        yield from self._order([item for _, item in fixed], spot, path, mark, exact)
         for at, item in fixed:
             picks = self._own(at, expected, spot, exact) if gaps else [[at] for _ in spot.values]
             yield from self.places(item, spot.at_elements(picks), f"{path}[{at}]", mark, exact=exact)
@@ -314,6 +316,7 @@ class _Walk:
         wanted = [item for item in expected if not _named(item, "not", "some")]
         if wanted:
             yield _leaf(spot, f"{path} (its messages)", mark)
+        yield from self._order(wanted, spot, path, mark, exact=False)
         for at, item in enumerate(expected):
             if _named(item, "some"):
                 continue
@@ -322,6 +325,23 @@ class _Walk:
                 continue
             inner = spot.at_elements(self._own(at, expected, spot, exact=False))
             yield from self.places(item, inner, f"{path}[{at}]", mark)
+
+    def _order(self, wanted: list[Any], spot: _Spot, path: str, mark: Mark, exact: bool) -> Iterator[_Place]:
+        """Yield the place "its order" of elements that are expected one after the other.
+
+        A mutant has all elements that fit one of them before all others, so that none comes after the one before it.
+        Neighbours of which each fits the other's expectation say nothing about order.
+        """
+        mutants = []
+        for item, follower in pairwise(wanted):
+            moved = self._matching(follower, spot, exact)
+            fitting = self._matching(item, spot, exact)
+            if any(set(late) & set(early) for late, early in zip(moved, fitting, strict=True)):
+                continue
+            facet = spot.put([_with_first(v, at) for v, at in zip(spot.values, moved, strict=True)])
+            mutants.append((Kind.REORDER, facet))
+        if mutants:
+            yield _Place(f"{path} (its order)", mark, mutants)
 
     def _forbidden(self, argument: Any, spot: _Spot) -> Iterator[tuple[Kind, Any]]:
         like = [message for exchange in self._exchanges for message in exchange.messages][:50]
@@ -444,6 +464,12 @@ def _inserted(spot: _Spot, *foreign: Any) -> Iterator[tuple[Kind, Any]]:
 def _with_element(value: Any, index: int, new: Any) -> Any:
     items = items_of(value) or []
     return with_items(value, [*items[:index], new, *items[index:]])
+
+
+def _with_first(value: Any, indexes: list[int]) -> Any:
+    items = items_of(value) or []
+    rest = [item for at, item in enumerate(items) if at not in indexes]
+    return with_items(value, [*(items[at] for at in indexes), *rest])
 
 
 def _summary(spot: _Spot) -> _Spot:

@@ -134,6 +134,7 @@ def test_mutate_names_survivors_and_fails_below_least(ran: Inner) -> None:
     )
     assert "50.00 % of 2 places" in done.stdout
     assert sixhops(ran, "mutate", "--least", "50", "out").returncode == 0
+    assert sixhops(ran, "mutate", "--minimum", "50.1", "out").returncode == 1
 
 
 def test_mutate_fails_when_a_recording_no_longer_holds(ran: Inner) -> None:

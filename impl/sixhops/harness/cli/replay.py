@@ -69,6 +69,8 @@ def check(files: tuple[Path, ...], root: Path | None) -> int:
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--least",
+    "--minimum",
+    "least",
     type=click.FloatRange(0, 100),
     default=98.0,
     show_default=True,
