@@ -19,9 +19,11 @@ from sixhops.harness.judge.verdict import Failure, Status, StepVerdict, Verdict
 from sixhops.harness.match import MISSING, Messages, Mismatch, match, message_fields
 from sixhops.harness.scenario.direct import BundleStep, GrpcStep, RuncStep, TtrpcStep
 from sixhops.harness.scenario.model import (
+    AwaitStep,
     DockerStep,
     FileStep,
     Hop,
+    JoinStep,
     Matcher,
     ProcessesStep,
     RegistryStep,
@@ -54,7 +56,9 @@ def judge_step(scenario: Scenario, step: Step, exchange: Exchange, scope: Scope)
     checked = 0
     awaits_error = any(expectation.facet == "error" for expectation in step.expect)
     if exchange.error is not None and not awaits_error:
-        failures.append(_failure(step, "", step.mark, Mismatch("", exchange.error, MISSING, MISSING)))
+        failures.append(
+            _failure(scenario, step, "", step.mark, Mismatch("", exchange.error, MISSING, MISSING))
+        )
     for expectation in step.expect:
         reason = exchange.unobserved.get(expectation.facet)
         if reason is not None:
@@ -62,12 +66,14 @@ def judge_step(scenario: Scenario, step: Step, exchange: Exchange, scope: Scope)
             continue
         checked += 1
         wrong = _compare(expectation, exchange, scope)
-        failures.extend(_failure(step, expectation.facet, expectation.mark, mismatch) for mismatch in wrong)
+        failures.extend(
+            _failure(scenario, step, expectation.facet, expectation.mark, mismatch) for mismatch in wrong
+        )
     saved: dict[str, Facet] = {}
     for save in step.save:
         missing = _save(save, exchange, saved)
         if missing is not None and (exchange.error is None or awaits_error):
-            failures.append(_failure(step, missing[0], save.mark, missing[1]))
+            failures.append(_failure(scenario, step, missing[0], save.mark, missing[1]))
     if failures and step.eventually is not None:
         failures[0] = _with_waiting(failures[0], step, exchange, scope)
     status = Status.FAILED if failures else Status.SKIPPED if skipped and not checked else Status.PASSED
@@ -108,7 +114,7 @@ def judge(scenario: Scenario, exchanges: Sequence[Exchange], scope: Scope) -> Ve
                 step.is_cleanup and verdicts and verdicts[-1].status is Status.FAILED
             ):
                 continue
-            verdict = _not_performed(step, scope)
+            verdict = _not_performed(scenario, step, scope)
         else:
             try:
                 verdict = judge_step(scenario, step, exchange, scope)
@@ -185,12 +191,12 @@ def _save(save: Save, exchange: Exchange, saved: dict[str, Facet]) -> tuple[str,
     return None
 
 
-def _failure(step: Step, facet: str, mark: Any, mismatch: Mismatch) -> Failure:
+def _failure(scenario: Scenario, step: Step, facet: str, mark: Any, mismatch: Mismatch) -> Failure:
     expected = mismatch.expected
     return Failure(
         step=step.index,
         step_name=step.name,
-        hop=_hop(step, facet),
+        hop=_hop(_acting(scenario, step), facet),
         facet=facet,
         path=mismatch.path,
         problem=mismatch.problem,
@@ -200,6 +206,17 @@ def _failure(step: Step, facet: str, mark: Any, mismatch: Mismatch) -> Failure:
         mark=expected.mark if isinstance(expected, Matcher) and expected.mark.path == mark.path else mark,
         notes=mismatch.notes,
     )
+
+
+def _acting(scenario: Scenario, step: Step) -> Step:
+    """Return the step whose facets a step looks at: itself, or the background step that it waits for."""
+    if not isinstance(step, JoinStep | AwaitStep):
+        return step
+    for other in (*scenario.steps, *scenario.cleanup):
+        console = other.console if isinstance(other, RuncStep) else None
+        if step.target in (other.background, console):
+            return other
+    return step
 
 
 def _hop(step: Step, facet: str) -> str:
@@ -230,8 +247,10 @@ def _with_waiting(failure: Failure, step: Step, exchange: Exchange, scope: Scope
     return Failure(**{**parts, "notes": (*failure.notes, note)})
 
 
-def _not_performed(step: Step, scope: Scope) -> StepVerdict:
-    failure = _failure(step, "", step.mark, Mismatch("", "the step was not performed", MISSING, MISSING))
+def _not_performed(scenario: Scenario, step: Step, scope: Scope) -> StepVerdict:
+    failure = _failure(
+        scenario, step, "", step.mark, Mismatch("", "the step was not performed", MISSING, MISSING)
+    )
     return StepVerdict(step.index, Status.FAILED, (failure,), {}, {}, scope)
 
 

@@ -6,6 +6,7 @@ own objects.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -148,13 +149,20 @@ def _try(
 
 
 def _task(client: ContainerdClient, namespace: str, name: str) -> None:
-    _try(
-        lambda c, n, i: c.ask("Tasks", "Kill", n, container_id=i, signal=_KILL, all=True),
-        client,
-        namespace,
-        name,
-    )
+    # A frozen process does not die.
+    for method, fields in (("Resume", {}), ("Kill", {"signal": _KILL, "all": True})):
+        with contextlib.suppress(grpc.RpcError):
+            client.ask("Tasks", method, namespace, container_id=name, **fields)
+    client.ask("Tasks", "Wait", namespace, container_id=name)
     client.ask("Tasks", "Delete", namespace, container_id=name)
+
+
+def _container(client: ContainerdClient, namespace: str, name: str) -> None:
+    try:
+        client.ask("Tasks", "Get", namespace, container_id=name)
+    except grpc.RpcError:
+        client.ask("Containers", "Delete", namespace, id=name)
+    # Else it stays for now: without its record nobody can delete the task.
 
 
 def _snapshot(client: ContainerdClient, namespace: str, name: str) -> None:
@@ -165,7 +173,7 @@ def _snapshot(client: ContainerdClient, namespace: str, name: str) -> None:
 #: How a thing of each kind is removed, in the order in which that works.
 _REMOVERS: dict[str, Callable[[ContainerdClient, str, str], None]] = {
     "task": _task,
-    "container": lambda client, namespace, name: client.ask("Containers", "Delete", namespace, id=name),
+    "container": _container,
     "image": lambda client, namespace, name: client.ask("Images", "Delete", namespace, name=name, sync=True),
     "lease": lambda client, namespace, name: client.ask("Leases", "Delete", namespace, id=name, sync=True),
     "upload": lambda client, namespace, name: client.ask("Content", "Abort", namespace, ref=name),
