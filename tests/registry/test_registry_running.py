@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -226,3 +227,17 @@ def test_an_idle_connection_is_closed_after_its_answer(tmp_path: Path) -> None:
 
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert answer.endswith(b"\r\n\r\n{}")
+
+
+def test_a_client_that_leaves_is_no_news(tmp_path: Path) -> None:
+    data = os.urandom(1 << 20) * 16
+    with support.ours(tmp_path) as server:
+        server.upload("a", data)
+        for _ in range(20):
+            with socket.create_connection((server.host, server.port)) as peer:
+                peer.sendall(f"GET /v2/a/blobs/{digest(data)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert peer.recv(1000).startswith(b"HTTP/1.1 200")
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        assert server.ask("GET", f"/v2/a/blobs/{digest(data)}").body == data
+
+    assert b"Traceback" not in b"".join(server.log)

@@ -6,7 +6,6 @@ manifest does.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import posixpath
 import time
@@ -107,15 +106,19 @@ class Service:
         self._staging.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request. Raises only ConnectionError, when the client has left."""
+        """Answer one request; what is returned after the client has left goes nowhere."""
         started = time.monotonic()
         response: web.StreamResponse
         try:
             response = await self._answer(request)
         except Refusal as refusal:
             response = refuse(refusal)
-        except (ConnectionError, asyncio.CancelledError):
-            raise
+        except ConnectionError as error:
+            _log.debug("%s %s: the client has left: %s", request.method, request.raw_path, error)
+            if request.transport is not None:
+                request.transport.abort()
+            response = empty(400)
+            response.force_close()
         except Exception:  # noqa: BLE001 - a defect of ours is logged and answered; the server stays up
             _log.exception("%s %s failed", request.method, request.path)
             response = refuse(Refusal("UNKNOWN", detail={}))

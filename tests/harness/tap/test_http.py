@@ -514,6 +514,13 @@ FAULTS = [
     (rule(corrupt=3), TEN, TEN.replace(b"3", b"\xcc"), "corrupt body byte 3", True),
     (rule(corrupt=4), CHUNKED, CHUNKED.replace(b"45", b"\xcb5"), "corrupt body byte 4", True),
     (rule(delay=0.001), TEN, TEN, "delay of 0.001 s", True),
+    (
+        rule(digest="sha256:2"),
+        b"HTTP/1.1 200 OK\r\ndocker-content-digest: sha256:1\r\nContent-Length: 1\r\n\r\n0",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nDocker-Content-Digest: sha256:2\r\n\r\n0",
+        "digest sha256:2 declared",
+        True,
+    ),
     (rule(length=99), TEN, TEN.replace(b"10\r", b"99\r"), "length 99 declared", True),
     (
         rule(length=3),
@@ -570,6 +577,20 @@ def test_a_status_fault_keeps_the_connection_and_the_order(proxy: Callable[[Hand
     assert read_exactly(client, 2) == b"no"
     assert read_exactly(client, len(OK)) == OK
     assert arrived == [GET, GET]
+
+
+def test_a_fault_asks_for_something_else_instead(proxy: Callable[[Handler], Proxy]) -> None:
+    def name_target(peer: socket.socket) -> None:
+        target = read_head(peer).split(b" ")[1]
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(target), target))
+
+    tapped = proxy(name_target)
+    tapped.tap.set_faults([rule(instead="/v2/old/blobs/sha256:0")])
+
+    assert tapped.talk(BLOB).endswith(b"\r\n\r\n/v2/old/blobs/sha256:0")
+    (message,) = tapped.messages()
+    assert message.fields["path"] == "/v2/a/b/blobs/sha256:1"
+    assert message.fields["fault"] == "answer of /v2/old/blobs/sha256:0"
 
 
 def test_an_answer_to_head_made_by_a_fault_has_no_body(proxy: Callable[[Handler], Proxy]) -> None:

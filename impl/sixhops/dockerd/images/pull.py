@@ -1,10 +1,8 @@
 """The pull: manifest, configuration and missing layers, several at once, each unpacked while it is still coming in.
 
-Order of things as dockerd 20.10 does them: HEAD for the tag's digest, GET by digest (by tag when that
-fails), configuration and
-layers side by side, at most `concurrency` layers at a time. A download that breaks off goes on where it
-broke, up to five
-attempts; a digest that does not fit is final. Nothing is registered before everything was verified.
+Order of things as dockerd 20.10 does them: HEAD for the tag's digest, GET by digest (by tag when that fails),
+configuration and layers side by side, at most `concurrency` layers at a time (`download` says how each). Nothing is
+registered before everything was verified.
 """
 
 from __future__ import annotations
@@ -14,9 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
+from sixhops.dockerd.api.gojson import GoJsonError, decode_whole
 from sixhops.dockerd.errors import EngineError, not_found, system
-from sixhops.dockerd.images.blob import BlobSink, VerificationError
-from sixhops.dockerd.images.progress import Meter, status_line
+from sixhops.dockerd.images.blob import BlobSink
+from sixhops.dockerd.images.download import LayerDownload, download_config
+from sixhops.dockerd.images.progress import status_line
 from sixhops.dockerd.images.remote import (
     Credentials,
     Remote,
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ManifestContents", "PullSettings", "Puller"]
 
-_ATTEMPTS = 5
 _SCHEMA1_TEXT = (
     "Image {name} uses outdated schema1 manifest format. "
     "Please upgrade to a schema2 image for better future compatibility. "
@@ -236,24 +235,33 @@ class _Pull:
                 if kept is not None:
                     return digest, kept, ""
             try:
-                data, kind = await self._by_digest(digest)
+                data, kind = await self._by_digest(digest, named=False)
             except RemoteError:
                 url = self._remote.endpoint.url
                 self._emit({"status": _NOT_CONFORMING.format(url=url), "id": "WARNING"})
             else:
-                return digest, data, kind
+                return digest if kind in _SCHEMA1 else digest_of(data), data, kind
         data, kind = await self._remote.get_manifest(tag)
         return digest_of(data) if kind not in _SCHEMA1 else "", data, kind
 
-    async def _by_digest(self, digest: str) -> tuple[bytes, str]:
+    async def _by_digest(self, digest: str, *, named: bool = True) -> tuple[bytes, str]:
+        """Return a manifest and its media type; only where the digest was `named` by the user or a list must it fit.
+
+        What comes for a digest that a HEAD named is taken for what the tag points to, whatever its digest is.
+        """
         kept = await self._puller.contents.read(digest, self._reference.path)
         if kept is not None:
             return kept, ""
         data, kind = await self._remote.get_manifest(digest)
-        if kind not in _SCHEMA1 and digest_of(data) != digest:
-            raise EngineError(500, f"manifest verification failed for digest {digest}")
-        if kind not in _SCHEMA1:
+        if kind in _SCHEMA1:
+            return data, kind
+        fits = digest_of(data) == digest
+        if fits:
             await self._puller.contents.write(digest, kind, data, self._reference.path)
+        elif named:
+            raise EngineError(500, f"manifest verification failed for digest {digest}")
+        else:
+            _check_json(data)
         return data, kind
 
     async def _choose(self, digest: str, data: bytes, kind: str) -> _Found:
@@ -306,7 +314,7 @@ class _Pull:
             async with asyncio.TaskGroup() as group:
                 config = None
                 if found.config is not None:
-                    config = group.create_task(self._config(found.config))
+                    config = group.create_task(download_config(self._remote, found.config))
                 diff_ids = group.create_task(self._layers(found.layers, config))
         except BaseExceptionGroup as failures:
             raise _first(failures) from None
@@ -316,31 +324,6 @@ class _Pull:
             else config_of(parse_schema1(found.config_bytes or b""), diff_ids.result())
         )
         return images.add(data)
-
-    async def _config(self, descriptor: Descriptor) -> bytes:
-        attempt = 0
-        while True:
-            attempt += 1
-            data = b""
-            try:
-                async for piece in self._remote.read_blob(descriptor.digest):
-                    data += piece
-                    if len(data) > descriptor.size:
-                        break
-                break
-            except RemoteError as error:
-                if attempt == _ATTEMPTS or (error.status and error.status < 500):
-                    raise system(f"error pulling image configuration: {error}") from error
-                await asyncio.sleep(self._puller.settings.retry_delay * attempt)
-        if digest_of(data) != descriptor.digest:
-            raise system(
-                f"error pulling image configuration: image config verification failed for digest {descriptor.digest}"
-            )
-        try:
-            parse_config(data)
-        except DocumentError as error:
-            raise system(f"error pulling image configuration: {error}") from error
-        return data
 
     async def _layers(self, layers: Sequence[Descriptor], config: asyncio.Task[bytes] | None) -> list[str]:
         """Bring the layers that are not here; return all diff ids, lowest first.
@@ -389,44 +372,26 @@ class _Pull:
         self._emit(status_line("Pull complete", short(layer.digest)))
 
     async def _download(self, layer: Descriptor, sinks: list[BlobSink]) -> BlobSink:
-        identity = short(layer.digest)
-        async with self._puller.slots:
-            sink = BlobSink(self._puller.images.layers, self._puller.forks, layer.digest)
-            sinks.append(sink)
-            meter = Meter(self._emit, "Downloading", identity, layer.size)
-            attempt = 0
-            while True:
-                attempt += 1
-                try:
-                    async for piece in self._remote.read_blob(layer.digest, sink.received):
-                        await sink.write(piece)
-                        meter.add(len(piece))
-                    if layer.size and sink.received < layer.size:
-                        raise RemoteError("unexpected EOF")
-                    break
-                except RemoteError as error:
-                    if attempt == _ATTEMPTS or (error.status and error.status < 500):
-                        raise
-                    await self._pause(identity, attempt)
-            self._emit(status_line("Verifying Checksum", identity))
-            try:
-                size = await sink.finish()
-            except VerificationError as error:
-                raise system(str(error)) from error
-            self._emit(status_line("Download complete", identity))
-            Meter(self._emit, "Extracting", identity, sink.received).add(sink.received)
-            sink.size = size
-            return sink
+        puller = self._puller
 
-    async def _pause(self, identity: str, attempt: int) -> None:
-        """Wait longer after each failure, and say so every second as the engine does."""
-        for left in range(int(self._puller.settings.retry_delay * attempt), 0, -1):
-            self._emit(status_line(f"Retrying in {left} second{'s' if left > 1 else ''}", identity))
-            await asyncio.sleep(1)
+        def make_sink(digest: str) -> BlobSink:
+            return BlobSink(puller.images.layers, puller.forks, digest)
+
+        async with puller.slots:
+            delay = puller.settings.retry_delay
+            return await LayerDownload(self._remote, layer, self._emit, make_sink, sinks, delay).run()
 
 
 _SCHEMA1 = frozenset({media.DOCKER_SCHEMA1, media.DOCKER_SCHEMA1_SIGNED})
 _KNOWN = _SCHEMA1 | media.MANIFESTS | media.INDEXES
+
+
+def _check_json(data: bytes) -> None:
+    """Raise EngineError in Go's words when a manifest is no JSON."""
+    try:
+        decode_whole(data)
+    except GoJsonError as error:
+        raise system(str(error)) from error
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

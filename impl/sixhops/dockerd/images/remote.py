@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sixhops.dockerd.images.reference import Reference
 
-__all__ = ["Credentials", "Endpoint", "Remote", "RemoteError", "endpoints_for"]
+__all__ = ["BrokenOff", "Credentials", "Endpoint", "Remote", "RemoteError", "endpoints_for"]
 
 _HUB = "registry-1.docker.io"
 _HUB_DOMAIN = "docker.io"
@@ -76,12 +76,16 @@ class Endpoint:
 
 
 class RemoteError(Exception):
-    """A request to a registry failed; `final` says that another endpoint would not help."""
+    """A request to a registry failed; `status` and `code` are its answer's, 0 and "" when there was none."""
 
     def __init__(self, message: str, status: int = 0, code: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+
+
+class BrokenOff(RemoteError):  # noqa: N818 - it tells what happened to the blob
+    """A blob had begun to come and ended too early."""
 
 
 def endpoints_for(domain: str, mirrors: Sequence[str], insecure: Sequence[str]) -> list[Endpoint]:
@@ -172,23 +176,23 @@ class Remote:
             return data, response.headers.get("Content-Type", "").partition(";")[0].strip()
 
     async def read_blob(self, digest: str, offset: int = 0) -> AsyncIterator[bytes]:
-        """Give a blob's bytes from `offset` on. RemoteError when refused, or when it breaks off early."""
+        """Give a blob's bytes from `offset` on. RemoteError when refused, BrokenOff when it ends early."""
         async with self._request("GET", f"blobs/{digest}", gzip=True, offset=offset) as response:
+            if response.status == 404:
+                raise RemoteError("unknown blob", 404, "BLOB_UNKNOWN")
             if response.status not in ({206} if offset else {200}):
                 raise await _refusal(response)
             try:
                 async for piece in response.content.iter_chunked(_PIECE):
                     yield piece
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                raise RemoteError(f"unexpected EOF: {error}") from error
+                raise BrokenOff("unexpected EOF") from error
 
     async def _ping(self) -> None:
         url = f"{self.endpoint.url}/v2/"
         async with self._open("GET", url, self._headers(gzip=True)) as response:
             if response.status == 401:
                 await self._authenticate(response.headers.getall("Www-Authenticate", []))
-            elif response.status >= 500:
-                raise await _refusal(response)
 
     async def _authenticate(self, challenges: Sequence[str]) -> None:
         for challenge in challenges:

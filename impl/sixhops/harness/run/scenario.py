@@ -229,7 +229,10 @@ class _Run:
         body: Any = None
         if rule.body is not None:
             body = content(resolve(rule.body, scope), rule.mark, self._context.directory).all()
-        return replace(rule, path=resolve(rule.path, scope), headers=resolve(rule.headers, scope), body=body)
+        given = {
+            name: resolve(getattr(rule, name), scope) for name in ("path", "headers", "digest", "instead")
+        }
+        return replace(rule, body=body, **given)
 
     def _clean_up(self, before: ImageTable, residue: Residue, messages: Sequence[HopMessage]) -> None:
         own = [built.image_id for built in self._images.values()]

@@ -181,6 +181,8 @@ class Builder:
             corrupt=fields.get("corrupt"),
             delay=parse_time_span(fields["delay"]) if "delay" in fields else None,
             length=fields.get("length"),
+            digest=fields.get("digest"),
+            instead=fields.get("instead"),
         )
 
     def _api_range(self, fields: Fields) -> ApiRange:

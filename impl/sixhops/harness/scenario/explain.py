@@ -101,6 +101,8 @@ def _fault(rule: FaultRule) -> str:
         "corrupt": f"gets a flipped byte at offset {rule.corrupt} of the body",
         "delay": f"is answered {rule.delay} s late",
         "length": f"is declared to be {rule.length} bytes long",
+        "digest": f"is declared to have the digest {render(rule.digest).strip(chr(34))}",
+        "instead": f"gets what is at {render(rule.instead).strip(chr(34))}",
     }
     action = next(text for name, text in what.items() if getattr(rule, name) is not None)
     method = "every request" if rule.method == "*" else rule.method

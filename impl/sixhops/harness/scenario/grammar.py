@@ -157,8 +157,16 @@ _FAULT: Final = Record(
         "corrupt": Key(Whole("an offset"), "Flip the byte of the body at this offset."),
         "delay": Key(TIME, "Wait so long before the answer."),
         "length": Key(Whole("a count of bytes"), "Declare this Content-Length, whatever the body."),
+        "digest": Key(
+            Text("a digest", r"\S+", templates=True),
+            "Declare this Docker-Content-Digest, whatever the content.",
+        ),
+        "instead": Key(
+            Text("/path", r"/\S*", templates=True),
+            "Answer what the registry has at this path: an old manifest, for one.",
+        ),
     },
-    one_of=("status", "cut", "corrupt", "delay", "length"),
+    one_of=("status", "cut", "corrupt", "delay", "length", "digest", "instead"),
 )
 _HOP_LIST: Final = ListOf(Choice(HOPS), "a list of hops", single=True)
 _PROGRAM_LIST: Final = ListOf(Choice(_PROGRAMS), "a list of programs", single=True)

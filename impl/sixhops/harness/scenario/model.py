@@ -278,7 +278,8 @@ class FaultRule:
     A rule applies to requests whose line matches `method` and `path` (glob; `*` crosses slashes), for the first
     `times` of them after skipping `after` (`times` None: always). Exactly one action: `status` (answer this instead,
     with optional `headers` and `body`), `cut` (close the connection after this many body bytes), `corrupt` (flip
-    the byte of the body at this offset), `delay` (seconds before the answer), `length` (declare this Content-Length).
+    the byte of the body at this offset), `delay` (seconds before the answer), `length` (declare this Content-Length),
+    `digest` (declare this Docker-Content-Digest), `instead` (answer what the registry has at this path).
     """
 
     method: str
@@ -293,6 +294,8 @@ class FaultRule:
     corrupt: int | None = None
     delay: float | None = None
     length: int | None = None
+    digest: Value = None
+    instead: Value = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sixhops.harness.scenario.model import FaultRule
 
-__all__ = ["FaultPlan", "declare_length", "describe", "flip", "made_up_answer"]
+__all__ = ["FaultPlan", "declare", "describe", "flip", "made_up_answer", "retargeted"]
 
 
 @dataclass(slots=True)
@@ -78,6 +78,10 @@ def describe(rule: FaultRule) -> str:
         return f"delay of {rule.delay:g} s"
     if rule.length is not None:
         return f"length {rule.length} declared"
+    if rule.digest is not None:
+        return f"digest {rule.digest} declared"
+    if rule.instead is not None:
+        return f"answer of {rule.instead}"
     raise InternalError(f"{rule.mark}: a fault rule without an action")
 
 
@@ -106,20 +110,32 @@ def made_up_answer(rule: FaultRule, method: str) -> tuple[Head, bytes, bytes]:
     return head, _write_head(head), b"" if method == "HEAD" else body
 
 
-def declare_length(head: Head, length: int) -> tuple[Head, bytes]:
-    """Return `head` and its bytes with Content-Length `length` instead of the true length or of chunked
-    framing.
+def declare(head: Head, rule: FaultRule) -> tuple[Head, bytes] | None:
+    """Return an answer's head and its bytes with the length or digest that `rule` declares; None when it declares none.
+
+    A length stands instead of the true one and of chunked framing.
     """
-    dropped = {"content-length", "transfer-encoding"}
-    kept = [(name, value) for name, value in head.headers if name.lower() not in dropped]
-    changed = Head(
-        head.version,
-        status=head.status,
-        reason=head.reason,
-        headers=(*kept, ("Content-Length", str(length))),
-        body=Body.LENGTH,
-    )
+    if rule.length is not None:
+        return _with(
+            head, {"content-length", "transfer-encoding"}, "Content-Length", str(rule.length), Body.LENGTH
+        )
+    if rule.digest is not None:
+        return _with(head, {"docker-content-digest"}, "Docker-Content-Digest", str(rule.digest), head.body)
+    return None
+
+
+def _with(head: Head, dropped: set[str], name: str, value: str, body: Body) -> tuple[Head, bytes]:
+    kept = [(other, text) for other, text in head.headers if other.lower() not in dropped]
+    headers = (*kept, (name, value))
+    changed = Head(head.version, status=head.status, reason=head.reason, headers=headers, body=body)
     return changed, _write_head(changed)
+
+
+def retargeted(raw: bytes, target: str) -> bytes:
+    """Return a request head's bytes with another target."""
+    method, _, rest = raw.partition(b" ")
+    _, _, version = rest.partition(b" ")
+    return b" ".join((method, target.encode("ascii", "replace"), version))
 
 
 def flip(data: bytes, offset: int) -> bytes:

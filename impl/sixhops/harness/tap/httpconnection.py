@@ -12,7 +12,7 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
-from sixhops.harness.tap.faults import declare_length, describe, flip, made_up_answer
+from sixhops.harness.tap.faults import declare, describe, flip, made_up_answer, retargeted
 from sixhops.harness.tap.httpmessage import Body, Head, Kind, MessageError, MessageReader, Piece
 from sixhops.harness.tap.httprecord import HttpRecord
 
@@ -153,7 +153,7 @@ class Connection:
             elif piece.kind is Kind.DATA:
                 pending.record.request_body.add(piece.raw)
             if pending.rule is None or pending.rule.status is None:
-                outgoing += piece.raw
+                outgoing += _asked(pending.rule, piece)
             elif piece.head is not None and "100-continue" in piece.head.joined().get("expect", ""):
                 # The server that we play must ask for the body, or a client would wait before it sends it.
                 await self._write(self._client_writer, b"HTTP/1.1 100 Continue\r\n\r\n", "the client")
@@ -303,8 +303,8 @@ class Connection:
             await self._write(self._client_writer, bytes(outgoing), "the client")
             outgoing.clear()
             await asyncio.sleep(rule.delay)
-        if rule is not None and rule.length is not None:
-            head, raw = declare_length(head, rule.length)
+        if rule is not None and (declared := declare(head, rule)) is not None:
+            head, raw = declared
         pending.record.answer = head
         pending.hijacked = _hijacks(head)
         pending.headed.set()
@@ -338,6 +338,13 @@ class Connection:
             await writer.drain()
         except OSError as error:
             raise _BrokenError(f"{who} broke off: {error}") from error
+
+
+def _asked(rule: FaultRule | None, piece: Piece) -> bytes:
+    """Return what of a request is passed on: its own bytes, but for the target that a rule replaces."""
+    if rule is None or rule.instead is None or piece.kind is not Kind.HEAD:
+        return piece.raw
+    return retargeted(piece.raw, str(rule.instead))
 
 
 def _hijacks(head: Head) -> bool:
