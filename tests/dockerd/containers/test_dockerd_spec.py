@@ -52,7 +52,6 @@ def around(**changes: Any) -> Surroundings:
         "netns": "/netns",
         "hostname": ID[:12],
         "cgroup_parent": "/docker",
-        "unified": False,
     }
     return Surroundings(**(values | changes))
 

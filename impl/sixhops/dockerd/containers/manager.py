@@ -26,6 +26,7 @@ from sixhops.dockerd.containers.model import Container
 from sixhops.dockerd.containers.mounts import plan
 from sixhops.dockerd.containers.reading import LogReader, past_output
 from sixhops.dockerd.containers.registry import Registry
+from sixhops.dockerd.containers.resources import discard_unsupported
 from sixhops.dockerd.containers.running import Runner
 from sixhops.dockerd.containers.settings import ContainerSettings
 from sixhops.dockerd.containers.signals import LAST_SIGNAL, parse_signal
@@ -165,6 +166,7 @@ class Containers:
             unified=self._settings.unified,
         )
         warnings = configs.validate(config, host)
+        warnings += discard_unsupported(host, unified=self._settings.unified)
         self._settings.runtimes.get(host["Runtime"])
         security_of(host["SecurityOpt"] or [])
         if (defaults.get("Healthcheck") or {}).get("Test"):

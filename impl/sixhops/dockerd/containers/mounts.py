@@ -1,7 +1,7 @@
 """The mounts of a container: which there are by default, and what Binds, Mounts, Tmpfs and the image's Volumes add.
 
 `plan` reads a request (at create); `spec_mounts` writes `mounts` of config.json (at start) in dockerd's order: kernel file
-systems, then the container's own files, then the user's mounts, parents before children.
+systems and the init, then the user's mounts and the container's own files together, parents before children.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from sixhops.dockerd.containers.model import MountPoint
 from sixhops.dockerd.errors import EngineError, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Sequence
 
 __all__ = ["plan", "spec_mounts"]
 
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _PROPAGATIONS = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 _IGNORED_MODES = frozenset({"z", "Z", "consistent", "cached", "delegated"})
-_DEFAULT_TMPFS = ("noexec", "nosuid", "nodev")
+_DEFAULT_TMPFS = ("noexec", "nosuid", "nodev", "rprivate")
+#: An option of a mount point: without the mounts below its source.
+_NOT_RECURSIVE = "bind"
+#: What a read-only root leaves writable.
+_ALWAYS_WRITABLE = frozenset({"/proc", "/dev/pts", "/dev/shm", "/dev/mqueue", "/dev"})
 
 
 def plan(config: dict[str, Any], host: dict[str, Any], volumes: Path) -> list[MountPoint]:
@@ -48,17 +52,16 @@ def plan(config: dict[str, Any], host: dict[str, Any], volumes: Path) -> list[Mo
 
 def spec_mounts(
     host: dict[str, Any],
-    points: Iterable[MountPoint],
+    points: Collection[MountPoint],
     files: dict[str, str],
     shm: str,
-    *,
-    unified: bool,
-    own_network: bool,
+    init: tuple[str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return `mounts` of config.json.
+    """Return `mounts` of config.json; the same on either version of cgroups and with any network, since the runtime sees
+    to what that changes.
 
     `files`: place in the container -> file of the host, bound over it. `shm`: directory of the host for /dev/shm, "" for
-    a tmpfs of the container's own. `unified`: cgroup version 2. `own_network`: without one sysfs can't be mounted.
+    a tmpfs of the container's own. `init`: place and file of the init program.
     """
     privileged = host["Privileged"]
     read_only = [] if privileged else ["ro"]
@@ -75,39 +78,48 @@ def spec_mounts(
         _entry("/sys/fs/cgroup", "cgroup", "cgroup", [*read_only, "nosuid", "noexec", "nodev"]),
         _entry("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
     ]
-    del (
-        unified,
-        own_network,
-    )  # runc does both: cgroup2 for "cgroup", and a bind of /sys where sysfs is refused
-    if host["IpcMode"] == "host":
-        found[-1] = _entry("/dev/mqueue", "bind", "/dev/mqueue", ["rbind", "nosuid", "noexec", "nodev"])
-    user = [_user_mount(point) for point in points]
-    for place, options in (host.get("Tmpfs") or {}).items():
-        given = [option for option in options.split(",") if option]
-        kept = [
-            default for default in _DEFAULT_TMPFS if not {default, default.removeprefix("no")} & set(given)
-        ]
-        user.append(_entry(_clean(place), "tmpfs", "tmpfs", [*kept, *given]))
-    if host["IpcMode"] != "none" or shm:
-        if shm:
-            user.append(_entry("/dev/shm", "bind", shm, ["rbind", "rprivate"]))
-        else:
-            options = ["nosuid", "noexec", "nodev", "mode=1777", f"size={host['ShmSize']}"]
-            found.append(_entry("/dev/shm", "tmpfs", "shm", options))
-    own = [_entry(place, "bind", source, ["rbind", "rprivate"]) for place, source in files.items()]
-    # what the user mounts replaces what the engine would
+    if host["IpcMode"] != "none" and not shm:
+        options = ["nosuid", "noexec", "nodev", "mode=1777", f"size={host['ShmSize']}"]
+        found.append(_entry("/dev/shm", "tmpfs", "shm", options))
+    if init:
+        found.append(_entry(init[0], "bind", init[1], ["bind", "ro"]))
+    user = [_user_mount(point) for point in points if point.type != "tmpfs"]
+    taken = {entry["destination"] for entry in user}
+    own = ["rbind", *([] if not host["ReadonlyRootfs"] else ["ro"]), "rprivate"]
+    user += [_entry(place, "bind", source, own) for place, source in files.items() if place not in taken]
+    if shm:
+        user.append(_entry("/dev/shm", "bind", shm, ["rbind", "rprivate"]))
+    for place, text in (host.get("Tmpfs") or {}).items():
+        user.append(_tmpfs(_clean(place), [option for option in text.split(",") if option]))
+    user += [_tmpfs(point.destination, point.options) for point in points if point.type == "tmpfs"]
+    # what the user mounts replaces what the engine would, and a /dev of the user's all that is below it
     places = {entry["destination"] for entry in user}
-    defaults = [entry for entry in [*found, *own] if entry["destination"] not in places]
+    defaults = [
+        entry
+        for entry in found
+        if entry["destination"] not in places
+        and not ("/dev" in places and entry["destination"].startswith("/dev/"))
+    ]
+    if host["ReadonlyRootfs"]:
+        for entry in defaults:
+            if entry["destination"] not in _ALWAYS_WRITABLE and "ro" not in entry["options"]:
+                entry["options"].append("ro")
     return defaults + sorted(
         user, key=lambda entry: entry["destination"].count("/") if entry["destination"] != "/" else 0
     )
 
 
 def _user_mount(point: MountPoint) -> dict[str, Any]:
-    if point.type == "tmpfs":
-        return _entry(point.destination, "tmpfs", "tmpfs", list(point.options))
-    options = ["rbind"] + ([] if point.writable else ["ro"]) + [point.propagation or "rprivate"]
+    options = [_NOT_RECURSIVE if _NOT_RECURSIVE in point.options else "rbind"]
+    options += [] if point.writable else ["ro"]
+    options += [point.propagation] if point.propagation else []
     return _entry(point.destination, "bind", point.source, options)
+
+
+def _tmpfs(place: str, given: Sequence[str]) -> dict[str, Any]:
+    """Return a tmpfs with the default options, but for those that `given` turns around or repeats."""
+    turned = {word for option in given for word in (option, f"no{option}", option.removeprefix("no"))}
+    return _entry(place, "tmpfs", "tmpfs", [*(word for word in _DEFAULT_TMPFS if word not in turned), *given])
 
 
 def _entry(place: str, kind: str, source: str, options: list[str]) -> dict[str, Any]:
@@ -209,9 +221,9 @@ def _mount(entry: dict[str, Any], volumes: Path) -> MountPoint:
         if source:
             raise invalid(f"{prefix}: field Source must not be specified")
         wanted = entry.get("TmpfsOptions") or {}
-        options = [*_DEFAULT_TMPFS] + ([] if writable else ["ro"])
-        options += [f"size={wanted['SizeBytes']}"] if wanted.get("SizeBytes") else []
+        options = [] if writable else ["ro"]
         options += [f"mode={wanted['Mode']:o}"] if wanted.get("Mode") else []
+        options += [f"size={_size(wanted['SizeBytes'])}"] if wanted.get("SizeBytes") else []
         return MountPoint("tmpfs", place, writable=writable, options=tuple(options))
     if kind == "volume":
         wanted = entry.get("VolumeOptions") or {}
@@ -237,9 +249,19 @@ def _bind_entry(entry: dict[str, Any], prefix: str, source: str, place: str, *, 
     if not Path(source).exists():
         raise invalid(f"{prefix}: bind source path does not exist: {source}")
     wanted = entry.get("BindOptions") or {}
-    if wanted.get("NonRecursive"):
-        raise EngineError(501, f"{prefix}: BindOptions.NonRecursive is not supported by this engine yet")
     propagation = wanted.get("Propagation") or "rprivate"
     if propagation not in _PROPAGATIONS:
         raise invalid(f"{prefix}: invalid propagation mode: {propagation}")
-    return MountPoint("bind", place, _clean(source), writable=writable, propagation=propagation)
+    options = (_NOT_RECURSIVE,) if wanted.get("NonRecursive") else ()
+    return MountPoint(
+        "bind", place, _clean(source), writable=writable, propagation=propagation, options=options
+    )
+
+
+def _size(number: int) -> str:
+    """Return a size of a tmpfs with the largest suffix that loses nothing, as dockerd writes it."""
+    for suffix in ("", "k", "m"):
+        if number % 1024:
+            return f"{number}{suffix}"
+        number //= 1024
+    return f"{number}g"

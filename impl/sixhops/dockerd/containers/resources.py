@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.errors import invalid, system
@@ -13,7 +14,15 @@ from sixhops.linux.rlimits import NUMBERS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["block_io", "device_nodes", "memory_limits", "processors", "resources", "rlimits"]
+__all__ = [
+    "block_io",
+    "device_nodes",
+    "discard_unsupported",
+    "memory_limits",
+    "processors",
+    "resources",
+    "rlimits",
+]
 
 #: type, major, minor, allowed: what every container may use, in dockerd's order; the last one is fuse.
 _DEFAULT_DEVICES = (
@@ -26,9 +35,20 @@ _DEFAULT_DEVICES = (
     (10, 229, False),
 )
 _RULE = re.compile(r"([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})")
+_BLKIO_WEIGHT = Path("/sys/fs/cgroup/blkio/blkio.weight")
 _PERIOD = 100_000
 _BILLION = 10**9
 _ACCESS = "rwm"
+
+
+def discard_unsupported(host: dict[str, Any], *, unified: bool) -> list[str]:
+    """Take out of a new container's HostConfig what this kernel can't do, where dockerd does so; return its warnings."""
+    if host["BlkioWeight"] and not unified and not _BLKIO_WEIGHT.exists():
+        host["BlkioWeight"] = 0
+        return [
+            "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
+        ]
+    return []
 
 
 def resources(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -37,7 +57,7 @@ def resources(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> dict[s
     found["memory"] = memory_limits(host)
     found["memory"]["disableOOMKiller"] = bool(host["OomKillDisable"])
     found["cpu"] = processors(host)
-    if host["PidsLimit"]:
+    if (host["PidsLimit"] or 0) > 0:
         found["pids"] = {"limit": host["PidsLimit"]}
     found["blockIO"] = block_io(host)
     return found
@@ -113,8 +133,10 @@ def _device_rules(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> li
         found = _RULE.fullmatch(text)
         if found is None:
             raise invalid(f"invalid device cgroup rule format: '{text}'")
+        # the runtime takes -1 for any number
         numbers = {
-            name: int(value) for name, value in (("major", found[2]), ("minor", found[3])) if value != "*"
+            name: -1 if value == "*" else int(value)
+            for name, value in (("major", found[2]), ("minor", found[3]))
         }
         rules.append({"allow": True, "type": found[1], **numbers, "access": found[4]})
     return rules
@@ -176,7 +198,7 @@ def _node(path: str, target: str, access: str = _ACCESS) -> dict[str, Any]:
         "type": "c" if stat.S_ISCHR(status.st_mode) else "b",
         "major": os.major(status.st_rdev),
         "minor": os.minor(status.st_rdev),
-        "fileMode": status.st_mode,
+        "fileMode": stat.S_IMODE(status.st_mode),
         "uid": status.st_uid,
         "gid": status.st_gid,
         "access": access,

@@ -19,6 +19,7 @@ from sixhops.dockerd.containers import user, volumes
 from sixhops.dockerd.containers.files import hosts_text, resolv_conf_text
 from sixhops.dockerd.containers.lifecycle import Operation, Status, check
 from sixhops.dockerd.containers.logs import LineSplitter
+from sixhops.dockerd.containers.propagation import check_propagation
 from sixhops.dockerd.containers.spec import Surroundings, make_spec
 from sixhops.dockerd.containers.stdio import Stdio
 from sixhops.dockerd.errors import EngineError, conflict, invalid, system
@@ -91,6 +92,7 @@ class Runner:
         container = held.container
         identity, host = container.id, container.host_config
         root = await _all(asyncio.to_thread(self._mount_root, container), self._connect(held))
+        await asyncio.to_thread(check_propagation, container.mounts)
         around = await asyncio.to_thread(self._surroundings, held, root)
         spec = make_spec(container, around)
         runtime = self._settings.runtimes.get(host["Runtime"])
@@ -284,7 +286,6 @@ class Runner:
             netns=self._netns(held),
             hostname=config["Hostname"],
             cgroup_parent=self._settings.cgroup_parent,
-            unified=self._settings.unified,
             ipc=self._namespace(host["IpcMode"], "ipc"),
             pid=self._namespace(host["PidMode"], "pid"),
             shm=self._shm(held),
@@ -357,7 +358,8 @@ class Runner:
         return str(held.files.shm)
 
     def _init(self, host: dict[str, object]) -> str:
-        if not host.get("Init"):
+        # in a pid namespace that is another's the program would not be the first process anyhow
+        if not host.get("Init") or host["PidMode"]:
             return ""
         found = self._settings.init_path or next(filter(None, map(shutil.which, _INIT_NAMES)), None)
         if not found or not Path(found).exists():

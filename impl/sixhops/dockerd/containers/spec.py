@@ -44,7 +44,6 @@ class Surroundings:
     netns: str
     hostname: str
     cgroup_parent: str
-    unified: bool
     ipc: str = ""
     pid: str = ""
     shm: str = ""
@@ -106,19 +105,14 @@ def make_spec(container: Container, around: Surroundings) -> dict[str, Any]:
     security = security_of(host["SecurityOpt"] or [])
     chosen = capabilities.choose(host["CapAdd"] or [], host["CapDrop"] or [], privileged=host["Privileged"])
     devices = resources.device_nodes(host)
-    files = dict(around.files)
     words = [container.path, *container.arguments]
     if around.init:
         words = [_INIT, "--", *words]
-        files[_INIT] = around.init
     process = _process(
         around.identity, words, environment(container, tty=container.tty), config["WorkingDir"], chosen
     )
     if container.tty:
         process = {"terminal": True} | process
-        rows, columns = (host["ConsoleSize"] or [0, 0])[:2]
-        if rows or columns:
-            process["consoleSize"] = {"height": rows, "width": columns}
     limits = resources.rlimits(host)
     if limits:
         process["rlimits"] = limits
@@ -131,13 +125,16 @@ def make_spec(container: Container, around: Surroundings) -> dict[str, Any]:
         "root": {"path": around.root} | ({"readonly": True} if host["ReadonlyRootfs"] else {}),
         "hostname": around.hostname,
         "mounts": spec_mounts(
-            host, container.mounts, files, around.shm, unified=around.unified, own_network=bool(around.netns)
+            host,
+            container.mounts,
+            around.files,
+            around.shm,
+            (_INIT, around.init) if around.init else None,
         ),
         "linux": _linux(container, around, security, chosen, devices),
     }
     if host["UTSMode"] == "host":
         del spec["hostname"]
-    _bind_init_read_only(spec, around)
     return spec
 
 
@@ -194,6 +191,9 @@ def _linux(
     sysctls = dict(host.get("Sysctls") or {})
     if around.netns:
         sysctls = {_PORT_SYSCTL: "0", _PING_SYSCTL: "0 2147483647"} | sysctls
+    if container.config["Domainname"]:
+        # the specification has no member for it; one of the user's own wins
+        sysctls.setdefault("kernel.domainname", container.config["Domainname"])
     found: dict[str, Any] = {}
     if sysctls:
         found["sysctl"] = sysctls
@@ -215,8 +215,11 @@ def _linux(
     if shared:
         found["rootfsPropagation"] = "shared" if shared & {"shared", "rshared"} else "slave"
     if not privileged:
-        found["maskedPaths"] = host["MaskedPaths"] or []
-        found["readonlyPaths"] = host["ReadonlyPaths"] or []
+        found |= {
+            member: host[key]
+            for member, key in (("maskedPaths", "MaskedPaths"), ("readonlyPaths", "ReadonlyPaths"))
+            if host[key]
+        }
     return found
 
 
@@ -243,9 +246,3 @@ def _overlay(variables: dict[str, str], changes: Sequence[str]) -> None:
             variables[name] = change
         else:
             variables.pop(name, None)
-
-
-def _bind_init_read_only(spec: dict[str, Any], around: Surroundings) -> None:
-    for mount in spec["mounts"]:
-        if around.init and mount["destination"] == _INIT:
-            mount["options"] = ["bind", "ro"]

@@ -56,7 +56,7 @@ def resolve(root: str, user: str, group_add: Sequence[str]) -> Identity:
             if login in entry[3].split(",") and (number := _number(entry[2])) is not None
         ]
     extra += [_group(text, groups) for text in group_add]
-    return Identity(uid, gid, tuple(dict.fromkeys([gid, *extra])))
+    return Identity(uid, gid, (gid, *extra))
 
 
 def _person(name: str, passwd: list[list[str]]) -> tuple[int, int, str]:
