@@ -67,7 +67,7 @@ def test_a_call(size: int) -> None:
         "call": "State",
         "service": TASK,
         "method": "State",
-        "metadata": {"k": "v"},
+        "request_metadata": {"k": "v"},
         "client": 3,
         "request": {"id": "c"},
         "response": {"pid": 7},

@@ -221,7 +221,7 @@ class _Call:
             "call": self._name,
             "service": self._service,
             "method": self._method,
-            "metadata": self._metadata,
+            "request_metadata": self._metadata,
             "client": self._client,
         }
         for name, values in (("request", self._requests), ("response", self._responses)):
