@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 from concurrent import futures
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -491,3 +491,66 @@ def test_close_finishes_what_is_open(place: Place) -> None:
     assert message.summary == "Tasks/Wait -> no answer"
     assert message.fields["error"] == "the tap was closed"
     call.cancel()
+
+
+@pytest.fixture(scope="module")
+def conversation(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What a real client sends when it makes two calls."""
+    directory = tmp_path_factory.mktemp("conversation")
+    said = bytearray()
+    with ExitStack() as stack:
+        place = Place(stack, directory)
+        between = stack.enter_context(socket.socket(socket.AF_UNIX))
+        between.bind(str(directory / "between.sock"))
+        between.listen()
+
+        def carry(source: socket.socket, sink: socket.socket, copy: bytearray | None) -> None:
+            while part := source.recv(65536):
+                if copy is not None:
+                    copy += part
+                sink.sendall(part)
+            sink.shutdown(socket.SHUT_WR)
+
+        def serve() -> None:
+            client = stack.enter_context(between.accept()[0])
+            server = place.raw()
+            server.settimeout(None)
+            back = threading.Thread(target=carry, args=(server, client, None), daemon=True)
+            back.start()
+            carry(client, server, said)
+            back.join(WAIT)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with grpc.insecure_channel(f"unix:{directory}/between.sock") as channel:
+            channel.unary_unary("/some.Thing/Echo")(b"x" * 300, timeout=WAIT)
+            channel.unary_unary(TASKS + "Get")(GET, timeout=WAIT, metadata=(("a-bin", b"\0\1"),))
+        thread.join(WAIT)
+    return bytes(said)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_corrupted_conversations_disturb_nobody(place: Place, conversation: bytes, seed: int) -> None:
+    chance = random.Random(seed)
+    raw = bytearray(conversation)
+    for _ in range(chance.randrange(1, 8)):
+        raw[chance.randrange(len(PREFACE), len(raw))] = chance.randrange(256)
+    if seed % 4 == 0:
+        del raw[chance.randrange(len(raw)) :]
+    other = place.channel().unary_unary("/some.Thing/Echo")
+    assert other(b"before", timeout=WAIT) == b"before"
+    client = place.raw()
+    # In pieces, so that frames are torn; the server may hang up before the end.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        for at in range(0, len(raw), 50):
+            client.sendall(raw[at : at + 50])
+        if seed % 2:
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(65536):
+                pass
+    client.close()
+
+    assert other(b"after", timeout=WAIT) == b"after"
+    seen = [message.summary for message in place.recorder.since(0)]
+    assert seen.count("Thing/Echo -> OK") >= 2
+    assert not [m for m in place.recorder.since(0) if "the tap failed" in str(m.fields.get("error"))]

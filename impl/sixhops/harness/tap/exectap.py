@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,13 +131,19 @@ class ExecTap:
             reason = "it was killed, or ended its talk with the tap"
         except ReportError as error:
             reason = f"its report can't be read: {error}"
-            if call is None:
-                fields = {"complete": False, "error": reason}
-                self._recorder.note(Hop.RUNTIME, "? -> no answer", fields)  # type: ignore[arg-type]
+            self._note(call, reason)
+        except Exception:  # noqa: BLE001 - a mistake of the tap's must be seen; the program runs on without it
+            reason = f"the tap failed: {traceback.format_exc()}"
+            self._note(call, reason)
         finally:
             if call is not None:
                 call.vanish(reason)
             writer.close()
+
+    def _note(self, call: RuntimeCall | ShimCall | None, reason: str) -> None:
+        """Record what went wrong before there was a call that could say it."""
+        if call is None:
+            self._recorder.note(Hop.RUNTIME, "? -> no answer", {"complete": False, "error": reason})
 
     def _begin(self, started: Started) -> RuntimeCall | ShimCall:
         if started.name in self._shims:
