@@ -99,7 +99,8 @@ def test_shim_error_gets_its_kind_once() -> None:
 def test_config_of_a_real_installation(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(
-        'version = 2\nroot = "/r"\nstate = "/s"\ndisabled_plugins = ["x"]\n[grpc]\n  address = "/a.sock"\n'
+        'version = 2\nroot = "/r"\nstate = "/s"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\nplugin_dir = "/p"\n'
+        '[grpc]\n  address = "/a.sock"\n'
         '  uid = 3\n[debug]\n  level = "debug"\n[plugins."io.containerd.sixhops"]\n  shim = "embedded"\n'
     )
 
@@ -107,7 +108,8 @@ def test_config_of_a_real_installation(tmp_path: Path) -> None:
 
     assert (config.root, config.state, config.ttrpc) == (Path("/r"), Path("/other"), Path("/a.sock.ttrpc"))
     assert (config.uid, config.level, config.shim) == (3, "debug", "embedded")
-    assert config.ignored == ("disabled_plugins",)
+    assert config.disabled == ("io.containerd.grpc.v1.cri",)
+    assert config.ignored == ("plugin_dir",)
 
 
 def test_config_that_dockerd_writes(tmp_path: Path) -> None:

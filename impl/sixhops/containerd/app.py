@@ -18,7 +18,7 @@ from sixhops.containerd.bus import Bus
 from sixhops.containerd.content import ContentStore
 from sixhops.containerd.database import Database
 from sixhops.containerd.gc import Collector
-from sixhops.containerd.plugins import all_plugins
+from sixhops.containerd.plugins import GRPC, SNAPSHOTTER, all_plugins
 from sixhops.containerd.rpc import handler
 from sixhops.containerd.services.containers import ContainersService
 from sixhops.containerd.services.content import ContentService
@@ -56,6 +56,8 @@ from sixhops.wire.ttrpc.status import Code, RpcError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from google.protobuf.descriptor import FileDescriptor
+
     from sixhops.containerd.config import Config
     from sixhops.linux.forkserver import ForkServer
     from sixhops.wire.ttrpc.calls import Call
@@ -63,12 +65,8 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 log = logging.getLogger(__name__)
-MESSAGE_LIMIT = 16 << 20
-OPTIONS = (
-    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.so_reuseport", 0),
-)
+#: Services whose calls need no namespace, or say themselves when they do.
+UNNAMED = frozenset({"version", "introspection", "healthcheck", "events", "namespaces"})
 EVENTS = service(events_ttrpc_pb2.DESCRIPTOR, "Events")
 
 
@@ -88,38 +86,39 @@ async def run(
     bus = Bus()
     workers = Workers(forks, again)
     store = ContentStore(config.root / "io.containerd.content.v1.content")
-    snapshotters = [Snapshotter(name, config.root, database) for name in (OVERLAYFS, NATIVE)]
-    collector = Collector(database, store, snapshotters)
+    plugins = all_plugins(config.root, config.disabled)
+    present = {plugin.uri for plugin in plugins}
+    snapshotters = [
+        Snapshotter(name, config.root, database)
+        for name in (OVERLAYFS, NATIVE)
+        if f"{SNAPSHOTTER}.{name}" in present
+    ]
+    collector = Collector(database, store, snapshotters, config.schedule)
     collector.forget_lost()
     shims = Shims(config, bus, workers, runtime_module)
     await shims.find_again()
     containers = ContainersService(database, bus)
     layers = Layers(database, store, workers, mounts)
-    server = grpc.aio.server(options=OPTIONS)
+    services: dict[str, tuple[FileDescriptor, object]] = {
+        "version": (version_pb2.DESCRIPTOR, VersionService()),
+        "introspection": (introspection_pb2.DESCRIPTOR, IntrospectionService(config.root, plugins)),
+        "healthcheck": (health_pb2.DESCRIPTOR, HealthService()),
+        "events": (events_pb2.DESCRIPTOR, EventsService(bus)),
+        "namespaces": (namespaces_pb2.DESCRIPTOR, NamespacesService(database, bus)),
+        "containers": (containers_pb2.DESCRIPTOR, containers),
+        "images": (images_pb2.DESCRIPTOR, ImagesService(database, bus, collector)),
+        "leases": (leases_pb2.DESCRIPTOR, LeasesService(database, collector)),
+        "content": (content_pb2.DESCRIPTOR, ContentService(database, store, bus, sharing=config.sharing)),
+        "snapshots": (snapshots_pb2.DESCRIPTOR, SnapshotsService(snapshotters, database, bus)),
+        "diff": (diff_pb2.DESCRIPTOR, DiffService(layers)),
+        "tasks": (tasks_pb2.DESCRIPTOR, TasksService(containers, shims, layers)),
+    }
+    server = grpc.aio.server(options=_options(config))
     server.add_generic_rpc_handlers(
-        (
-            handler(service(version_pb2.DESCRIPTOR, "Version"), VersionService(), namespaced=False),
-            handler(
-                service(introspection_pb2.DESCRIPTOR, "Introspection"),
-                IntrospectionService(config.root, all_plugins(config.root, ())),
-                namespaced=False,
-            ),
-            handler(service(health_pb2.DESCRIPTOR, "Health"), HealthService(), namespaced=False),
-            handler(service(events_pb2.DESCRIPTOR, "Events"), EventsService(bus), namespaced=False),
-            handler(
-                service(namespaces_pb2.DESCRIPTOR, "Namespaces"),
-                NamespacesService(database, bus),
-                namespaced=False,
-            ),
-            handler(service(containers_pb2.DESCRIPTOR, "Containers"), containers),
-            handler(service(images_pb2.DESCRIPTOR, "Images"), ImagesService(database, bus, collector)),
-            handler(service(leases_pb2.DESCRIPTOR, "Leases"), LeasesService(database, collector)),
-            handler(service(content_pb2.DESCRIPTOR, "Content"), ContentService(database, store, bus)),
-            handler(
-                service(snapshots_pb2.DESCRIPTOR, "Snapshots"), SnapshotsService(snapshotters, database, bus)
-            ),
-            handler(service(diff_pb2.DESCRIPTOR, "Diff"), DiffService(layers)),
-            handler(service(tasks_pb2.DESCRIPTOR, "Tasks"), TasksService(containers, shims, layers)),
+        tuple(
+            handler(service(file, _only_service(file)), target, namespaced=name not in UNNAMED)
+            for name, (file, target) in services.items()
+            if f"{GRPC}.{name}" in present
         )
     )
     for path in (config.address, config.ttrpc):
@@ -128,9 +127,12 @@ async def run(
     shim_server = await ttrpc.serve(config.ttrpc, lambda call: _forward(call, bus))
     server.add_insecure_port(f"unix:{config.address}")
     await server.start()
-    for path in (config.address, config.ttrpc):
+    for path, uid, gid in (
+        (config.address, config.uid, config.gid),
+        (config.ttrpc, config.ttrpc_uid, config.ttrpc_gid),
+    ):
         path.chmod(0o660)
-        os.chown(path, config.uid, config.gid)
+        os.chown(path, uid, gid)
     log.info("serving on %s", config.address)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -147,6 +149,19 @@ async def run(
     database.close()
     workers.close()
     return 0
+
+
+def _options(config: Config) -> tuple[tuple[str, int], ...]:
+    return (
+        ("grpc.max_receive_message_length", config.receive_limit),
+        ("grpc.max_send_message_length", config.send_limit),
+        ("grpc.so_reuseport", 0),
+    )
+
+
+def _only_service(file: FileDescriptor) -> str:
+    (name,) = file.services_by_name
+    return str(name)
 
 
 def _set_oom_score(score: int) -> None:

@@ -6,7 +6,8 @@ the labels containerd.io/gc.ref.content[.x] and containerd.io/gc.ref.snapshot.<s
 parent. A lease with containerd.io/gc.flat leads no further than to what it holds and those parents.
 
 When it runs is upstream's rule: shortly after the start, at once for a deletion that asks for it (`sync`), and else
-after a deletion or a hundred changes, but so that it never takes more than a fiftieth of the time (`run`).
+after a deletion or a hundred changes, but so that it never takes more than a fiftieth of the time (`run`; the
+configuration can say otherwise).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from sixhops.containerd.config import Schedule
 from sixhops.wire.proto import containers_pb2, content_pb2, images_pb2, leases_pb2, snapshots_pb2
 
 if TYPE_CHECKING:
@@ -38,9 +40,6 @@ SNAPSHOT_REFERENCE = "containerd.io/gc.ref.snapshot."
 CONTENT = "content"
 INGEST = "ingests"
 INGEST_LIFE = dt.timedelta(hours=24)
-MUTATIONS = 100
-STARTUP_SECONDS = 0.1
-SHARE = 0.02  # of the time, at most
 
 Node = tuple[
     str, str, str
@@ -50,7 +49,14 @@ Node = tuple[
 class Collector:
     """Marks from the roots, then removes the rest."""
 
-    def __init__(self, database: Database, store: ContentStore, snapshotters: Iterable[Snapshotter]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: ContentStore,
+        snapshotters: Iterable[Snapshotter],
+        schedule: Schedule | None = None,
+    ) -> None:
+        self._schedule = schedule or Schedule()
         self._database = database
         self._store = store
         self._snapshotters = {f"snapshots/{item.name}": item for item in snapshotters}
@@ -58,7 +64,8 @@ class Collector:
         database.changed = self._count
 
     def _count(self) -> None:
-        if self._database.deletions or self._database.mutations >= MUTATIONS:
+        deletions, mutations = self._database.deletions, self._database.mutations
+        if (deletions and deletions >= self._schedule.deletions) or 0 < self._schedule.mutations <= mutations:
             self._due.set()
 
     def forget_lost(self) -> None:
@@ -73,7 +80,7 @@ class Collector:
 
     async def run(self) -> None:
         """Collect when it is due, for as long as this is awaited."""
-        await asyncio.sleep(STARTUP_SECONDS)
+        await asyncio.sleep(self._schedule.startup)
         spent, runs = 0.0, 0
         while True:
             begin = time.monotonic()
@@ -84,9 +91,11 @@ class Collector:
                 doomed = []
             spent, runs = spent + time.monotonic() - begin, runs + 1
             await asyncio.to_thread(self.remove, doomed)
-            rest = begin + (spent / runs) * (1 / SHARE - 1) - time.monotonic()
-            await asyncio.sleep(max(rest, 0.0))
+            if self._schedule.pause:
+                rest = begin + (spent / runs) * (1 / self._schedule.pause - 1) - time.monotonic()
+                await asyncio.sleep(max(rest, 0.0))
             await self._due.wait()
+            await asyncio.sleep(self._schedule.delay)
 
     def collect(self, now: dt.datetime | None = None) -> int:
         """Remove what can't be reached, records and files; return how many records went."""

@@ -31,6 +31,12 @@ __all__ = ["EMBEDDED", "Launcher", "Program"]
 log = logging.getLogger(__name__)
 SOCKETS = Path("/run/containerd/s")
 OUR_RUNTIME = "io.containerd.sixhops.v1"
+#: Which runtimes the loaded shim serves, by the configuration's `shim`.
+EMBEDDABLE = {
+    "auto": (OUR_RUNTIME,),
+    "embedded": (OUR_RUNTIME, "io.containerd.runc.v1", "io.containerd.runc.v2"),
+    "exec": (),
+}
 EMBEDDED = "embedded"  # what shim-binary-path says of a shim that has no binary
 SHIM_MODULE = "sixhops.shim.server"
 DELETE_MODULE = "sixhops.shim.main"
@@ -68,7 +74,7 @@ class Launcher:
                 "`io.containerd.runc.v1` or a full path to the binary"
             )
             raise RpcError(Code.UNKNOWN, f"{RESOLVING}: {text}")
-        if self._config.shim == "embedded" or (self._config.shim == "auto" and runtime == OUR_RUNTIME):
+        if runtime in EMBEDDABLE[self._config.shim]:
             return Program(None)
         name = f"containerd-shim-{parts[-2]}-{parts[-1]}"
         found = shutil.which(name) or _beside_us(name)

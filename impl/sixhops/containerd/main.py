@@ -1,4 +1,4 @@
-"""The command line of sixhops-containerd. Its order matters: seal, fork, and only then grpc.
+"""The command line of sixhops-containerd. For the server its order matters: seal, fork, and only then grpc.
 
 1. If our runtime is installed, this process is executed again from a sealed binary: forked runtime steps enter
    containers, and nothing in there may be able to write the interpreter (the runtime's module does it).
@@ -17,7 +17,9 @@ import logging
 import sys
 from pathlib import Path
 
-from sixhops.containerd.config import Config, ConfigError, load
+from sixhops.containerd import logs, tomlwrite
+from sixhops.containerd.config import DEFAULTS, Config, ConfigError, load, merged
+from sixhops.containerd.plugins import missing
 from sixhops.linux import forkserver, prctl
 
 __all__ = ["main"]
@@ -31,46 +33,38 @@ RUNTIME_MODULE = "sixhops.runc.main"
 RUNTIME_MODULES = (RUNTIME_MODULE, "sixhops.runc.api", "sixhops.runc.commands")
 SEAL_MODULE = "sixhops.runc.selfexe"
 FORK_SERVER = "containerd-fork"
-LEVELS = {
-    "trace": logging.DEBUG,
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warn": logging.WARNING,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-    "fatal": logging.CRITICAL,
-    "panic": logging.CRITICAL,
-}
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run containerd until it is told to stop; return the exit status."""
+    """Do what the command line says: serve until told to stop, or a command; return the exit status."""
     arguments = _parse(words)
     if arguments.version:
         sys.stdout.write(f"containerd {VERSION}\n")
         return 0
     try:
+        if arguments.command == "config":
+            return _show_config(arguments)
+        if arguments.command == "publish":
+            publish = importlib.import_module("sixhops.containerd.publish").publish
+            status: int = publish(
+                arguments.address, arguments.topic, arguments.namespace, sys.stdin.buffer.read()
+            )
+            return status
         config = _config(arguments)
     except ConfigError as error:
         sys.stderr.write(f"containerd: {error}\n")
         return 1
+    return _serve(config)
+
+
+def _serve(config: Config) -> int:
     runtime_module = RUNTIME_MODULE if _installed(RUNTIME_MODULE) and config.shim != "exec" else None
     if runtime_module:
         importlib.import_module(SEAL_MODULE).reexecute()
     prctl.set_name("containerd")
-    modules = [
-        *SHIM_MODULES,
-        "sixhops.containerd.unpack",
-        "sixhops.containerd.layerdiff",
-        *(RUNTIME_MODULES if runtime_module else ()),
-    ]
+    modules = [*SHIM_MODULES, *OWN_MODULES, *(RUNTIME_MODULES if runtime_module else ())]
     forks = forkserver.start(modules, FORK_SERVER)
-    logging.basicConfig(
-        level=LEVELS[config.level],
-        format='time="%(asctime)s" level=%(levelname)s msg="%(message)s" name=%(name)s',
-        stream=sys.stderr,
-    )
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logs.start(config.level, config.format)
     for key in config.ignored:
         logging.getLogger(__name__).warning("config key %s has no meaning here", key)
     app = importlib.import_module("sixhops.containerd.app")
@@ -96,20 +90,41 @@ def _parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--root", help="containerd root directory")
     parser.add_argument("--state", help="containerd state directory")
     parser.add_argument("--address", "-a", help="address for containerd's GRPC server")
-    parser.add_argument("--log-level", "-l", choices=sorted(LEVELS), help="set the logging level")
+    parser.add_argument("--log-level", "-l", choices=sorted(logs.LEVELS), help="set the logging level")
     parser.add_argument("--version", "-v", action="store_true", help="print the version")
+    commands = parser.add_subparsers(dest="command")
+    config = commands.add_parser("config", help="information on the containerd config")
+    config.add_argument("what", choices=("default", "dump"), help="the default config, or the final one")
+    publish = commands.add_parser("publish", help="publish an event that is read from standard input")
+    publish.add_argument("--topic", "-topic", required=True, help="topic of the event")
+    publish.add_argument("--namespace", "-namespace", default="", help="namespace to publish to")
     return parser.parse_args(words)
 
 
 def _config(arguments: argparse.Namespace) -> Config:
-    path: Path | None = arguments.config
-    if path is None and DEFAULT_CONFIG.exists():
-        path = DEFAULT_CONFIG
     flags = {name: getattr(arguments, name) for name in ("root", "state", "address", "log_level")}
-    config = load(path, flags)
-    if config.level not in LEVELS:
+    config = load(_path(arguments), flags)
+    if config.level not in logs.LEVELS:
         raise ConfigError(f"invalid log level {config.level!r}")
+    if absent := missing(config.required, config.root, config.disabled):
+        raise ConfigError(f"missing required plugins: {' '.join(absent)}")
     return config
+
+
+def _path(arguments: argparse.Namespace) -> Path | None:
+    """Return the file to read: the one that was named, or the usual one if it is there."""
+    given: Path | None = arguments.config
+    return given or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+
+
+def _show_config(arguments: argparse.Namespace) -> int:
+    path = _path(arguments)
+    document = DEFAULTS
+    if arguments.what == "dump" and path is not None and path.exists():
+        document = merged(path)
+        load(path, {})  # for its errors
+    sys.stdout.write(tomlwrite.dumps({**document, "version": 2}))
+    return 0
 
 
 if __name__ == "__main__":

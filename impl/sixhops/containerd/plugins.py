@@ -56,7 +56,9 @@ class Plugin:
 
 
 def all_plugins(root: Path, disabled: Collection[str]) -> list[Plugin]:
-    """Return the parts that are not switched off; `disabled` are their names in the configuration."""
+    """Return the parts that are not switched off; `disabled` are their names in the configuration, full or (in its first
+    version) short.
+    """
     overlay = root / f"{SNAPSHOTTER}.overlayfs"
     found = [
         Plugin(CONTENT, "content", exports=(("root", str(root / f"{CONTENT}.content")),)),
@@ -85,4 +87,10 @@ def all_plugins(root: Path, disabled: Collection[str]) -> list[Plugin]:
         Plugin(SERVICE, "tasks-service", (EVENT, RUNTIME, METADATA)),
         *(Plugin(GRPC, name, ALONE.get(name, (SERVICE,))) for name in SERVICES),
     ]
-    return [plugin for plugin in found if plugin.uri not in disabled]
+    return [plugin for plugin in found if plugin.uri not in disabled and plugin.id not in disabled]
+
+
+def missing(required: Collection[str], root: Path, disabled: Collection[str]) -> list[str]:
+    """Return the plugins that a configuration requires and that aren't there."""
+    names = {name for plugin in all_plugins(root, disabled) for name in (plugin.uri, plugin.id)}
+    return [name for name in required if name not in names]

@@ -43,11 +43,11 @@ def _look_status(status: content_pb2.Status, path: tuple[str, ...]) -> str | Non
 class ContentService:
     """containerd.services.content.v1.Content."""
 
-    def __init__(self, database: Database, store: ContentStore, bus: Bus) -> None:
+    def __init__(self, database: Database, store: ContentStore, bus: Bus, *, sharing: bool = True) -> None:
         self._database = database
         self._store = store
         self._bus = bus
-        self._ingests = Ingests(database, store)
+        self._ingests = Ingests(database, store, sharing=sharing)
 
     def _find(self, digest: str, call: Call) -> content_pb2.Info:
         record = self._database.get(CONTENT, call.namespace, digest)

@@ -64,9 +64,10 @@ class Session:
 
 
 class Ingests:
-    """The ingests of all namespaces."""
+    """The ingests of all namespaces. `sharing`: whether naming a digest is enough to have what another one has brought."""
 
-    def __init__(self, database: Database, store: ContentStore) -> None:
+    def __init__(self, database: Database, store: ContentStore, *, sharing: bool = True) -> None:
+        self._sharing = sharing
         self._database = database
         self._store = store
 
@@ -104,7 +105,7 @@ class Ingests:
             lease_resource(self._database, call, CONTENT, expected)
             raise already_exists(f"content {expected}")
         known = None
-        if expected and check_digest(expected) is None:
+        if self._sharing and expected and check_digest(expected) is None:
             known = self._store.size(expected)
         shared = known is not None and total in (0, known)
         record = self._database.get(INGEST, call.namespace, ref)
