@@ -202,7 +202,9 @@ def main() -> int:
     )
     parser.add_argument("--stacks", nargs="+", default=["upstream", OURS], help=f"default: upstream {OURS}")
     parser.add_argument("--cycles", type=int, default=50, help="timed tasks on each stack (default: 50)")
-    parser.add_argument("--many", type=int, default=200, help="running at once (default: 200; 0: leave it out)")
+    parser.add_argument(
+        "--many", type=int, default=200, help="running at once (default: 200; 0: leave it out)"
+    )
     options = parser.parse_args()
     if options.cycles < 1 or (options.many and options.many < 4):
         parser.error("--cycles is at least 1 and --many at least 4, or 0")
@@ -237,7 +239,9 @@ def main() -> int:
         for line in left:
             print(f"left behind: {line}", file=sys.stderr)
     if options.stacks[-1] == OURS and len(sides) > 1:
-        print(f"\n{'within' if kept else 'ABOVE'} what is promised: {PROMISE} x the time, flat, no more memory")
+        print(
+            f"\n{'within' if kept else 'ABOVE'} what is promised: {PROMISE} x the time, flat, no more memory"
+        )
         return int(bool(left) or not kept)
     return int(bool(left))
 

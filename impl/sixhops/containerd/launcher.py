@@ -59,6 +59,7 @@ class Launcher:
         self._config = config
         self._workers = workers
         self._runtime_module = runtime_module
+        workers.prepare(SHIM_MODULE, "prepare_here", {})
 
     def resolve(self, runtime: str) -> Program:
         """Return the program for a runtime's name; RpcError UNKNOWN when its binary is neither on PATH nor beside ours."""

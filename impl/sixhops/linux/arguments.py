@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import os
-from pathlib import Path
 
-__all__ = ["set_arguments"]
+__all__ = ["prepare", "set_arguments"]
 
 PR_SET_MM = 35
 PR_SET_MM_MAP = 14
@@ -40,7 +38,22 @@ class MemoryMap(ctypes.Structure):
 
 
 _libc = ctypes.PyDLL(None, use_errno=True)
-_arguments: ctypes.Array[ctypes.c_char] | None = None  # must outlive the process: the kernel reads it
+_prctl = _libc["prctl"]
+_prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
+_end_of_heap = _libc["sbrk"]
+_end_of_heap.argtypes = (ctypes.c_long,)
+_end_of_heap.restype = ctypes.c_void_p
+_map = MemoryMap(exe_fd=0xFFFFFFFF)
+# must outlive the process: the kernel reads it
+_arguments: ctypes.Array[ctypes.c_char] | None = None
+
+
+def prepare() -> None:
+    """Read what of the memory map stays as it is; done once, before the fork if there is one."""
+    with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    for name, position in STAT_FIELDS.items():
+        setattr(_map, name, int(fields[position - 3]))
 
 
 def set_arguments(arguments: list[str]) -> bool:
@@ -50,19 +63,14 @@ def set_arguments(arguments: list[str]) -> bool:
     capability is needed. A kernel without CONFIG_CHECKPOINT_RESTORE refuses; then the command line stays.
     """
     global _arguments  # noqa: PLW0603 - one process, one command line
-    data = b"".join(os.fsencode(argument) + b"\0" for argument in arguments)
+    if not _map.start_code:
+        prepare()
+    data = "\0".join((*arguments, "")).encode(errors="surrogateescape")
     buffer = ctypes.create_string_buffer(data, len(data))
-    start = ctypes.addressof(buffer)
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    numbers = {name: int(fields[position - 3]) for name, position in STAT_FIELDS.items()}
-    numbers |= {"arg_start": start, "arg_end": start + len(data)}
-    _libc.sbrk.restype = ctypes.c_void_p
-    end_of_heap = _libc.sbrk(ctypes.c_long(0))
-    memory = MemoryMap(**numbers, brk=end_of_heap, auxv=None, auxv_size=0, exe_fd=0xFFFFFFFF)
-    words = [
-        ctypes.c_ulong(word) for word in (PR_SET_MM_MAP, ctypes.addressof(memory), ctypes.sizeof(memory), 0)
-    ]
-    if _libc.prctl(PR_SET_MM, *words) != 0:
+    _map.arg_start = start = ctypes.addressof(buffer)
+    _map.arg_end = start + len(data)
+    _map.brk = _end_of_heap(0)
+    if _prctl(PR_SET_MM, PR_SET_MM_MAP, ctypes.addressof(_map), ctypes.sizeof(_map), 0) != 0:
         return False
     _arguments = buffer
     return True

@@ -15,15 +15,18 @@ what it leaves in caches is there in every fork.
 
 Theory of operation: one SOCK_SEQPACKET pair, one datagram a request (descriptors over SCM_RIGHTS), one a
 reply (none to `prepare`), in order. When the program's end closes, the fork server exits; workers live on.
+
+Memory: a page that the fork server or a worker writes after the fork is a page of that worker's own, and in this
+interpreter reading an object writes its reference count. So what both do on the way is as little as possible: no
+hooks around the fork (`clone`), no JSON, no import machinery.
 """
 
 from __future__ import annotations
 
 import array
-import ctypes
 import gc
 import importlib
-import json
+import marshal
 import os
 import signal
 import socket
@@ -33,6 +36,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sixhops.linux import prctl
+from sixhops.linux.clone import fork_sibling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,12 +45,12 @@ __all__ = ["ForkError", "ForkServer", "main", "spawn", "start"]
 
 MESSAGE_LIMIT = 1 << 17
 DESCRIPTOR_LIMIT = 16
-_HERE = b', "here": true}'
-CLONE_PARENT = 0x00008000
-SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
-
-# PyDLL keeps the interpreter's lock during the call; CDLL would give it up around a clone
-_libc = ctypes.PyDLL(None, use_errno=True)
+# the first byte of a request
+_WORKER = b"w"
+_PREPARE = b"p"
+# the first byte of a reply that tells of an error
+_ERROR = b"!"
+_RIGHTS_SPACE = socket.CMSG_SPACE(DESCRIPTOR_LIMIT * array.array("i").itemsize)
 
 
 class ForkError(Exception):
@@ -64,17 +68,19 @@ class ForkServer:
         self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int] = ()
     ) -> None:
         """Ask for a worker; `receive` gives its pid. ForkError when the fork server has gone."""
-        self._send({"module": module, "function": function, "arguments": arguments}, descriptors)
+        self._send(_WORKER, (module, function, arguments), descriptors)
 
     def prepare(self, module: str, function: str, arguments: dict[str, Any]) -> None:
         """Let the fork server call a function itself; workers asked for later find its traces. Does not wait.
 
         An error goes to the fork server's stderr and has no other consequence. ForkError as `send`.
         """
-        self._send({"module": module, "function": function, "arguments": arguments, "here": True}, ())
+        self._send(_PREPARE, (module, function, arguments), ())
 
-    def _send(self, request: dict[str, Any], descriptors: Sequence[int]) -> None:
-        data = json.dumps(request).encode()
+    def _send(
+        self, kind: bytes, request: tuple[str, str, dict[str, Any]], descriptors: Sequence[int]
+    ) -> None:
+        data = kind + marshal.dumps(request)
         if len(data) > MESSAGE_LIMIT:
             raise ForkError(f"request of {len(data)} bytes is over the limit of {MESSAGE_LIMIT}")
         rights = (
@@ -95,10 +101,9 @@ class ForkServer:
             raise ForkError(f"fork server {self.pid} has gone: {error}") from error
         if not data:
             raise ForkError(f"fork server {self.pid} has gone")
-        reply = json.loads(data)
-        if "error" in reply:
-            raise ForkError(reply["error"])
-        return int(reply["pid"])
+        if data.startswith(_ERROR):
+            raise ForkError(data[1:].decode())
+        return int(data)
 
     def fork(
         self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int] = ()
@@ -164,36 +169,34 @@ def _serve(connection: socket.socket, modules: Sequence[str], name: str) -> int:
     gc.collect()
     gc.freeze()  # else the first collection in every worker would copy all pages
     while True:
-        data, rights, _flags, _address = connection.recvmsg(
-            MESSAGE_LIMIT, socket.CMSG_SPACE(DESCRIPTOR_LIMIT * array.array("i").itemsize)
-        )
+        data, rights, _flags, _address = connection.recvmsg(MESSAGE_LIMIT, _RIGHTS_SPACE)
         if not data:
             return 0
-        descriptors = _descriptors(rights)
-        if data.endswith(_HERE):
-            _prepare(json.loads(data))
+        if data.startswith(_PREPARE):
+            _prepare(data)
             continue
-        reply: dict[str, Any]
+        descriptors = _descriptors(rights)
         try:
-            pid = _clone_sibling()
+            pid = fork_sibling()
         except OSError as error:
-            reply = {"error": f"clone: {error}"}
+            reply = _ERROR + str(error).encode()
         else:
             if pid == 0:
                 connection.close()
-                _work(json.loads(data), descriptors)
-            reply = {"pid": pid}
+                _work(data, descriptors)
+            reply = b"%d" % pid
         for descriptor in descriptors:
             os.close(descriptor)
         try:
-            connection.send(json.dumps(reply).encode())
+            connection.send(reply)
         except OSError:
             return 0  # the program ended while we forked
 
 
-def _prepare(request: dict[str, Any]) -> None:
+def _prepare(data: bytes) -> None:
     try:
-        getattr(importlib.import_module(request["module"]), request["function"])(request["arguments"])
+        module, function, arguments = marshal.loads(memoryview(data)[1:])
+        getattr(importlib.import_module(module), function)(arguments)
     except Exception:  # noqa: BLE001 - the workers will meet the same fault and tell whoever asked for them
         traceback.print_exc()
     gc.collect()
@@ -210,30 +213,13 @@ def _descriptors(rights: Sequence[tuple[int, int, bytes]]) -> list[int]:
     return list(found)
 
 
-def _clone_sibling() -> int:
-    """Fork, as a child of our own parent. The interpreter's hooks around fork are called as os.fork does
-    it.
-    """
-    number = SYS_CLONE[os.uname().machine]
-    words = [ctypes.c_ulong(word) for word in (CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)]
-    ctypes.pythonapi.PyOS_BeforeFork()
-    pid: int = _libc.syscall(ctypes.c_long(number), *words)
-    if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
-        return 0
-    ctypes.pythonapi.PyOS_AfterFork_Parent()
-    if pid < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return pid
-
-
-def _work(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
+def _work(data: bytes, descriptors: list[int]) -> NoReturn:
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        function = getattr(importlib.import_module(request["module"]), request["function"])
-        status = int(function(request["arguments"], descriptors))
+        module, function, arguments = marshal.loads(memoryview(data)[1:])
+        loaded = sys.modules.get(module) or importlib.import_module(module)
+        status = int(getattr(loaded, function)(arguments, descriptors))
     except BaseException:  # noqa: BLE001 - as above
         traceback.print_exc()
     finally:

@@ -69,7 +69,7 @@ def parse_options(options: Sequence[str]) -> tuple[int, str]:
     return flags, ",".join(data)
 
 
-def mount_all(wanted: Sequence[Mount], target: Path) -> None:
+def mount_all(wanted: Sequence[Mount], target: str | Path) -> None:
     """Mount the list on `target`, one over the other; what was mounted is undone when one fails
     (LinuxError).
     """
@@ -90,7 +90,7 @@ def mount_all(wanted: Sequence[Mount], target: Path) -> None:
         raise
 
 
-def mounted_below(path: Path) -> list[str]:
+def mounted_below(path: str | Path) -> list[str]:
     """Return the mount points at and below `path`, deepest (and newest) first."""
     prefix = os.path.realpath(path)
     found = []
@@ -101,7 +101,7 @@ def mounted_below(path: Path) -> list[str]:
     return found[::-1]
 
 
-def unmount_below(path: Path) -> None:
+def unmount_below(path: str | Path) -> None:
     """Unmount everything at and below `path`; LinuxError for the first that refuses."""
     for point in mounted_below(path):
         mounts.unmount(point, mounts.MNT_DETACH)

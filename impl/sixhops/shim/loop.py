@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import os
-import selectors
+import select
 import signal
 import time
 from collections import deque
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["ExitStatus", "Future", "Lock", "Loop", "Task", "TimedOutError"]
 
 T = TypeVar("T")
-READ = selectors.EVENT_READ
-WRITE = selectors.EVENT_WRITE
+EVENTS = 16  # at a time; more are told the next time
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
 
 
 class TimedOutError(Exception):
@@ -133,7 +134,8 @@ class Loop:
         # takes what a handler raises; without it the error ends `run`. A shim must outlive its own mistakes,
         # because the container goes with it
         self.on_error: Callable[[Exception], None] | None = None
-        self._selector = selectors.EpollSelector()
+        # bare epoll: every object that `selectors` puts around it would be a page of memory in every shim
+        self._epoll = select.epoll()
         self._handlers: dict[int, dict[int, Callable[[], None]]] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -170,13 +172,13 @@ class Loop:
     def _watch(self, descriptor: int, event: int, handler: Callable[[], None]) -> None:
         handlers = self._handlers.get(descriptor)
         if handlers is None:
-            self._selector.register(descriptor, event)
+            self._epoll.register(descriptor, event)
             self._handlers[descriptor] = {event: handler}
             return
         fresh = event not in handlers
         handlers[event] = handler
         if fresh:
-            self._selector.modify(descriptor, sum(handlers))
+            self._epoll.modify(descriptor, sum(handlers))
 
     def forget(self, descriptor: int, event: int | None = None) -> None:
         """Stop watching `descriptor`, or only for `event` (READ or WRITE). Must come before it is closed."""
@@ -187,9 +189,9 @@ class Loop:
             handlers.pop(event, None)
         if event is None or not handlers:
             del self._handlers[descriptor]
-            self._selector.unregister(descriptor)
+            self._epoll.unregister(descriptor)
         else:
-            self._selector.modify(descriptor, sum(handlers))
+            self._epoll.modify(descriptor, sum(handlers))
 
     def later(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call `callback` in `seconds`."""
@@ -279,14 +281,16 @@ class Loop:
                     self._call(callback)
             if not self._running:
                 return
-            timeout = None
+            timeout = -1.0
             if self._timers:
                 timeout = max(0.0, self._timers[0][0] - time.monotonic())
-            for key, events in self._selector.select(timeout):
+            for descriptor, events in self._epoll.poll(timeout, EVENTS):
+                # an end or an error without data is for whoever watches, to find it at his next call
+                ended = events & ~(READ | WRITE)
                 for event in (READ, WRITE):
                     # looked up anew each time: an earlier handler may have stopped the watch
-                    handler = self._handlers.get(key.fd, {}).get(event)
-                    if handler is not None and events & event:
+                    handler = self._handlers.get(descriptor, {}).get(event)
+                    if handler is not None and (events & event or ended):
                         self._call(handler)
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:

@@ -1,7 +1,7 @@
 """The command line of containerd-shim-sixhops-v1: what containerd calls to start a shim, and to clean up
 after a dead one.
 
-    start    forks the shim, prints its address
+    start    forks the shim, prints its address (`startup`)
     delete   kills and deletes what a dead shim left, prints a DeleteResponse
     -v       version;  -info  what this shim is (RuntimeInfo);  -socket PATH without either: serve there
 
@@ -11,163 +11,119 @@ It also works under the name of upstream's shim, containerd-shim-runc-v2.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import socket
+import shutil
+import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from sixhops.linux.mountlist import unmount_below
 from sixhops.shim.loop import Loop, Task
-from sixhops.shim.options import Arguments, UsageError, load_options, parse, socket_address
+from sixhops.shim.options import (
+    DEFAULT_BINARY,
+    SOCKET_LINK,
+    SOCKETS,
+    Arguments,
+    UsageError,
+    load_options,
+    parse,
+    socket_address,
+    usage,
+)
 from sixhops.shim.runtime import Runtime, RuntimeFailedError
+from sixhops.shim.varint import varint
 
 __all__ = ["delete_response", "main", "main_forked"]
 
 VERSION = "0.1.0"
 NAME = "io.containerd.sixhops.v1"
 KILLED = 137
-GROUP_ANNOTATIONS = ("io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id")
+FEATURES = "types.containerd.io/opencontainers/runtime-spec/1/features/Features"
+FEATURES_SECONDS = 10.0
 
 
 def main(words: list[str] | None = None) -> int:
     """Run the shim's command line; return the exit status."""
+    program = os.path.basename(sys.argv[0])
     try:
         arguments = parse(sys.argv[1:] if words is None else words)
     except UsageError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error}\nUsage of {program}:\n{usage()}\n")
         return 2
-    program = Path(sys.argv[0]).name
     if arguments.version:
         sys.stdout.write(f"{program}:\n  Version:  {VERSION}\n  Revision: \n  Go version: \n\n")
         return 0
-    if arguments.info:
-        return info()
-    if not arguments.namespace:
-        sys.stderr.write(f"{program}: shim namespace cannot be empty\n")
-        return 1
     try:
-        if arguments.action == "start":
-            return start(arguments)
-        if arguments.action == "delete":
-            return delete(arguments)
-        if not arguments.action and arguments.socket:
-            return serve(arguments)
+        if arguments.info:
+            return info()
+        # with the bootstrap protocol the namespace may come on stdin alone
+        if not arguments.namespace and arguments.action != "start":
+            raise ValueError("shim namespace cannot be empty")
+        return _act(arguments)
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"{program}: {error}\n")
+        sys.stderr.write(f"{NAME}: {error}\n")
         return 1
-    sys.stderr.write(f"{program}: unknown action {arguments.action!r}, expected start or delete\n")
-    return 1
+
+
+def _act(arguments: Arguments) -> int:
+    if arguments.action == "delete":
+        return delete(arguments)
+    from sixhops.shim.startup import serve, start  # noqa: PLC0415 - `delete` runs for every task, and must be quick
+
+    if arguments.action == "start":
+        return start(arguments)
+    if not arguments.action and arguments.socket:
+        return serve(arguments)
+    raise ValueError(f"unknown action {arguments.action!r}, expected start or delete")
 
 
 def info() -> int:
-    """Print a RuntimeInfo; the options that come on stdin (an Any, or nothing) are repeated in it."""
-    from google.protobuf.any_pb2 import Any as AnyMessage  # noqa: PLC0415 - as in start
+    """Print a RuntimeInfo: the options that come on stdin (an Any, or nothing) are repeated in it, and the runtime's
+    features are told. OSError when there is no such runtime.
+    """
+    from google.protobuf.any_pb2 import Any as AnyMessage  # noqa: PLC0415 - as in _act
+    from google.protobuf.message import DecodeError  # noqa: PLC0415
 
+    from sixhops.shim.taskoptions import runtime_options  # noqa: PLC0415
     from sixhops.wire.proto import runtime_info_pb2  # noqa: PLC0415
+    from sixhops.wire.ttrpc.status import RpcError  # noqa: PLC0415
 
     answer = runtime_info_pb2.RuntimeInfo(name=NAME)
     answer.version.version = VERSION
     given = sys.stdin.buffer.read()
+    binary = DEFAULT_BINARY
     if given:
-        answer.options.CopyFrom(AnyMessage.FromString(given))
+        try:
+            options = AnyMessage.FromString(given)
+            binary = runtime_options(options).binary
+        except (DecodeError, RpcError) as error:
+            raise ValueError(f"failed to read runtime options (*options.Options): {error}") from error
+        answer.options.CopyFrom(options)
+    found = shutil.which(binary)
+    if found is None:
+        text = f'exec: "{binary}": executable file not found in $PATH'
+        raise ValueError(f'failed to look up the path of "{binary}": {text}')
+    features = subprocess.run([found, "features"], capture_output=True, timeout=FEATURES_SECONDS, check=False)
+    if features.returncode == 0:  # a runtime need not have that command
+        answer.features.type_url = FEATURES
+        answer.features.value = features.stdout.strip()
     sys.stdout.buffer.write(answer.SerializeToString())
     sys.stdout.buffer.flush()
     return 0
-
-
-def serve(arguments: Arguments) -> int:
-    """Be the shim in this process, on the socket that -socket names."""
-    listener = _listen(arguments.socket)
-    if listener is None:
-        raise OSError(f"{arguments.socket}: a shim answers there already")
-    return _become(arguments, listener, arguments.socket)
-
-
-def _become(arguments: Arguments, listener: socket.socket, path: str) -> int:
-    # here, because `delete` needs none of it: half of its time would be spent on importing
-    from sixhops.shim.server import Settings, run, settle  # noqa: PLC0415
-
-    settings = Settings(
-        namespace=arguments.namespace,
-        id=arguments.id,
-        address=arguments.address,
-        events=os.environ.get("TTRPC_ADDRESS") or arguments.address + ".ttrpc",
-        arguments=server_arguments(sys.argv[0], arguments),
-        socket=path,
-        debug=arguments.debug,
-    )
-    settle(settings)
-    return run(settings, listener)
-
-
-def start(arguments: Arguments) -> int:
-    """Listen, fork the shim and print its address. In a group's second container the first one's address
-    is printed.
-    """
-    sys.stdin.buffer.read()  # the runtime options; Create brings them again
-    address = socket_address(arguments.address, arguments.namespace, _group(Path.cwd()) or arguments.id)
-    path = address.removeprefix("unix://")
-    listener = _listen(path)
-    if listener is not None and os.fork() == 0:
-        status = 1
-        try:
-            status = _become(arguments, listener, path)
-        finally:
-            os._exit(status)
-    Path("address").write_text(address)
-    sys.stdout.write(address)
-    sys.stdout.flush()
-    return 0
-
-
-def server_arguments(program: str, arguments: Arguments) -> list[str]:
-    """Return the command line that the long-lived shim shows."""
-    words = [program, "-namespace", arguments.namespace, "-id", arguments.id, "-address", arguments.address]
-    return [*words, "-debug"] if arguments.debug else words
-
-
-def _group(bundle: Path) -> str:
-    try:
-        annotations = json.loads((bundle / "config.json").read_text()).get("annotations") or {}
-    except (OSError, ValueError):
-        return ""
-    return next((annotations[name] for name in GROUP_ANNOTATIONS if annotations.get(name)), "")
-
-
-def _listen(path: str) -> socket.socket | None:
-    """Return a listening socket, or None when a shim answers there already; a dead one's socket is
-    replaced.
-    """
-    Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o711)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    try:
-        listener.bind(path)
-    except OSError:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            if probe.connect_ex(path) == 0:
-                listener.close()
-                return None
-        Path(path).unlink()
-        listener.bind(path)
-    Path(path).chmod(0o600)
-    listener.listen(128)
-    return listener
 
 
 def delete(arguments: Arguments) -> int:
     """Delete what is left of the container, and print status 137, the time of now and the first process's
     pid.
     """
-    bundle = Path(arguments.bundle) if arguments.bundle else Path.cwd()
+    bundle = arguments.bundle or os.getcwd()
     pid = 0
-    with contextlib.suppress(OSError, ValueError):
-        pid = int((bundle / "init.pid").read_text())
+    with contextlib.suppress(OSError, ValueError), open(f"{bundle}/init.pid", encoding="utf-8") as file:
+        pid = int(file.read())
     loop = Loop()
     loop.catch_signals()
-    runtime = Runtime(loop, load_options(bundle), arguments.namespace, bundle / "log.json")
+    runtime = Runtime(loop, load_options(bundle), arguments.namespace, f"{bundle}/log.json")
     failures: list[Exception] = []
 
     async def remove() -> None:
@@ -181,11 +137,16 @@ def delete(arguments: Arguments) -> int:
     loop.run()
     for error in failures:
         sys.stderr.write(f"failed to remove runc container: {error}\n")
+    try:
+        unmount_below(f"{bundle}/rootfs")
+    except OSError as error:
+        sys.stderr.write(f"failed to cleanup rootfs mount: {error}\n")
+    sockets = SOCKETS
     with contextlib.suppress(OSError):
-        unmount_below(bundle / "rootfs")
-    address = socket_address(arguments.address, arguments.namespace, arguments.id)
+        sockets = os.readlink(f"{bundle}/{SOCKET_LINK}")
+    address = socket_address(arguments.address, arguments.namespace, arguments.id, directory=sockets)
     with contextlib.suppress(FileNotFoundError):
-        Path(address.removeprefix("unix://")).unlink()
+        os.unlink(address.removeprefix("unix://"))
     sys.stdout.buffer.write(delete_response(pid, KILLED, time.time_ns()))
     sys.stdout.buffer.flush()
     return 0
@@ -197,18 +158,9 @@ def delete_response(pid: int, status: int, exited_at: int) -> bytes:
     Written by hand because importing protobuf would take longer than everything else that `delete` does.
     """
     seconds, nanoseconds = divmod(exited_at, 10**9)
-    timestamp = b"\x08" + _varint(seconds) + (b"\x10" + _varint(nanoseconds) if nanoseconds else b"")
-    head = b"\x08" + _varint(pid) if pid else b""
-    return head + b"\x10" + _varint(status) + b"\x1a" + _varint(len(timestamp)) + timestamp
-
-
-def _varint(number: int) -> bytes:
-    """Return `number` in protobuf's base 128, least significant part first."""
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes((*out, number))
+    timestamp = b"\x08" + varint(seconds) + (b"\x10" + varint(nanoseconds) if nanoseconds else b"")
+    head = b"\x08" + varint(pid) if pid else b""
+    return head + b"\x10" + varint(status) + b"\x1a" + varint(len(timestamp)) + timestamp
 
 
 def main_forked(arguments: dict[str, Any], descriptors: list[int]) -> int:

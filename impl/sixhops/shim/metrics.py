@@ -5,10 +5,12 @@ versions.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sixhops.shim.container import read_file
 from sixhops.wire.proto import cgroup1_pb2, cgroup2_pb2
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from sixhops.shim.loop import Loop
 
-__all__ = ["Groups", "OomWatch", "groups_of", "read_metrics"]
+__all__ = ["Groups", "OomWatch", "find_hierarchies", "groups_of", "join_groups", "read_metrics"]
 
 CLOCK_TICK_NANOSECONDS = 10**9 // os.sysconf("SC_CLK_TCK")
 IN_MODIFY = 2
@@ -46,39 +48,76 @@ BLKIO = {
 
 Groups = dict[str, Path]
 
+# where the hierarchies are mounted, and which part of each: by controller, "" for the unified one. Looked for once, before
+# the fork if there is one: the table of mounts is long, and all that reading it touches would be a shim's own
+_hierarchies: dict[str, tuple[str, str]] = {}
 
-def groups_of(pid: int) -> Groups:
-    """Return the control group directories of a process: by v1 controller name, and "" for the unified
-    one.
-    """
-    membership = {}
-    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-        _number, controllers, path = line.split(":", 2)
-        for controller in controllers.split(","):
-            membership[controller] = path
-    groups: Groups = {}
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+
+def find_hierarchies() -> None:
+    """Read where the control group hierarchies are mounted."""
+    for line in read_file("/proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
-        fields = before.split(" ")
-        root, point = fields[3], Path(fields[4])
         kind, _source, options = after.split(" ", 2)
         names = [""] if kind == "cgroup2" else options.split(",") if kind == "cgroup" else []
-        for name in names:
-            if name in membership and name not in groups:
-                groups[name] = point / os.path.relpath(membership[name], root)
-    return groups
+        if names:
+            fields = before.split(" ")
+            for name in names:
+                _hierarchies.setdefault(name, (fields[4], fields[3]))
 
 
-def read_metrics(groups: Groups) -> Message | None:
-    """Return the figures as containerd's Metrics message of the right version; None when the groups have
-    gone.
+def groups_of(membership: str) -> Groups:
+    """Return the control group directories of a process, by v1 controller name, "" for the unified hierarchy.
+
+    `membership` is the text of its /proc/PID/cgroup.
     """
+    return {name: Path(path) for name, path in _paths(membership).items()}
+
+
+def _paths(membership: str) -> dict[str, str]:
+    found = {}
+    for line in membership.splitlines():
+        _number, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            place = _hierarchy(controller)
+            if place is not None:
+                found[controller] = _below(place, path)
+    return found
+
+
+def _hierarchy(controller: str) -> tuple[str, str] | None:
+    if not _hierarchies:
+        find_hierarchies()
+    return _hierarchies.get(controller)
+
+
+def _below(place: tuple[str, str], path: str) -> str:
+    point, root = place
+    if root == "/":
+        return point + path.rstrip("/")
+    return os.path.normpath(f"{point}/{os.path.relpath(path, root)}")
+
+
+def join_groups(path: str, pid: int) -> None:
+    """Move `pid` into the control group `path` of every hierarchy that has it; OSError when none does."""
+    done = False
+    for place in set(_hierarchies.values() or [found for found in [_hierarchy("")] if found]):
+        procs = f"{place[0]}/{path.lstrip('/')}/cgroup.procs"
+        if os.path.exists(procs):
+            descriptor = os.open(procs, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, b"%d" % pid)
+            finally:
+                os.close(descriptor)
+            done = True
+    if not done:
+        raise OSError(errno.ENOENT, f"failed to load cgroup {path}: cgroup deleted")
+
+
+def read_metrics(groups: Groups) -> Message:
+    """Return the figures as containerd's Metrics message of the right version; what isn't there is left out."""
     if "memory" in groups or "cpuacct" in groups:
         return _read_v1(groups)
-    unified = groups.get("")
-    if unified is None or not unified.exists():
-        return None
-    return _read_v2(unified)
+    return _read_v2(groups[""]) if "" in groups else cgroup2_pb2.Metrics()
 
 
 def _number(path: Path) -> int:
@@ -108,16 +147,13 @@ def _fill(message: Message, values: dict[str, int], names: dict[str, str]) -> No
             setattr(message, field, value)
 
 
-def _read_v1(groups: Groups) -> Message | None:
+def _read_v1(groups: Groups) -> Message:
     metrics = cgroup1_pb2.Metrics()
-    found = False
     if (pids := groups.get("pids")) and pids.exists():
-        found = True
         metrics.pids.current = _number(pids / "pids.current")
         limit = _number(pids / "pids.max")
         metrics.pids.limit = 0 if limit == (1 << 64) - 1 else limit
     if (cpu := groups.get("cpuacct")) and cpu.exists():
-        found = True
         usage = metrics.cpu.usage
         usage.total = _number(cpu / "cpuacct.usage")
         ticks = _pairs(cpu / "cpuacct.stat")
@@ -130,7 +166,6 @@ def _read_v1(groups: Groups) -> Message | None:
         metrics.cpu.throttling.throttled_periods = throttled.get("nr_throttled", 0)
         metrics.cpu.throttling.throttled_time = throttled.get("throttled_time", 0)
     if (memory := groups.get("memory")) and memory.exists():
-        found = True
         _fill(metrics.memory, _pairs(memory / "memory.stat"), MEMORY_V1)
         for field, prefix in MEMORY_ENTRIES.items():
             entry = getattr(metrics.memory, field)
@@ -144,10 +179,9 @@ def _read_v1(groups: Groups) -> Message | None:
         control = _pairs(memory / "memory.oom_control")
         _fill(metrics.memory_oom_control, control, {})
     if (blkio := groups.get("blkio")) and blkio.exists():
-        found = True
         for field, name in BLKIO.items():
             _fill_blkio(getattr(metrics.blkio, field), blkio / name)
-    return metrics if found else None
+    return metrics
 
 
 def _fill_blkio(entries: object, path: Path) -> None:
@@ -193,48 +227,74 @@ def _read_v2(group: Path) -> Message:
 
 
 class OomWatch:
-    """Calls `report` each time the kernel killed something of the container for want of memory."""
+    """Calls `report` each time the kernel killed something of the container for want of memory.
 
-    def __init__(self, loop: Loop, groups: Groups, report: Callable[[], None]) -> None:
+    `membership` as for `groups_of`. OSError when the group has gone already.
+    """
+
+    __slots__ = ("_descriptors", "_loop", "_report")
+
+    def __init__(self, loop: Loop, membership: str, report: Callable[[], None]) -> None:
         self._loop = loop
         self._report = report
         self._descriptors: list[int] = []
-        memory = groups.get("memory")
-        unified = groups.get("")
-        if memory is not None:
-            self._watch_v1(memory)
-        elif unified is not None and (unified / "memory.events").exists():
-            self._watch_v2(unified / "memory.events")
+        # not groups_of: a path is all that a shim at rest needs
+        for line in membership.splitlines():
+            _number, controllers, path = line.split(":", 2)
+            if "memory" in controllers.split(","):
+                place = _hierarchy("memory")
+                if place is not None:
+                    self._watch_v1(_below(place, path))
+                    return
+        place = _hierarchy("")
+        unified = membership.rpartition("0::")[2].partition("\n")[0]
+        if place is not None and unified:
+            self._watch_v2(f"{_below(place, unified)}/memory.events")
 
-    def _watch_v1(self, memory: Path) -> None:
+    def _watch_v1(self, memory: str) -> None:
         event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        control = os.open(memory / "memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
-        self._descriptors = [event, control]
-        (memory / "cgroup.event_control").write_text(f"{event} {control}")
+        control = -1
+        try:
+            control = os.open(f"{memory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+            registration = os.open(f"{memory}/cgroup.event_control", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(registration, b"%d %d" % (event, control))
+            finally:
+                os.close(registration)
+        except OSError:
+            os.close(event)
+            raise
+        finally:
+            if control >= 0:
+                os.close(control)  # the kernel keeps what it needs
+        self._descriptors = [event]
 
         def told() -> None:
             os.eventfd_read(event)
             # the kernel also tells when the group is removed; that is no want of memory
-            if (memory / "cgroup.event_control").exists():
+            if os.path.exists(f"{memory}/cgroup.event_control"):
                 self._report()
             else:
                 self.close()
 
         self._loop.on_readable(event, told)
 
-    def _watch_v2(self, events: Path) -> None:
+    def _watch_v2(self, events: str) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         descriptor = int(libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
         if descriptor < 0 or libc.inotify_add_watch(descriptor, os.fsencode(events), IN_MODIFY) < 0:
             number = ctypes.get_errno()
+            if descriptor >= 0:
+                os.close(descriptor)
             raise OSError(number, f"inotify on {events}: {os.strerror(number)}")
         self._descriptors = [descriptor]
-        seen = _pairs(events).get("oom_kill", 0)
+        # from zero, as upstream counts: a kill before the watch stood is told with the first change after it
+        seen = 0
 
         def told() -> None:
             nonlocal seen
             os.read(descriptor, 4096)
-            now = _pairs(events).get("oom_kill", 0)
+            now = _pairs(Path(events)).get("oom_kill", 0)
             if now > seen:
                 self._report()
             seen = now

@@ -6,7 +6,6 @@ user of the API.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -43,7 +42,6 @@ INIT: Refusals = {
         pause="cannot pause task in created state",
         resume="cannot resume task in created state",
         checkpoint="cannot checkpoint a task in created state",
-        exec="cannot exec in a created state",
     ),
     State.RUNNING: _plain(
         resume="cannot resume a running process",
@@ -80,9 +78,6 @@ INIT: Refusals = {
 }
 
 EXEC: Refusals = {
-    State.CREATED: {
-        "kill": (Code.FAILED_PRECONDITION, "process not created: failed precondition"),
-    },
     State.RUNNING: _plain(
         start="cannot start a running process",
         delete="cannot delete a running process",
@@ -107,7 +102,7 @@ class Process:
     """One process. `exec_id` is empty for init; `spec` is the process document of an exec.
 
     `starting` is true while a start step runs: an exit in that time is kept in `early`, so that its event
-    follows that of the start.
+    follows that of the start. `exited` gives None for a process that could not be started.
     """
 
     container_id: str
@@ -120,7 +115,7 @@ class Process:
     starting: bool = False
     early: ExitStatus | None = None
     exit: ExitStatus | None = None
-    exited: Future[ExitStatus] = field(default_factory=Future)
+    exited: Future[ExitStatus | None] = field(default_factory=Future)
 
 
 def refuse(process: Process, operation: str) -> None:
@@ -129,8 +124,3 @@ def refuse(process: Process, operation: str) -> None:
     refusal = table.get(process.state, {}).get(operation)
     if refusal is not None:
         raise RpcError(*refusal)
-
-
-def failed_start() -> ExitStatus:
-    """Return the status of a process that never came to be: 255, as upstream counts it."""
-    return ExitStatus(255 << 8, time.time())

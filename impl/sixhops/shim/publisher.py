@@ -2,12 +2,14 @@
 
 The connection is opened at the first event. While containerd is away an event is tried again, a few times
 with growing pauses as upstream's shim does, and then dropped with a log line: the container goes on without
-it.
+it. A containerd that has no ttrpc socket at all gets its events by the publish binary, as in the first days of this
+contract: `BINARY --address ADDRESS publish --topic TOPIC --namespace NAMESPACE` with the event on stdin.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import time
 from collections import deque
@@ -45,13 +47,17 @@ class Connection:
 class Publisher:
     """The queue of events of one shim. `address` is containerd's ttrpc socket."""
 
-    def __init__(self, loop: Loop, address: str, namespace: str, log: Log) -> None:
+    def __init__(
+        self, loop: Loop, address: str, namespace: str, log: Log, command: tuple[str, ...] = ()
+    ) -> None:
+        """`command` starts the publish binary (without the topic), empty when there is none."""
         self.retry_seconds = 1.0  # the first pause; tests shorten it
+        self._command = command
         self._loop = loop
         self._address = address
         self._namespace = namespace
         self._log = log
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[tuple[str, bytes]] = deque()
         self._connection: Connection | None = None
         self._sending = False
         self._idle: list[Future[None]] = []
@@ -65,7 +71,7 @@ class Publisher:
         request.envelope.namespace = self._namespace
         request.envelope.topic = topic
         pack(request.envelope.event, event)
-        self._queue.append(request.SerializeToString())
+        self._queue.append((topic, request.SerializeToString()))
         if not self._sending:
             self._sending = True
             # after the answer of the call that caused the event, as observed
@@ -89,10 +95,13 @@ class Publisher:
 
     async def _drain(self) -> None:
         while self._queue:
-            payload = self._queue.popleft()
+            topic, payload = self._queue.popleft()
             for attempt in range(ATTEMPTS):
                 try:
-                    await self._forward(payload)
+                    if self._command and not os.path.exists(self._address):
+                        await self._run(topic, payload)
+                    else:
+                        await self._forward(payload)
                     break
                 except (OSError, RpcError, FrameError, TimedOutError) as error:
                     self._log.error(f"forward event: {error}")
@@ -102,6 +111,30 @@ class Publisher:
         idle, self._idle = self._idle, []
         for future in idle:
             future.set(None)
+
+    async def _run(self, topic: str, payload: bytes) -> None:
+        """Hand one event to the publish binary; OSError when it doesn't take it."""
+        envelope = events_ttrpc_pb2.ForwardRequest.FromString(payload).envelope
+        feed = os.memfd_create("event")
+        self._loop.hold_exits()
+        try:
+            os.write(feed, envelope.event.SerializeToString())
+            os.lseek(feed, 0, os.SEEK_SET)
+            words = [*self._command, "publish", "--topic", topic, "--namespace", self._namespace]
+            pid = os.posix_spawnp(
+                words[0],
+                words,
+                os.environ,
+                file_actions=[(os.POSIX_SPAWN_DUP2, feed, 0)],
+                setsigmask=(),
+            )
+            exited = self._loop.child(pid)
+        finally:
+            self._loop.release_exits()
+            os.close(feed)
+        status = (await self._loop.within(exited, SECONDS)).status
+        if status:
+            raise OSError(errno.EIO, f"{words[0]} publish ended with status {status}")
 
     async def _forward(self, payload: bytes) -> None:
         connection = self._connection or self._connect()
@@ -136,7 +169,7 @@ class Publisher:
         if connection is None:
             return
         try:
-            data = connection.socket.recv(1 << 16)
+            data = connection.socket.recv(1 << 12)
             answers = connection.calls.receive(data)
         except (OSError, FrameError) as error:
             self._drop(str(error))

@@ -17,8 +17,9 @@ import signal
 import sys
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+
+from sixhops.linux.clone import fork_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime", "RuntimeFailedError", "RuntimeOptions"]
 
-OUTPUT_LIMIT = 1 << 20
+OUTPUT_LIMIT = 1 << 20  # bytes of what a step wrote that are read
 # signals that Python ignores at start; a program that we start must find them at their defaults
 DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
@@ -45,7 +46,8 @@ class RuntimeOptions:
     systemd_cgroup: bool = False
     no_pivot_root: bool = False
     no_new_keyring: bool = False
-    criu_path: str = ""
+    criu_work_path: str = ""
+    shim_cgroup: str = ""
     io_uid: int = 0
     io_gid: int = 0
     module: str | None = None
@@ -66,20 +68,18 @@ class RuntimeFailedError(Exception):
 class Runtime:
     """The runtime of one container. `log` is the file that it writes JSON lines to."""
 
-    def __init__(self, loop: Loop, options: RuntimeOptions, namespace: str, log: Path) -> None:
+    def __init__(self, loop: Loop, options: RuntimeOptions, namespace: str, log: str) -> None:
         self.options = options
         self._loop = loop
         self._log = log
         self._globals = [
             "--root",
-            str(Path(options.root, namespace)),
+            f"{options.root}/{namespace}",
             "--log",
-            str(log),
+            log,
             "--log-format",
             "json",
         ]
-        if options.criu_path:
-            self._globals += ["--criu", options.criu_path]
         if options.systemd_cgroup:
             self._globals.append("--systemd-cgroup")
 
@@ -107,14 +107,15 @@ class Runtime:
                 os.lseek(feed, 0, os.SEEK_SET)
             pid = self._begin(argv, stdio or (feed, capture, capture))
             status = (await self._loop.child(pid)).status
-            output = os.pread(capture, OUTPUT_LIMIT, 0)
+            length = os.fstat(capture).st_size
+            output = os.pread(capture, min(length, OUTPUT_LIMIT), 0) if length else b""
         finally:
             os.close(capture)
             os.close(null)
             if feed != null:
                 os.close(feed)
         if status != 0:
-            raise RuntimeFailedError(Path(argv[0]).name, status, output.decode(errors="replace"))
+            raise RuntimeFailedError(argv[0].rpartition("/")[2], status, output.decode(errors="replace"))
         return output
 
     def _begin(self, argv: list[str], stdio: tuple[int, int, int]) -> int:
@@ -128,7 +129,7 @@ class Runtime:
                 if "/" in argv[0]:
                     raise OSError(f"fork/exec {argv[0]}: no such file or directory") from error
                 raise OSError(f'exec: "{argv[0]}": executable file not found in $PATH') from error
-        pid = os.fork()
+        pid = fork_plainly()
         if pid == 0:
             _step(self.options.module, argv, stdio)
         return pid
@@ -138,7 +139,8 @@ class Runtime:
         upstream does.
         """
         try:
-            lines = self._log.read_text(errors="replace").splitlines()
+            with open(self._log, encoding="utf-8", errors="replace") as file:
+                lines = file.read().splitlines()
         except FileNotFoundError:
             missing = f"open {self._log}: no such file or directory"
             return f"{prefix}: unable to retrieve OCI runtime error ({missing}): {error}"

@@ -7,26 +7,22 @@ containerd's loaded parent (`run_forked`, named to the fork server as data).
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import signal
 import socket
-import time
+import sys
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.message import DecodeError
-
+from sixhops.linux import arguments as shown_arguments
 from sixhops.linux import prctl
-from sixhops.linux.arguments import set_arguments
+from sixhops.shim.container import Shim
 from sixhops.shim.log import Log
 from sixhops.shim.loop import WRITE, Loop, Task
+from sixhops.shim.metrics import find_hierarchies
 from sixhops.shim.publisher import Publisher
-from sixhops.shim.service import TaskService
-from sixhops.wire.proto import shim_v2_pb2
-from sixhops.wire.proto.services import Method, service
+from sixhops.shim.service import answer
 from sixhops.wire.ttrpc.calls import Call, CallServer
 from sixhops.wire.ttrpc.frames import FrameError
 from sixhops.wire.ttrpc.status import Code, RpcError
@@ -34,23 +30,20 @@ from sixhops.wire.ttrpc.status import Code, RpcError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from google.protobuf.message import Message
-
-__all__ = ["Settings", "run", "run_forked"]
+__all__ = ["Settings", "prepare_here", "run", "run_forked", "settle"]
 
 NAME = "containerd-shim"
 OOM_SCORE_MAXIMUM = 1000
 FLUSH_SECONDS = 3.0
-TASK = service(shim_v2_pb2.DESCRIPTOR, "Task")
-# the messages of version 3 are those of version 2, number for number
-SERVICES = frozenset({TASK.name, "containerd.task.v3.Task"})
-# the empty reply has the same bytes whatever it is called
-METHODS = {name: method.attribute for name, method in TASK.methods.items()}
+CHUNK = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a shim must know. `module` names our loaded runtime, None when the runtime is to be exec'd."""
+    """What a shim must know. `module` names our loaded runtime, None when the runtime is to be exec'd.
+
+    `events` is containerd's ttrpc socket, `publish_binary` what takes events where there is none.
+    """
 
     namespace: str
     id: str
@@ -61,6 +54,7 @@ class Settings:
     debug: bool = False
     default_binary: str = "runc"
     module: str | None = None
+    publish_binary: str = ""
 
 
 class Connection:
@@ -81,7 +75,7 @@ class Connection:
 
     def _read(self) -> None:
         try:
-            data = self._socket.recv(1 << 16)
+            data = self._socket.recv(CHUNK)
             calls, refusals = self._calls.receive(data)
         except BlockingIOError:
             return
@@ -145,31 +139,26 @@ def run(settings: Settings, listener: socket.socket) -> int:
         pid=str(os.getpid()),
         runtime="io.containerd.sixhops.v1",
     )
-    publisher = Publisher(loop, settings.events, settings.namespace, log)
-    tasks = TaskService(
-        loop,
-        settings.namespace,
-        publisher,
-        log,
-        default_binary=settings.default_binary,
-        module=settings.module,
-        shutdown=lambda: loop.soon(lambda: _finish(loop, publisher)),
-    )
+    command = (settings.publish_binary, "--address", settings.address) if settings.publish_binary else ()
+    publisher = Publisher(loop, settings.events, settings.namespace, log, command)
+
+    def shutdown() -> None:
+        loop.soon(lambda: _finish(loop, publisher))
+
+    shim = Shim(loop, settings.namespace, publisher, log, settings.default_binary, settings.module, shutdown)
 
     async def handle(call: Call) -> bytes:
-        if call.service not in SERVICES:
-            raise RpcError(Code.UNIMPLEMENTED, f"service {call.service}")
-        method = TASK.methods.get(call.method)
-        if method is None:
-            raise RpcError(Code.UNIMPLEMENTED, f"method {call.method}")
-        reply: Message = await getattr(tasks, METHODS[call.method])(_parse(method, call.payload))
-        return reply.SerializeToString()
+        return await answer(shim, call)
 
     def accept() -> None:
         try:
             raw, _address = listener.accept()
         except BlockingIOError:
             return  # the peer gave up between its connect and now
+        if _is_stranger(raw):
+            log.error("ttrpc: refusing connection of another user")
+            raw.close()
+            return
         connections.append(Connection(loop, raw, handle, log))
 
     connections: list[Connection] = []
@@ -177,9 +166,17 @@ def run(settings: Settings, listener: socket.socket) -> int:
     def report(error: Exception) -> None:
         log.error("".join(traceback.format_exception(error)))
 
+    def dump() -> None:
+        states = [
+            f"{name}: {[(each or 'init', process.state.name) for each, process in found.processes.items()]}"
+            for name, found in shim.containers.items()
+        ]
+        log.info(f"state dump: {'; '.join(states) or 'no container'}")
+
     loop.on_error = report
     prctl.set_subreaper()
-    loop.catch_signals()
+    # as upstream's shim, which SIGTERM ends; containerd then takes it for dead and clears away
+    loop.catch_signals({signal.SIGTERM: shutdown, signal.SIGINT: shutdown, signal.SIGUSR1: dump})
     listener.setblocking(False)
     loop.on_readable(listener.fileno(), accept)
     log.debug("serving api on socket")
@@ -188,17 +185,14 @@ def run(settings: Settings, listener: socket.socket) -> int:
         connection.close()
     listener.close()
     with contextlib.suppress(FileNotFoundError):
-        Path(settings.socket).unlink()
+        os.unlink(settings.socket)
     return 0
 
 
-def _parse(method: Method, payload: bytes) -> Message:
-    request = method.request()
-    try:
-        request.ParseFromString(payload)
-    except DecodeError as error:
-        raise RpcError(Code.INTERNAL, f"ttrpc: error unmarshalling payload: {error}") from error
-    return request
+def _is_stranger(raw: socket.socket) -> bool:
+    """Tell whether the peer is of another user, whom upstream's server refuses as well."""
+    credentials = raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[4:8], sys.byteorder) != os.geteuid()
 
 
 def _finish(loop: Loop, publisher: Publisher) -> None:
@@ -219,11 +213,7 @@ def settle(settings: Settings) -> None:
     """
     os.setpgid(0, 0)
     prctl.set_name(NAME)
-    set_arguments(settings.arguments)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # upstream's shim ends by Shutdown or SIGKILL only: ending it would take the container along
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    shown_arguments.set_arguments(settings.arguments)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
@@ -234,22 +224,24 @@ def settle(settings: Settings) -> None:
         os.dup2(log, 2)
         os.close(log)
     with contextlib.suppress(OSError):
-        path = Path("/proc/self/oom_score_adj")
-        score = int(path.read_text())
+        own = os.open("/proc/self/oom_score_adj", os.O_RDWR)
+        score = int(os.read(own, 16))
         # one more than containerd's, so that the kernel takes the shim first
-        path.write_text(str(min(score + 1, OOM_SCORE_MAXIMUM)))
+        os.pwrite(own, b"%d" % min(score + 1, OOM_SCORE_MAXIMUM), 0)
+        os.close(own)
+
+
+def prepare_here(_arguments: dict[str, Any]) -> None:
+    """Do in a fork server what is the same for all shims, so that none of them has to, or has the memory for it."""
+    shown_arguments.prepare()
+    find_hierarchies()
 
 
 def run_forked(arguments: dict[str, Any], descriptors: list[int]) -> int:
     """Be a shim in a fresh fork: `arguments` are those of Settings and `bundle`; descriptor 0 of the list
     listens.
     """
-    started = time.monotonic()
-    gc.freeze()
     os.chdir(arguments.pop("bundle"))
     settings = Settings(**arguments)
     settle(settings)
-    listener = socket.socket(fileno=descriptors[0])
-    log = Log(debug=settings.debug, pid=str(os.getpid()))
-    log.debug(f"forked shim ready after {time.monotonic() - started:.4f} s")
-    return run(settings, listener)
+    return run(settings, socket.socket(fileno=descriptors[0]))

@@ -1,42 +1,30 @@
-"""A process's streams: fifos on containerd's side, pipes or a terminal on the container's.
+"""A process's streams: fifos, files or a logging program on the client's side, pipes or a terminal on the container's.
 
-The client of containerd (dockerd, ctr) makes the fifos; their names come with Create and Exec. What must
-hold:
+The client of containerd (dockerd, ctr) makes the fifos; their names come with Create and Exec. What must hold:
 
-- output waits in the fifo while its reader is away (dockerd restarts), so each output fifo is opened for
-  reading and
+- output waits in the fifo while its reader is away (dockerd restarts), so each output fifo is opened for reading and
   writing: it never breaks and its open never blocks;
-- stdin ends only after CloseIO *and* the last writer's close, so a writer of our own stays open until
-  CloseIO;
-- the reader sees the end of output when the container's last writer closed, however the process ended.
+- stdin ends only after CloseIO *and* the last writer's close, so a writer of our own stays open until CloseIO;
+- the reader sees the end of output when the container's last writer closed, however the process ended;
+- `file://PATH` as stdout takes stderr as well; `binary://PATH?ARGUMENTS` names a program that gets both (`logger`).
 """
 
 from __future__ import annotations
 
-import array
-import contextlib
-import fcntl
 import os
-import shutil
-import socket
 import stat
-import struct
-import tempfile
-import termios
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from sixhops.shim.logger import Logger, start_logger
 from sixhops.shim.loop import READ, WRITE, Future, Loop, TimedOutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ConsoleSocket", "Paths", "Streams", "resize"]
+__all__ = ["Paths", "Streams"]
 
-CHUNK = 1 << 16
-CONSOLE_SECONDS = 30.0  # how long upstream waits for the terminal
+CHUNK = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +41,8 @@ class Copier:
     """Copies one descriptor to another until the end; owns both. `done` is set when the last byte is
     written.
     """
+
+    __slots__ = ("_loop", "_on_end", "_pending", "_source", "_target", "done")
 
     def __init__(
         self, loop: Loop, source: int, target: int, on_end: Callable[[], None] | None = None
@@ -121,25 +111,38 @@ class Streams:
     paths: Paths
     child: tuple[int, int, int] | None = None
     master: int = -1
+    logger: Logger | None = None
     _ends: dict[str, int] = field(default_factory=dict)
     _keep: int = -1
     _output: list[Copier] = field(default_factory=list)
     _input: Copier | None = None
 
     @classmethod
-    def open(cls, loop: Loop, paths: Paths, uid: int = 0, gid: int = 0) -> Streams:
-        """Make the pipes (none for a terminal), owned by `uid` and `gid`. ValueError on an unknown kind
-        of URI.
+    async def open(
+        cls, loop: Loop, paths: Paths, uid: int = 0, gid: int = 0, *, name: str = "", namespace: str = ""
+    ) -> Streams:
+        """Make the pipes (none for a terminal), owned by `uid` and `gid`, or start the program of a binary:// URI.
+
+        `name` and `namespace` are told to that program. ValueError for a URI that is none or of an unknown kind.
         """
-        for path in (paths.stdout, paths.stderr):
-            _check_scheme(path)
+        kind, path = _target(paths.stdout)
+        if kind == "file":
+            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644))
         streams = cls(loop, paths)
+        if kind == "binary":
+            streams.logger = await start_logger(loop, paths.stdout, name, namespace)
         if paths.terminal:
             return streams
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         child = [null, null, null]
-        for number, path in enumerate((paths.stdin, paths.stdout, paths.stderr)):
-            if not path:
+        for number, each in enumerate((paths.stdin, paths.stdout, paths.stderr)):
+            if streams.logger is not None:
+                # a logging program gets both outputs, and such a process has no stdin
+                if number:
+                    child[number] = os.dup(streams.logger.writers[number - 1])
+                continue
+            if not each:
                 continue
             reader, writer = os.pipe2(os.O_CLOEXEC)
             ours, theirs = (writer, reader) if number == 0 else (reader, writer)
@@ -173,7 +176,7 @@ class Streams:
             os.close(self._keep)
             self._keep = -1
 
-    def begin(self, master: int = -1) -> None:
+    async def begin(self, master: int = -1) -> None:
         """Copy between fifos and pipes, or the terminal `master`. OSError names the fifo that can't be
         opened.
         """
@@ -181,20 +184,24 @@ class Streams:
         if master >= 0:
             self.master = master
             self._ends = {"stdin": os.dup(master), "stdout": os.dup(master)}
-        for name, path in (("stdout", self.paths.stdout), ("stderr", self.paths.stderr)):
-            end = self._ends.pop(name, -1) if path else -1
-            if end >= 0:
-                self._output.append(Copier(self.loop, end, _open_output(path)))
-        end = self._ends.pop("stdin", -1) if self.paths.stdin else -1
-        if end >= 0:
+        if self.logger is None:
+            # a file as stdout is that of stderr too
+            file = _target(self.paths.stdout)
+            for name, given in (("stdout", self.paths.stdout), ("stderr", self.paths.stderr)):
+                end = self._ends.get(name, -1) if given else -1
+                if end >= 0:
+                    target = _open_output(file[1] if file[0] == "file" else _target(given)[1])
+                    self._output.append(Copier(self.loop, self._ends.pop(name), target))
+        elif master >= 0:
+            self._output.append(Copier(self.loop, self._ends.pop("stdout"), os.dup(self.logger.writers[0])))
+        if self.paths.stdin and "stdin" in self._ends:
             try:
                 source = os.open(self.paths.stdin, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError as error:
-                os.close(end)
                 raise OSError(
-                    f"containerd-shim: opening {self.paths.stdin} failed: {error.strerror}"
+                    f"unable to copy pipes: containerd-shim: opening {self.paths.stdin} failed: {error.strerror}"
                 ) from error
-            self._input = Copier(self.loop, source, end)
+            self._input = Copier(self.loop, source, self._ends.pop("stdin"))
 
     async def drained(self, seconds: float) -> bool:
         """Wait until all output is copied; return False when that takes longer than `seconds`."""
@@ -205,8 +212,8 @@ class Streams:
             return False
         return True
 
-    def close(self) -> None:
-        """Close everything, copied or not."""
+    async def close(self) -> None:
+        """Close everything, copied or not; a logging program is told to end and waited for."""
         self.close_child()
         self.close_stdin()
         if self._input is not None:
@@ -219,69 +226,34 @@ class Streams:
         if self.master >= 0:
             os.close(self.master)
             self.master = -1
+        if self.logger is not None:
+            logger, self.logger = self.logger, None
+            await logger.close()
 
 
-def _check_scheme(path: str) -> None:
-    scheme = urlsplit(path).scheme if "://" in path else ""
-    if scheme not in ("", "fifo", "file"):
+def _target(value: str) -> tuple[str, str]:
+    """Return the kind of a stream (fifo, file, binary) and its path; ValueError for anything else."""
+    if value.startswith("/") or not value:
+        return "fifo", value
+    scheme, found, rest = value.partition(":")
+    if not found or "/" in scheme:
+        return "fifo", value
+    if not scheme or not scheme[0].isalpha():
+        raise ValueError(f'unable to parse stdout uri: parse "{value}": missing protocol scheme')
+    if scheme not in ("fifo", "file", "binary"):
         raise ValueError(f"unknown STDIO scheme {scheme}")
+    from urllib.parse import unquote  # noqa: PLC0415 - few have a URI, and all would have its memory
+
+    return scheme, unquote(rest.removeprefix("//").partition("?")[0])
 
 
 def _open_output(path: str) -> int:
-    if "://" in path:
-        parts = urlsplit(path)
-        path = parts.path
-        if parts.scheme == "file":
-            Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-            return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        if stat.S_ISFIFO(Path(path).stat().st_mode):
+        if stat.S_ISFIFO(os.stat(path).st_mode):
             return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     except OSError as error:
-        raise OSError(f'containerd-shim: opening w/o fifo "{path}" failed: {error.strerror}') from error
-
-
-class ConsoleSocket:
-    """Where the runtime sends the terminal's master side: a socket under /tmp, as upstream's shim makes
-    it.
-    """
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._directory = tempfile.mkdtemp(prefix="pty")
-        self.path = str(Path(self._directory, "pty.sock"))
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._listener.bind(self.path)
-        self._listener.listen(1)
-        self._listener.setblocking(False)
-
-    async def receive(self) -> int:
-        """Return the master side. TimedOutError when the runtime doesn't send it, OSError when it sends
-        none.
-        """
-        await self._loop.within(self._loop.readable(self._listener.fileno()), CONSOLE_SECONDS)
-        connection, _address = self._listener.accept()
-        with connection:
-            connection.setblocking(False)
-            await self._loop.within(self._loop.readable(connection.fileno()), CONSOLE_SECONDS)
-            space = socket.CMSG_SPACE(array.array("i").itemsize)
-            _name, rights, _flags, _peer = connection.recvmsg(4096, space)
-        for level, kind, data in rights:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                (descriptor,) = struct.unpack_from("i", data)
-                os.set_inheritable(descriptor, False)
-                return int(descriptor)
-        raise OSError("the runtime sent no terminal over the console socket")
-
-    def close(self) -> None:
-        """Remove the socket."""
-        self._loop.forget(self._listener.fileno())
-        self._listener.close()
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._directory)
-
-
-def resize(master: int, width: int, height: int) -> None:
-    """Set the size of a terminal, in characters. OSError when it has gone."""
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+        reason = str(error.strerror).lower()
+        raise OSError(
+            f'unable to copy pipes: containerd-shim: opening file "{path}" failed: open {path}: {reason}'
+        ) from error

@@ -24,18 +24,16 @@ def runtime_options(
     """Return the options in `value` (empty: the defaults). RpcError when it isn't
     containerd.runc.v1.Options.
 
+    criu_path is not among them: runc ignores it since 1.1.
+
     `module` is our runtime if it is loaded; it is kept only when the binary that the options name is ours.
     """
     message = runc_options_pb2.Options()
     try:
         if value.type_url and not unpack(value, message):
-            raise RpcError(
-                Code.INVALID_ARGUMENT, f"unsupported runtime options {type_name(value)}: invalid argument"
-            )
+            raise RpcError(Code.UNKNOWN, f"type with url {type_name(value)}: not found")
     except DecodeError as error:
-        raise RpcError(Code.INVALID_ARGUMENT, f"runtime options: {error}: invalid argument") from error
-    if message.shim_cgroup:
-        raise RpcError(Code.UNIMPLEMENTED, "shim cgroup: not implemented")
+        raise RpcError(Code.UNKNOWN, f"runtime options: {error}") from error
     binary = message.binary_name or default_binary
     return RuntimeOptions(
         binary=binary,
@@ -43,6 +41,8 @@ def runtime_options(
         systemd_cgroup=message.systemd_cgroup,
         no_pivot_root=message.no_pivot_root,
         no_new_keyring=message.no_new_keyring,
+        criu_work_path=message.criu_work_path,
+        shim_cgroup=message.shim_cgroup,
         io_uid=message.io_uid,
         io_gid=message.io_gid,
         module=module if module and is_ours(binary) else None,
