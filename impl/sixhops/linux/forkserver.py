@@ -18,13 +18,12 @@ reply (none to `prepare`), in order. When the program's end closes, the fork ser
 
 Memory: a page that the fork server or a worker writes after the fork is a page of that worker's own, and in this
 interpreter reading an object writes its reference count. So what both do on the way is as little as possible: no
-hooks around the fork (`clone`), no JSON, no import machinery.
+hooks around the fork (`clone`), no JSON, no import machinery; and what is allocated lies together (`compaction`).
 """
 
 from __future__ import annotations
 
 import array
-import gc
 import importlib
 import marshal
 import os
@@ -37,6 +36,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sixhops.linux import prctl
 from sixhops.linux.clone import fork_sibling
+from sixhops.linux.compaction import fill_holes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,8 +166,7 @@ def _serve(connection: socket.socket, modules: Sequence[str], name: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for module in modules:
         importlib.import_module(module)
-    gc.collect()
-    gc.freeze()  # else the first collection in every worker would copy all pages
+    fill_holes()
     while True:
         data, rights, _flags, _address = connection.recvmsg(MESSAGE_LIMIT, _RIGHTS_SPACE)
         if not data:
@@ -199,8 +198,7 @@ def _prepare(data: bytes) -> None:
         getattr(importlib.import_module(module), function)(arguments)
     except Exception:  # noqa: BLE001 - the workers will meet the same fault and tell whoever asked for them
         traceback.print_exc()
-    gc.collect()
-    gc.freeze()
+    fill_holes()
 
 
 def _descriptors(rights: Sequence[tuple[int, int, bytes]]) -> list[int]:

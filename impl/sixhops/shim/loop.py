@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["ExitStatus", "Future", "Lock", "Loop", "Task", "TimedOutError"]
 
 T = TypeVar("T")
+# the built-in function below signal.signal, which turns numbers into enumerations and back
+_set_handler: Callable[[int, Any], object] = getattr(signal.signal, "__wrapped__", signal.signal)
 EVENTS = 16  # at a time; more are told the next time
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
@@ -151,7 +153,7 @@ class Loop:
         """Reap on SIGCHLD and call `handlers` by signal number, all from inside the loop."""
         self._wakeups = {signal.SIGCHLD: self.reap, **(handlers or {})}
         for number in self._wakeups:
-            signal.signal(number, _nothing)
+            _set_handler(number, _nothing)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self.on_readable(self._wake_read, self._woken)
 
@@ -295,6 +297,12 @@ class Loop:
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
                 self._call(heapq.heappop(self._timers)[2])
+
+    def close(self) -> None:
+        """Close what the loop itself has open; nothing is watched any more."""
+        self._epoll.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
 
     def _call(self, handler: Callable[[], None]) -> None:
         try:

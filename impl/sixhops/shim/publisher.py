@@ -64,18 +64,21 @@ class Publisher:
 
     def publish(self, topic: str, event: Message) -> None:
         """Queue `event` under `topic` (`/tasks/start`), with the time of now."""
-        request = events_ttrpc_pb2.ForwardRequest()
-        nanoseconds = time.time_ns()
-        request.envelope.timestamp.seconds = nanoseconds // 10**9
-        request.envelope.timestamp.nanos = nanoseconds % 10**9
-        request.envelope.namespace = self._namespace
-        request.envelope.topic = topic
-        pack(request.envelope.event, event)
-        self._queue.append((topic, request.SerializeToString()))
+        self._queue.append((topic, self.encode(topic, event)))
         if not self._sending:
             self._sending = True
             # after the answer of the call that caused the event, as observed
             self._loop.soon(self._start)
+
+    def encode(self, topic: str, event: Message) -> bytes:
+        """Return the request that forwards `event`, with the time of now."""
+        request = events_ttrpc_pb2.ForwardRequest()
+        envelope = request.envelope
+        envelope.timestamp.seconds, envelope.timestamp.nanos = divmod(time.time_ns(), 10**9)
+        envelope.namespace = self._namespace
+        envelope.topic = topic
+        pack(envelope.event, event)
+        return request.SerializeToString()
 
     def _start(self) -> None:
         Task(self._drain())

@@ -22,6 +22,7 @@ from sixhops.shim.log import Log
 from sixhops.shim.loop import WRITE, Loop, Task
 from sixhops.shim.metrics import find_hierarchies
 from sixhops.shim.publisher import Publisher
+from sixhops.shim.rehearsal import rehearse
 from sixhops.shim.service import answer
 from sixhops.wire.ttrpc.calls import Call, CallServer
 from sixhops.wire.ttrpc.frames import FrameError
@@ -235,6 +236,7 @@ def prepare_here(_arguments: dict[str, Any]) -> None:
     """Do in a fork server what is the same for all shims, so that none of them has to, or has the memory for it."""
     shown_arguments.prepare()
     find_hierarchies()
+    rehearse()
 
 
 def run_forked(arguments: dict[str, Any], descriptors: list[int]) -> int:

@@ -1,0 +1,75 @@
+"""Making what a process allocates after a fork lie together, so that few pages become its own.
+
+An allocator gives out the holes that earlier work has left, and they lie all over the memory that parent and child
+share: every small object in a hole costs the child a page. `fill_holes` occupies them for good in the parent. After
+that new objects come from fresh pools, one beside the other. Python's allocator has pools of 16 KiB for each size up to
+512 bytes (Objects/obmalloc.c); larger objects are the C library's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from typing import Final
+
+__all__ = ["fill_holes"]
+
+_ALIGNMENT = 16
+_LARGEST_POOLED = 512
+_POOL = 1 << 14
+_POOL_HEADER = 48
+_BYTES_HEADER = bytes().__sizeof__()
+# how many objects of one size are made at most; a pool holds less than a thousand
+_LIMIT = 20_000
+# of the C library's blocks, largest first; what is smaller than the last is Python's
+_SIZES: Final = (65000, 32000, 16000, 8000, 4000, 3000, 2000, 1500, 1200, 1000, 900, 800, 700, 640, 600, 560, 528)
+_LIMIT_LARGE = 3000
+
+_kept: list[object] = []
+
+
+class _Figures(ctypes.Structure):
+    """struct mallinfo2 of malloc.h."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+def fill_holes() -> None:
+    """Collect garbage, keep all that lives out of later collections, and occupy the holes. Costs some 100 KiB, once."""
+    gc.collect()
+    gc.freeze()
+    _fill_heap()
+    for size in range(_ALIGNMENT, _LARGEST_POOLED + 1, _ALIGNMENT):
+        for number in range(_LIMIT):
+            filler = _object_of(size, number)
+            _kept.append(filler)
+            if id(filler) % _POOL == _POOL_HEADER:
+                break  # the first of a pool: all others of this size are full
+    gc.freeze()
+
+
+def _object_of(size: int, number: int) -> object:
+    if size == _ALIGNMENT:
+        return object()
+    if size == 2 * _ALIGNMENT:
+        return (1 << 60) + number  # an int of three digits
+    return bytes(size - _BYTES_HEADER)
+
+
+def _fill_heap() -> None:
+    figures = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if figures is None:
+        return  # not glibc, or an old one; it is only memory
+    figures.restype = _Figures
+    for size in _SIZES:
+        for _ in range(_LIMIT_LARGE):
+            top = figures().keepcost
+            _kept.append(bytes(size))
+            if figures().keepcost != top:
+                break  # it came from the top of the heap: there is no hole of this size
