@@ -14,15 +14,17 @@ import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sixhops.wire.proto import events_ttrpc_pb2, payloads_pb2, process_pb2, runc_options_pb2, shim_v2_pb2
+from sixhops.wire.proto import events_ttrpc_pb2, payloads_pb2, runc_options_pb2, shim_v2_pb2
 from sixhops.wire.proto.services import pack, service
 from sixhops.wire.ttrpc import blocking
 from sixhops.wire.ttrpc.calls import CallServer
 from sixhops.wire.ttrpc.frames import FrameError
 from sixhops.wire.ttrpc.status import RpcError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAMESPACE = "shimtest"
 SECONDS = 20.0
@@ -38,6 +40,18 @@ EVENTS = {
     "/tasks/paused": payloads_pb2.TaskPaused,
     "/tasks/resumed": payloads_pb2.TaskResumed,
 }
+__all__ = [
+    "EVENTS",
+    "Machine",
+    "Receiver",
+    "RpcError",
+    "Task",
+    "make_machine",
+    "missing",
+    "own_program",
+    "refusal",
+]
+
 UPSTREAM = "containerd-shim-runc-v2"
 _numbers: Counter[str] = Counter()
 
@@ -318,7 +332,3 @@ def missing() -> str:
         return "needs root"
     absent = [name for name in ("runc", "busybox") if shutil.which(name) is None]
     return f"needs {' and '.join(absent)} on PATH" if absent else ""
-
-
-STATUS = process_pb2
-__all__ = ["EVENTS", "Machine", "Receiver", "Task", "make_machine", "missing", "own_program", "refusal"]

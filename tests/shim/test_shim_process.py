@@ -1,7 +1,7 @@
 import pytest
 
 from sixhops.shim.loop import Loop
-from sixhops.shim.process import Process, State, failed_start, refuse
+from sixhops.shim.process import Process, State, refuse
 from sixhops.shim.stdio import Paths, Streams
 from sixhops.wire.ttrpc.status import Code, RpcError
 
@@ -11,17 +11,17 @@ def process(state: State, exec_id: str = "") -> Process:
 
 
 REFUSED = [
-    ("", State.CREATED, "exec", Code.UNKNOWN, "cannot exec in a created state"),
+    ("", State.PAUSED, "exec", Code.UNKNOWN, "cannot exec in a paused state"),
     ("", State.RUNNING, "delete", Code.UNKNOWN, "cannot delete a running process"),
     ("", State.RUNNING, "resume", Code.UNKNOWN, "cannot resume a running process"),
     ("", State.PAUSED, "pause", Code.UNKNOWN, "cannot pause a paused container"),
     ("", State.STOPPED, "start", Code.UNKNOWN, "cannot start a stopped process"),
     ("", State.DELETED, "kill", Code.NOT_FOUND, "cannot kill a deleted process: not found"),
-    ("e", State.CREATED, "kill", Code.FAILED_PRECONDITION, "process not created: failed precondition"),
     ("e", State.STOPPED, "kill", Code.NOT_FOUND, "process already finished: not found"),
     ("e", State.RUNNING, "delete", Code.UNKNOWN, "cannot delete a running process"),
 ]
 ALLOWED = [
+    ("", State.CREATED, "exec"),
     ("", State.CREATED, "start"),
     ("", State.CREATED, "delete"),
     ("", State.RUNNING, "pause"),
@@ -46,7 +46,3 @@ def test_refused(exec_id: str, state: State, operation: str, code: Code, message
 @pytest.mark.parametrize(("exec_id", "state", "operation"), ALLOWED)
 def test_allowed(exec_id: str, state: State, operation: str) -> None:
     assert refuse(process(state, exec_id), operation) is None  # type: ignore[func-returns-value]
-
-
-def test_failed_start_counts_as_255() -> None:
-    assert failed_start().status == 255

@@ -18,11 +18,29 @@ _ALIGNMENT = 16
 _LARGEST_POOLED = 512
 _POOL = 1 << 14
 _POOL_HEADER = 48
-_BYTES_HEADER = bytes().__sizeof__()
+_BYTES_HEADER = b"".__sizeof__()
 # how many objects of one size are made at most; a pool holds less than a thousand
 _LIMIT = 20_000
 # of the C library's blocks, largest first; what is smaller than the last is Python's
-_SIZES: Final = (65000, 32000, 16000, 8000, 4000, 3000, 2000, 1500, 1200, 1000, 900, 800, 700, 640, 600, 560, 528)
+_SIZES: Final = (
+    65000,
+    32000,
+    16000,
+    8000,
+    4000,
+    3000,
+    2000,
+    1500,
+    1200,
+    1000,
+    900,
+    800,
+    700,
+    640,
+    600,
+    560,
+    528,
+)
 _LIMIT_LARGE = 3000
 
 _kept: list[object] = []

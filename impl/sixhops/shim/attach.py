@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sixhops.shim.console import ConsoleSocket
 from sixhops.shim.container import read_file
 from sixhops.shim.exits import ended
 from sixhops.shim.loop import TimedOutError
 from sixhops.shim.runtime import RuntimeFailedError
-from sixhops.shim.console import ConsoleSocket
 from sixhops.shim.stdio import Streams
 from sixhops.wire.ttrpc.status import Code, RpcError
 

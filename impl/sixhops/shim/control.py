@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
-from sixhops.shim.container import Container, Shim
+from sixhops.shim.console import resize
 from sixhops.shim.execs import json_error
 from sixhops.shim.process import State, refuse
 from sixhops.shim.runtime import RuntimeFailedError
-from sixhops.shim.console import resize
 from sixhops.wire.proto import payloads_pb2, runc_options_pb2, shim_v2_pb2
 from sixhops.wire.proto.services import type_name, unpack
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+
+    from sixhops.shim.container import Container, Shim
 
 __all__ = ["checkpoint", "close_io", "kill", "pause", "resize_pty", "resume", "update"]
 

@@ -8,7 +8,6 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from sixhops.shim.attach import open_streams, run_attached
-from sixhops.shim.container import Container, Shim
 from sixhops.shim.creation import start_init
 from sixhops.shim.exits import started
 from sixhops.shim.process import Process, State, refuse
@@ -18,6 +17,8 @@ from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+
+    from sixhops.shim.container import Container, Shim
 
 __all__ = ["exec_", "json_error", "start"]
 

@@ -52,39 +52,45 @@ async def start_logger(loop: Loop, uri: str, name: str, namespace: str) -> Logge
     from urllib.parse import parse_qs, unquote, urlsplit  # noqa: PLC0415 - as in stdio
 
     parts = urlsplit(uri)
-    path = unquote(parts.path)
-    words = [path]
+    words = [unquote(parts.path)]
     for key, values in parse_qs(parts.query, keep_blank_values=True).items():
         words += [key, values[0]]
     environment = {"CONTAINER_ID": name, "CONTAINER_NAMESPACE": namespace}
     out, err, ready = (os.pipe2(os.O_CLOEXEC) for _ in range(3))
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    theirs = (null, null, null, out[0], err[0], ready[1])
-    # first up, out of the way of the numbers that they are to get
-    high = [os.dup(each) for each in theirs]
-    base = max(*high, len(theirs)) + 1
-    actions: list[tuple[int, int, int] | tuple[int, int]] = []
-    actions += [(os.POSIX_SPAWN_DUP2, each, base + number) for number, each in enumerate(high)]
-    actions += [(os.POSIX_SPAWN_DUP2, base + number, number) for number in range(len(theirs))]
-    actions += [(os.POSIX_SPAWN_CLOSE, base + number) for number in range(len(theirs))]
     loop.hold_exits()
     try:
-        pid = os.posix_spawn(
-            path, words, environment, file_actions=actions, setsigdef=(signal.SIGPIPE,), setsigmask=()
-        )
+        pid = _spawn(words, environment, (out[0], err[0], ready[1]))
         exited = loop.child(pid)
     except OSError as error:
         for descriptor in (out[1], err[1], ready[0]):
             os.close(descriptor)
         reason = (error.strerror or "").lower()
-        text = f"failed to start binary process: fork/exec {path}: {reason}"
+        text = f"failed to start binary process: fork/exec {words[0]}: {reason}"
         raise OSError(f"1 error occurred:\n\t* {text}\n\n") from error
     finally:
         loop.release_exits()
-        for descriptor in {*theirs, *high}:
+        for descriptor in (out[0], err[0], ready[1]):
             os.close(descriptor)
     try:
         await loop.readable(ready[0])
     finally:
         os.close(ready[0])
     return Logger(loop, pid, exited, (out[1], err[1]))
+
+
+def _spawn(words: list[str], environment: dict[str, str], descriptors: tuple[int, int, int]) -> int:
+    """Start a program with nothing on 0, 1, 2 and `descriptors` as 3, 4, 5; return its pid."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    theirs = (null, null, null, *descriptors)
+    # first up, out of the way of the numbers that they are to get
+    base = max(*theirs, len(theirs)) + 1
+    actions: list[tuple[int, int, int] | tuple[int, int]] = []
+    actions += [(os.POSIX_SPAWN_DUP2, each, base + number) for number, each in enumerate(theirs)]
+    actions += [(os.POSIX_SPAWN_DUP2, base + number, number) for number in range(len(theirs))]
+    actions += [(os.POSIX_SPAWN_CLOSE, base + number) for number in range(len(theirs))]
+    try:
+        return os.posix_spawn(
+            words[0], words, environment, file_actions=actions, setsigdef=(signal.SIGPIPE,), setsigmask=()
+        )
+    finally:
+        os.close(null)

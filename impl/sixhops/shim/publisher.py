@@ -101,7 +101,7 @@ class Publisher:
             topic, payload = self._queue.popleft()
             for attempt in range(ATTEMPTS):
                 try:
-                    if self._command and not os.path.exists(self._address):
+                    if self._lacks_socket():
                         await self._run(topic, payload)
                     else:
                         await self._forward(payload)
@@ -115,26 +115,18 @@ class Publisher:
         for future in idle:
             future.set(None)
 
+    def _lacks_socket(self) -> bool:
+        return bool(self._command) and not os.path.exists(self._address)
+
     async def _run(self, topic: str, payload: bytes) -> None:
         """Hand one event to the publish binary; OSError when it doesn't take it."""
         envelope = events_ttrpc_pb2.ForwardRequest.FromString(payload).envelope
-        feed = os.memfd_create("event")
+        words = [*self._command, "publish", "--topic", topic, "--namespace", self._namespace]
         self._loop.hold_exits()
         try:
-            os.write(feed, envelope.event.SerializeToString())
-            os.lseek(feed, 0, os.SEEK_SET)
-            words = [*self._command, "publish", "--topic", topic, "--namespace", self._namespace]
-            pid = os.posix_spawnp(
-                words[0],
-                words,
-                os.environ,
-                file_actions=[(os.POSIX_SPAWN_DUP2, feed, 0)],
-                setsigmask=(),
-            )
-            exited = self._loop.child(pid)
+            exited = self._loop.child(_spawn(words, envelope.event.SerializeToString()))
         finally:
             self._loop.release_exits()
-            os.close(feed)
         status = (await self._loop.within(exited, SECONDS)).status
         if status:
             raise OSError(errno.EIO, f"{words[0]} publish ended with status {status}")
@@ -196,3 +188,15 @@ class Publisher:
         connection.socket.close()
         for future in list(connection.waiting.values()):  # each one's coroutine removes itself
             future.fail(ConnectionError(errno.ECONNRESET, reason))
+
+
+def _spawn(words: list[str], data: bytes) -> int:
+    """Start a program with `data` on stdin; return its pid."""
+    feed = os.memfd_create("event")
+    try:
+        os.write(feed, data)
+        os.lseek(feed, 0, os.SEEK_SET)
+        actions = [(os.POSIX_SPAWN_DUP2, feed, 0)]
+        return os.posix_spawnp(words[0], words, os.environ, file_actions=actions, setsigmask=())
+    finally:
+        os.close(feed)

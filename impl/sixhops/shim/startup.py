@@ -71,6 +71,8 @@ def start(arguments: Arguments) -> int:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(SOCKET_LINK)
             os.symlink(bootstrap.sockets, SOCKET_LINK)
+    if not arguments.namespace:
+        raise ValueError("shim namespace cannot be empty")
     group = _group(Path.cwd()) or arguments.id
     address = socket_address(arguments.address, arguments.namespace, group, directory=sockets)
     path = address.removeprefix("unix://")
