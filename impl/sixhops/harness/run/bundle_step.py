@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.errors import InternalError, ScenarioError, TargetError
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sixhops.harness.exchange import Facet
+    from sixhops.harness.images import BuiltImage
     from sixhops.harness.run.context import Context
     from sixhops.harness.scenario.direct import BundleStep
 
@@ -62,7 +65,28 @@ def _fill(step: BundleStep, context: Context, rootfs: Path) -> None:
         built = context.images.get(step.image)
         if built is None:
             raise InternalError(f"{step.mark}: the image {step.image} was not built")
-        unpack_image(built, rootfs)
+        _copy(_unpacked(built, machine_of(context).directory.with_name("rootfs")), rootfs)
     if step.files:
         entries = resolve(list(step.files), context.scope)
         unpack_tar(tar_bytes(entries, context.programs, step.mark), rootfs)
+
+
+def _unpacked(image: BuiltImage, store: Path) -> Path:
+    """Return a directory with the image's files, unpacked once for each stack; nobody may change it."""
+    place = store / image.image_id.replace(":", "-")
+    if not place.exists():
+        making = place.with_name(f".{place.name}")
+        # An earlier attempt may have ended in the middle.
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
+        unpack_image(image, making)
+        making.rename(place)
+    return place
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a directory with everything that the kernel keeps of a file; `cp` is five times as fast as the unpacking."""
+    command = ["cp", "--archive", "--reflink=auto", "--no-target-directory", str(source), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise TargetError(f"can't copy {source}: {done.stderr.strip()}")
