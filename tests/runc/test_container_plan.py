@@ -1,7 +1,5 @@
 """The order of operations, read from the plan: no root, no container."""
 
-import dataclasses
-
 import pytest
 
 from sixhops.linux import mounts as m
@@ -9,6 +7,7 @@ from sixhops.linux.cgroups.layout import Hierarchy, Layout
 from sixhops.runc import operations as op
 from sixhops.runc.mount_options import MountOptions, parse
 from sixhops.runc.plan import plan_container
+from sixhops.values import replace
 from sixhops.wire.runtime.document import Linux, Mount, Namespace, Process, Spec
 
 MEMORY = Hierarchy(("memory",), "/sys/fs/cgroup/memory", "/", "/")
@@ -68,7 +67,7 @@ def test_order_of_a_plain_container():
 
 
 def test_nothing_is_restricted_before_the_hooks_and_nothing_mounted_after_the_root_changed():
-    seen = kinds(plan(dataclasses.replace(SPEC, root_readonly=True)))
+    seen = kinds(plan(replace(SPEC, root_readonly=True)))
 
     hooks, root = seen.index("RunContainerHooks"), seen.index("ChangeRoot")
     assert all(
@@ -80,7 +79,7 @@ def test_nothing_is_restricted_before_the_hooks_and_nothing_mounted_after_the_ro
 
 def test_root_is_cut_off_before_anything_is_mounted():
     assert op.PropagateRoot(m.MS_SLAVE | m.MS_REC) in plan()
-    shared = dataclasses.replace(SPEC, linux=dataclasses.replace(SPEC.linux, rootfs_propagation="shared"))
+    shared = replace(SPEC, linux=replace(SPEC.linux, rootfs_propagation="shared"))
     assert op.PropagateRoot(m.MS_SHARED) in plan(shared)
 
 
@@ -93,23 +92,21 @@ def test_default_devices_and_links():
 
 
 def test_host_dev_is_left_alone():
-    bound = dataclasses.replace(SPEC, mounts=(Mount("/dev", "bind", "/dev", ("rbind",)),))
+    bound = replace(SPEC, mounts=(Mount("/dev", "bind", "/dev", ("rbind",)),))
 
     assert not {"MakeDevice", "MakeLink"} & set(kinds(plan(bound)))
 
 
 def test_user_namespace_binds_devices():
-    user = dataclasses.replace(
-        SPEC, linux=dataclasses.replace(SPEC.linux, namespaces=(*SPEC.linux.namespaces, Namespace("user")))
-    )
+    user = replace(SPEC, linux=replace(SPEC.linux, namespaces=(*SPEC.linux.namespaces, Namespace("user"))))
 
     assert all(o.bind for o in plan(user) if isinstance(o, op.MakeDevice))
 
 
 def test_joined_network_is_left_as_it_is():
-    joined = dataclasses.replace(
+    joined = replace(
         SPEC,
-        linux=dataclasses.replace(SPEC.linux, namespaces=(Namespace("mount"), Namespace("network", "/n"))),
+        linux=replace(SPEC.linux, namespaces=(Namespace("mount"), Namespace("network", "/n"))),
     )
 
     assert "LoopbackUp" not in kinds(plan(joined))
@@ -128,16 +125,14 @@ def test_without_a_mount_namespace_only_the_root_changes():
 
 
 def test_terminal_is_opened_after_the_hooks():
-    terminal = dataclasses.replace(
-        SPEC, process=Process(args=("sh",), cwd="/", terminal=True, console_size=(24, 80))
-    )
+    terminal = replace(SPEC, process=Process(args=("sh",), cwd="/", terminal=True, console_size=(24, 80)))
     operations = plan(terminal)
 
     assert operations[kinds(operations).index("RunContainerHooks") + 1] == op.OpenConsole(24, 80)
 
 
 def test_control_groups_version_1():
-    spec = dataclasses.replace(SPEC, mounts=(Mount("/sys/fs/cgroup", "cgroup", "cgroup", ("ro",)),))
+    spec = replace(SPEC, mounts=(Mount("/sys/fs/cgroup", "cgroup", "cgroup", ("ro",)),))
 
     (mount,) = [o for o in plan(spec) if isinstance(o, op.MountGroups)]
 
@@ -148,7 +143,7 @@ def test_control_groups_version_1():
 
 
 def test_control_groups_version_2():
-    spec = dataclasses.replace(SPEC, mounts=(Mount("/sys/fs/cgroup", "cgroup", "cgroup", ("ro",)),))
+    spec = replace(SPEC, mounts=(Mount("/sys/fs/cgroup", "cgroup", "cgroup", ("ro",)),))
 
     (bind,) = [o for o in plan(spec, UNIFIED) if isinstance(o, op.BindMount)]
 
@@ -157,7 +152,7 @@ def test_control_groups_version_2():
 
 
 def test_read_only_tmpfs_is_filled_before_it_is_closed():
-    spec = dataclasses.replace(SPEC, mounts=(Mount("/dev", "tmpfs", "tmpfs", ("ro", "nosuid")),))
+    spec = replace(SPEC, mounts=(Mount("/dev", "tmpfs", "tmpfs", ("ro", "nosuid")),))
     seen = plan(spec)
 
     assert kinds(seen).index("MakeDevice") < kinds(seen).index("RemountReadOnly")
@@ -189,7 +184,7 @@ def test_sources_of_bind_mounts_begin_at_the_bundle():
         Mount("/b", "none", "/abs/x", ("rbind",)),
         Mount("/c", "bind", "../d", ("bind",)),
     )
-    made = plan(dataclasses.replace(SPEC, mounts=mounts), bundle="/bundles/one")
+    made = plan(replace(SPEC, mounts=mounts), bundle="/bundles/one")
 
     assert [o.source for o in made if isinstance(o, op.BindMount)] == [
         "/bundles/one/data",
@@ -199,6 +194,16 @@ def test_sources_of_bind_mounts_begin_at_the_bundle():
 
 
 def test_type_bind_without_the_option_is_a_filesystem_of_that_name():
-    made = plan(dataclasses.replace(SPEC, mounts=(Mount("/a", "bind", "/x"),)))
+    made = plan(replace(SPEC, mounts=(Mount("/a", "bind", "/x"),)))
 
     assert [o.type for o in made if isinstance(o, op.MountFilesystem)] == ["bind"]
+
+
+def test_mounts_without_a_mount_namespace_are_kept_to_one_place():
+    namespaces = tuple(Namespace(kind) for kind in ("uts", "pid"))
+    linux = Linux(namespaces=namespaces)
+    made = plan(replace(SPEC, linux=linux))
+
+    assert op.BindRoot("/rootfs", private=True) in made
+    assert "PropagateRoot" not in kinds(made)
+    assert op.ChangeRoot("chroot") in made

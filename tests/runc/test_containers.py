@@ -491,3 +491,71 @@ def test_idmapped_bind_mount_shows_mapped_owners(box, tmp_path):
     if "mount_setattr: invalid argument" in done.stderr:
         pytest.skip("needs a filesystem with idmapped mounts below the temporary directory")
     assert done.stdout == "5000:5000\n"
+
+
+def test_mounts_on_the_host_go_with_the_container(box):
+    box.config["process"]["args"] = ["sleep", "100"]
+    box.config["linux"] = {
+        "cgroupsPath": box.cgroup,
+        "namespaces": [{"type": "uts"}, {"type": "pid"}, {"type": "ipc"}],
+    }
+
+    box.create(stdout=subprocess.DEVNULL)
+    during = [line for line in box.leftovers() if "/proc " in line]
+    box.runc("delete", box.identifier)
+
+    assert len(during) == 1
+    assert box.leftovers() == []
+
+
+def test_failed_create_takes_its_mounts_from_the_host(box):
+    box.config["linux"] = {"cgroupsPath": box.cgroup, "namespaces": [{"type": "uts"}]}
+    box.config["process"]["args"] = ["/nosuch"]
+
+    assert box.create(check=False).returncode == 1
+    assert box.leftovers() == []
+
+
+def test_filter_that_knows_none_of_the_newer_calls(box):
+    # as profiles from before these calls: whatever the runtime needs after it was loaded must do without
+    refused = ["faccessat2", "close_range", "openat2", "clone3", "pidfd_open", "statx"]
+    box.config["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": refused, "action": "SCMP_ACT_ERRNO"}],
+    }
+
+    for strict in (True, False):
+        box.config["process"]["noNewPrivileges"] = strict
+        assert box.run("sh", "-c", "echo through").stdout == "through\n"
+
+
+def test_shifted_clock(box):
+    box.config["linux"]["namespaces"].append({"type": "time"})
+    box.config["linux"]["timeOffsets"] = {"boottime": {"secs": 1_000_000_000}}
+
+    done = box.run("cat", "/proc/uptime")
+
+    assert float(done.stdout.split()[0]) > 1_000_000_000
+
+
+def test_masking_never_uses_a_null_device_that_is_none(box):
+    # CVE-2025-31133: with another file in /dev/null's place, that file would show through
+    (box.bundle / "rootfs/dev").mkdir()
+    (box.bundle / "rootfs/dev/null").symlink_to("/etc/secret")
+    box.config["mounts"] = [box.config["mounts"][0]]
+
+    done = box.run("true", check=False)
+
+    assert done.returncode == 1
+    assert box.leftovers() == []
+
+
+def test_scheduling(box):
+    box.config["process"] |= {
+        "scheduler": {"policy": "SCHED_BATCH", "nice": 3},
+        "ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 0},
+    }
+
+    done = box.run("sh", "-c", "grep -E '^(policy|prio)' /proc/self/sched; cut -d' ' -f19,41 /proc/self/stat")
+
+    assert done.stdout.splitlines()[-1] == "3 3"  # niceness; SCHED_BATCH

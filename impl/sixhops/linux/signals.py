@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # the public module would cost 2 ms of import
 import ctypes
-import signal
 
 from sixhops.linux.libc import syscall
 
@@ -18,7 +18,7 @@ _KEPT_BY_GLIBC = (32, 33)
 def reset_signals() -> None:
     """Give every signal its default action and unblock all: an interpreter ignores SIGPIPE, its child must not."""
     for number in signal.valid_signals():
-        if number not in {9, 19} and signal.getsignal(number) is not signal.SIG_DFL:
+        if number not in {9, 19} and signal.getsignal(number) != signal.SIG_DFL:
             try:
                 signal.signal(number, signal.SIG_DFL)
             except (OSError, ValueError, TypeError):

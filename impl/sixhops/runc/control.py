@@ -15,7 +15,7 @@ from sixhops.linux.pidfd import open_process, send_signal
 from sixhops.runc import log, state
 from sixhops.runc.errors import HookError, NoSuchContainer, RuntimeFault
 
-__all__ = ["delete", "describe_state", "kill", "pause", "resume", "start"]
+__all__ = ["delete", "describe_state", "kill", "pause", "resume", "start", "unmount_root"]
 
 _DELETE_PATIENCE = 10.0
 
@@ -198,10 +198,23 @@ def _kill_first(container: state.Container) -> None:
         return
 
 
+def unmount_root(container: state.Container) -> None:
+    """Take away the mounts of a container that had no mount namespace of its own; none there is fine."""
+    from sixhops.linux.mounts import MNT_DETACH, unmount
+
+    try:
+        unmount(container.rootfs, MNT_DETACH)
+    except LinuxError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOENT}:
+            raise
+
+
 def _destroy(container: state.Container) -> None:
     # Without a pid namespace of its own the container's other processes outlive the first.
     if not container.own_pids and groups.exists(container.groups):
         groups.kill_all(container.groups, 9)
+    if container.on_host:
+        unmount_root(container)
     groups.remove(container.groups)
     state.release(container.root, container.identifier)
     if container.hooks.get("poststop"):

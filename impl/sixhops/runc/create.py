@@ -8,10 +8,8 @@ Nothing survives a failure: what was made (state directory, groups, process) is 
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import stat
-from dataclasses import dataclass
 
 from sixhops.linux import terminal
 from sixhops.linux.capabilities import last_capability
@@ -41,6 +39,7 @@ from sixhops.runc.outside import (
 from sixhops.runc.plan import plan_container
 from sixhops.runc.spawn import open_joined, spawn
 from sixhops.runc.validate import validate
+from sixhops.values import Value, replace
 from sixhops.wire.runtime.document import Cpu, DeviceRule, Resources
 from sixhops.wire.runtime.parse import parse_spec
 from sixhops.wire.runtime.reader import SpecError
@@ -77,8 +76,7 @@ _ALWAYS_ALLOWED = tuple(
 )
 
 
-@dataclass(frozen=True)
-class CreateRequest:
+class CreateRequest(Value):
     """What `create` is asked for; standard streams and preserved descriptors are the caller's own."""
 
     root: str
@@ -178,6 +176,7 @@ def _new_container(request: CreateRequest, spec: Spec, bundle: str, rootfs: str)
     container.created = state.now()
     container.owner = os.getuid()
     container.annotations = spec.annotations
+    container.on_host = bool(spec.mounts) and all(n.type != "mount" for n in spec.linux.namespaces)
     container.own_pids = any(n.type == "pid" and not n.path for n in spec.linux.namespaces)
     container.hooks = {
         "poststart": hook_values(spec.hooks.poststart),
@@ -233,6 +232,10 @@ def _make(
         raise RuntimeFault(f"container's cgroup is not empty: {found} process(es) found")
     # Recorded before there is anything in groups or namespaces: whoever finds a killed create's rest can remove it.
     state.save(container)
+    if container.on_host:
+        from sixhops.runc.control import unmount_root
+
+        undo.append(lambda: unmount_root(container))
     entries, unified = _make_groups(groups, spec.linux.resources, undo)
     first = FirstProcess(
         process=spec.process,
@@ -388,7 +391,7 @@ def _remove_made(made: list[str]) -> None:
 def _limit(groups: dict[str, str], resources: Resources) -> None:
     try:
         apply_rules(groups, (*resources.devices, *_ALWAYS_ALLOWED))
-        apply(groups, dataclasses.replace(resources, devices=()))
+        apply(groups, replace(resources, devices=()))
     except (LinuxError, LimitError) as error:
         raise RuntimeFault(
             "unable to start container process: error during container init: "

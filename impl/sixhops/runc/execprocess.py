@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from dataclasses import dataclass
 
 from sixhops.linux import namespaces as ns
 from sixhops.linux import terminal
@@ -26,6 +24,7 @@ from sixhops.runc.init import FirstProcess, finish, open_label, report, write_la
 from sixhops.runc.outside import check_preserved, hand_listener, write_oom_score, write_pid_file
 from sixhops.runc.spawn import in_order, spawn
 from sixhops.runc.validate import validate_process
+from sixhops.values import Value, replace
 from sixhops.wire.runtime.document import Linux
 from sixhops.wire.runtime.parse import parse_spec
 
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["ExecRequest", "exec_", "stored_spec"]
 
 
-@dataclass(frozen=True)
-class ExecRequest:
+class ExecRequest(Value):
     """What `exec` is asked for; standard streams and preserved descriptors are the caller's own."""
 
     root: str
@@ -112,13 +110,13 @@ def _with_defaults(process: Process, spec: Spec) -> Process:
     own = spec.process
     if own is None:
         return process
-    return dataclasses.replace(
+    return replace(
         process,
         capabilities=process.capabilities or own.capabilities,
         apparmor_profile=process.apparmor_profile or own.apparmor_profile,
         selinux_label=process.selinux_label or own.selinux_label,
         oom_score_adj=own.oom_score_adj,
-        user=dataclasses.replace(
+        user=replace(
             process.user, umask=process.user.umask if process.user.umask is not None else own.user.umask
         ),
     )

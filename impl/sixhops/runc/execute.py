@@ -110,6 +110,8 @@ def _parent_private(rootfs: str) -> None:
 def _bind_root(operation: op.BindRoot, run: Execution) -> None:
     try:
         m.mount(operation.rootfs, operation.rootfs, "bind", m.MS_BIND | m.MS_REC)
+        if operation.private:
+            m.mount("", operation.rootfs, flags=m.MS_PRIVATE | m.MS_REC)
     except LinuxError as error:
         raise RuntimeFault(f"error preparing rootfs: {error}") from error
     os.close(run.root)

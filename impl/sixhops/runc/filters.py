@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
-
 from sixhops.linux import seccomp as s
 from sixhops.runc.errors import RuntimeFault
+from sixhops.values import Value
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
@@ -16,12 +14,13 @@ __all__ = ["Filter", "check_filter", "compile_document"]
 
 _EPERM = 1
 _LAST_ARGUMENT = 5
+_REMEMBERED = 16
+_compiled: dict[Seccomp, bytes] = {}
 _NOTIFY = "SCMP_ACT_NOTIFY"
 _CARRIES_ERRNO = {"SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"}
 
 
-@dataclass(frozen=True)
-class Filter:
+class Filter(Value):
     """What has to be known about a filter apart from its program."""
 
     flags: int
@@ -80,12 +79,21 @@ def _unloadable(document: Seccomp) -> str:
     return ""
 
 
-@functools.lru_cache(maxsize=16)
 def compile_document(document: Seccomp) -> bytes:
     """Return the program; a loaded parent that has asked once gives its forks the answer for nothing.
 
     Raises LinuxError, and RuntimeFault if libseccomp is missing.
     """
+    program = _compiled.get(document)
+    if program is None:
+        program = _compile(document)
+        if len(_compiled) >= _REMEMBERED:
+            _compiled.clear()
+        _compiled[document] = program
+    return program
+
+
+def _compile(document: Seccomp) -> bytes:
     rules = (
         (
             rule.names,

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+import _signal as signal  # type: ignore[import-not-found]  # the public module would cost 2 ms of import
 import os
-import signal
 
 from sixhops.linux import terminal
 from sixhops.linux.libc import call
@@ -15,6 +14,7 @@ from sixhops.runc import control, log, notify, state
 from sixhops.runc.create import CreateRequest, create, read_bundle
 from sixhops.runc.errors import RuntimeFault, reason
 from sixhops.runc.execprocess import ExecRequest, exec_, stored_spec
+from sixhops.values import replace
 from sixhops.wire.runtime.document import Capabilities, Process, User
 from sixhops.wire.runtime.parse import parse_process
 from sixhops.wire.runtime.reader import SpecError
@@ -150,7 +150,7 @@ def _exec_process(parsed: Parsed, container: state.Container, arguments: tuple[s
         raise RuntimeFault("process args cannot be empty")
     base = stored_spec(container).process or Process()
     values = parsed.values
-    process = dataclasses.replace(
+    process = replace(
         base,
         args=arguments,
         terminal="tty" in parsed.flags,
@@ -165,9 +165,9 @@ def _exec_process(parsed: Parsed, container: state.Container, arguments: tuple[s
     added = tuple(parsed.lists.get("cap", []))
     if added:
         old = base.capabilities or Capabilities()
-        process = dataclasses.replace(
+        process = replace(
             process,
-            capabilities=dataclasses.replace(
+            capabilities=replace(
                 old,
                 bounding=old.bounding + added,
                 effective=old.effective + added,
@@ -185,7 +185,7 @@ def _user(base: User, text: str, groups: list[str]) -> User:
         uid = _id(name, "uid")
         gid = _id(group, "gid") if group else gid
     extra = tuple(_additional(group) for group in groups)
-    return dataclasses.replace(base, uid=uid, gid=gid, additional_gids=base.additional_gids + extra)
+    return replace(base, uid=uid, gid=gid, additional_gids=base.additional_gids + extra)
 
 
 def _id(text: str, kind: str) -> int:

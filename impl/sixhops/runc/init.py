@@ -10,10 +10,9 @@ before) and then becomes the program. Errors go to the parent until it is READY,
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # the public module would cost 2 ms of import
 import os
-import signal
 import stat
-from dataclasses import dataclass, field
 
 from sixhops.linux import namespaces as ns
 from sixhops.linux import seccomp
@@ -36,6 +35,7 @@ from sixhops.runc.identity import (
     find_program,
     home_of,
 )
+from sixhops.values import Value
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 __all__ = ["FirstProcess", "finish", "report", "run_first"]
 
 _PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
+_NONE: dict[Mappings, int] = {}
 _COMM = b"runc:[2:INIT]"
 _STOPPING = (1, 2, 3, 15)
 
 
-@dataclass(frozen=True)
-class FirstProcess:
+class FirstProcess(Value):
     """Everything that the first process has to know, prepared while nothing can go wrong inside."""
 
     process: Process
@@ -76,7 +76,7 @@ class FirstProcess:
     listen_fds: int = 0
     # of the version 1 groups that the process enters by itself
     entries: tuple[int, ...] = ()
-    mapped: dict[Mappings, int] = field(default_factory=dict)
+    mapped: dict[Mappings, int] = _NONE
 
     def descriptors(self) -> frozenset[int]:
         """Return what must stay open in the process: streams, preserved ones, channel, gate, console, groups."""

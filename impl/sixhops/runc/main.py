@@ -69,9 +69,9 @@ def _main(words: list[str]) -> int:
         raise RuntimeFault(f"invalid log-format: {form}")
     command, *rest = options.arguments
     if command in _ENTERS and "--help" not in rest and "-h" not in rest:
-        from sixhops.runc.selfexe import reexecute
+        from sixhops.runc.selfexe import command_line, reexecute
 
-        reexecute()
+        reexecute(command_line(words))
     path = options.values.get("log", "")
     log.configure("" if path == "/dev/stderr" else path, form, debug="debug" in options.flags)
     if options.values.get("rootless", "auto") not in {"auto", "false"} and command in {"create", "run"}:

@@ -6,9 +6,8 @@ Words that are in no table belong to the filesystem and go into mount(2)'s data.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sixhops.linux import mounts as m
+from sixhops.values import Value
 
 __all__ = ["FLAGS", "PROPAGATION", "RECURSIVE", "MountOptions", "parse"]
 
@@ -84,8 +83,7 @@ RECURSIVE = {
 _ATIME_WORDS = {"rrelatime", "rnorelatime", "rnoatime", "ratime", "rstrictatime", "rnostrictatime"}
 
 
-@dataclass(frozen=True)
-class MountOptions:
+class MountOptions(Value):
     """Options sorted out: mount(2) flags, propagation changes in order, recursive attributes, data."""
 
     flags: int = 0

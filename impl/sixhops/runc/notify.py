@@ -11,13 +11,13 @@ followed by the pid that the manager shall look after.
 from __future__ import annotations
 
 import _socket
-import dataclasses
 import os
 import select
 
 from sixhops.linux.libc import LinuxError
 from sixhops.linux.pidfd import open_process
 from sixhops.runc.errors import RuntimeFault, reason
+from sixhops.values import replace
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def with_socket(spec: Spec, directory: str) -> Spec:
     mount = Mount(_INSIDE, "bind", directory, ("bind", "nosuid", "noexec", "nodev", "ro"))
     process = spec.process
     if process is not None:
-        process = dataclasses.replace(process, env=(*process.env, f"NOTIFY_SOCKET={_INSIDE}/{_NAME}"))
-    return dataclasses.replace(spec, mounts=(*spec.mounts, mount), process=process)
+        process = replace(process, env=(*process.env, f"NOTIFY_SOCKET={_INSIDE}/{_NAME}"))
+    return replace(spec, mounts=(*spec.mounts, mount), process=process)
 
 
 def make_directory(container: Container) -> None:

@@ -5,7 +5,7 @@ Paths called `target` are the container's; they are resolved inside its root at 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from sixhops.values import Value
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
@@ -14,22 +14,23 @@ if TYPE_CHECKING:
 __all__ = ["Operation"]
 
 
-@dataclass(frozen=True)
-class PropagateRoot:
+class PropagateRoot(Value):
     """Cut this mount namespace off from the host's (mount("", "/", flags)) so that nothing leaks back."""
 
     flags: int
 
 
-@dataclass(frozen=True)
-class BindRoot:
-    """Bind the rootfs on itself: pivot_root needs a mount point."""
+class BindRoot(Value):
+    """Bind the rootfs on itself: pivot_root needs a mount point.
+
+    Where the mounts of the container are the host's too, `private` keeps them from spreading any further.
+    """
 
     rootfs: str
+    private: bool = False
 
 
-@dataclass(frozen=True)
-class MountFilesystem:
+class MountFilesystem(Value):
     """Mount a filesystem of its own type."""
 
     type: str
@@ -39,8 +40,7 @@ class MountFilesystem:
     label: str = ""
 
 
-@dataclass(frozen=True)
-class BindMount:
+class BindMount(Value):
     """Bind a file or directory of the host; `mappings` for an idmapped one (users, groups)."""
 
     source: str
@@ -50,8 +50,7 @@ class BindMount:
     mappings: tuple[tuple[tuple[int, int, int], ...], tuple[tuple[int, int, int], ...]] | None = None
 
 
-@dataclass(frozen=True)
-class MountGroups:
+class MountGroups(Value):
     """Show the container its own version 1 control groups: a tmpfs with one bind (or mount) for each hierarchy."""
 
     target: str
@@ -61,16 +60,14 @@ class MountGroups:
     own_namespace: bool
 
 
-@dataclass(frozen=True)
-class RemountReadOnly:
+class RemountReadOnly(Value):
     """Make a mount that had to be writable until now read-only."""
 
     target: str
     flags: int
 
 
-@dataclass(frozen=True)
-class MakeDevice:
+class MakeDevice(Value):
     """Make a device node, or bind the host's where the user namespace forbids making one."""
 
     target: str
@@ -83,8 +80,7 @@ class MakeDevice:
     bind: bool
 
 
-@dataclass(frozen=True)
-class MakeLink:
+class MakeLink(Value):
     """Make a symbolic link below /dev; an existing one is left alone. `needed` is a path that must exist first."""
 
     target: str
@@ -93,86 +89,73 @@ class MakeLink:
     replace: bool = False
 
 
-@dataclass(frozen=True)
-class MakeDirectory:
+class MakeDirectory(Value):
     """Make a directory with its parents."""
 
     target: str
 
 
-@dataclass(frozen=True)
-class ParentStep:
+class ParentStep(Value):
     """Let the parent set limits and run the prestart and createRuntime hooks, and wait for it."""
 
 
-@dataclass(frozen=True)
-class RunContainerHooks:
+class RunContainerHooks(Value):
     """Run the createContainer hooks inside the namespaces, before the root changes."""
 
 
-@dataclass(frozen=True)
-class ReadOnlyRoot:
+class ReadOnlyRoot(Value):
     """Make the rootfs mount read-only."""
 
 
-@dataclass(frozen=True)
-class ReadOnlyPath:
+class ReadOnlyPath(Value):
     """Bind a path on itself read-only; an absent one is no error."""
 
     target: str
 
 
-@dataclass(frozen=True)
-class MaskPath:
+class MaskPath(Value):
     """Hide a file under /dev/null, a directory under an empty read-only tmpfs; an absent one is no error."""
 
     target: str
     label: str = ""
 
 
-@dataclass(frozen=True)
-class WriteSysctl:
+class WriteSysctl(Value):
     """Write one file of /proc/sys."""
 
     key: str
     value: str
 
 
-@dataclass(frozen=True)
-class ChangeRoot:
+class ChangeRoot(Value):
     """Make the rootfs the root: `pivot`, `move` (rootfs on an initial ramdisk) or `chroot` (no mount namespace)."""
 
     manner: str
 
 
-@dataclass(frozen=True)
-class SetHostname:
+class SetHostname(Value):
     """Set the hostname of the UTS namespace."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class SetDomainname:
+class SetDomainname(Value):
     """Set the NIS domain name of the UTS namespace."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class LoopbackUp:
+class LoopbackUp(Value):
     """Set the loopback interface of a new network namespace up."""
 
 
-@dataclass(frozen=True)
-class JoinKeyring:
+class JoinKeyring(Value):
     """Leave the caller's session keyring for one of this container's own."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class OpenConsole:
+class OpenConsole(Value):
     """Make the terminal on the container's devpts, hand its master out, take its slave as standard streams.
 
     The slave is bound over the container's /dev/console too.

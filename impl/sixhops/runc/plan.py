@@ -62,7 +62,7 @@ def plan_container(
         plan.append(op.JoinKeyring(f"_ses.{identifier}"))
     if kinds.get("network") == "":
         plan.append(op.LoopbackUp())
-    if "mount" in kinds:
+    if "mount" in kinds or spec.mounts:
         plan += _filesystems(spec, rootfs, bundle, layout, groups, kinds)
     plan += [op.ParentStep(), op.RunContainerHooks()]
     if spec.process is not None and spec.process.terminal:
@@ -83,7 +83,11 @@ def _filesystems(
     linux = spec.linux
     own_user = "user" in kinds
     propagation = PROPAGATION.get(linux.rootfs_propagation, m.MS_SLAVE | m.MS_REC)
-    plan: list[op.Operation] = [op.PropagateRoot(propagation), op.BindRoot(rootfs)]
+    plan: list[op.Operation] = []
+    if "mount" in kinds:
+        plan += [op.PropagateRoot(propagation), op.BindRoot(rootfs)]
+    else:  # `delete` takes this mount away, and with it all that are made on it
+        plan.append(op.BindRoot(rootfs, private=True))
     for entry in spec.mounts:
         if _is_bind(entry):
             plan.append(_bind(entry, bundle, linux.mount_label))

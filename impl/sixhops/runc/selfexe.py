@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["is_sealed", "reexecute"]
+__all__ = ["command_line", "is_sealed", "reexecute"]
 
 _SELF = "/proc/self/exe"
 _MARK = "_SIXHOPS_RUNC_SEALED"
@@ -31,8 +31,11 @@ def is_sealed() -> bool:
     return os.readlink(_SELF).startswith("/memfd:")
 
 
-def reexecute() -> None:
-    """Replace this process by itself from a sealed binary; returns only if that had been done before."""
+def reexecute(again: list[str] | None = None) -> None:
+    """Replace this process by itself from a sealed binary; returns only if that had been done before.
+
+    `again` is the command line of the second start, that of the first unless given.
+    """
     if is_sealed():
         os.environ.pop(_MARK, None)
         return
@@ -41,7 +44,20 @@ def reexecute() -> None:
     descriptor = _sealed_mount()
     if descriptor < 0:
         descriptor = _sealed_copy()
-    os.execve(f"/proc/self/fd/{descriptor}", sys.orig_argv, {**os.environ, _MARK: "1"})
+    os.execve(f"/proc/self/fd/{descriptor}", again or sys.orig_argv, {**os.environ, _MARK: "1"})
+
+
+def command_line(words: list[str]) -> list[str]:
+    """Return a command line for the second start of this program with `words`, without what the first one doesn't need.
+
+    No search for installed packages, no variables that change an interpreter: it has all it needs in the directory that
+    this module comes from.
+    """
+    packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    program = (
+        f"import sys; sys.path.insert(0, {packages!r}); from sixhops.runc.main import main; sys.exit(main())"
+    )
+    return [sys.orig_argv[0], "-I", "-S", "-c", program, *words]
 
 
 def _sealed_mount() -> int:

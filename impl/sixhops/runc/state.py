@@ -36,6 +36,7 @@ class Container:
         "groups",
         "hooks",
         "identifier",
+        "on_host",
         "own_pids",
         "owner",
         "pid",
@@ -60,6 +61,8 @@ class Container:
         self.start_time = 0
         self.groups: dict[str, str] = {}
         self.own_pids = True
+        # whether the container's mounts are in the caller's mount namespace, and so have to be taken away
+        self.on_host = False
         self.annotations: dict[str, str] = {}
         # poststart and poststop, kept because the bundle may be gone when they are due
         self.hooks: dict[str, list[dict[str, object]]] = {}

@@ -187,12 +187,6 @@ def _check_namespaces(spec: Spec, kinds: dict[str, str]) -> None:
         raise RuntimeFault("unable to set domainname without a private UTS namespace")
     if (linux.masked_paths or linux.readonly_paths) and "mount" not in kinds:
         raise RuntimeFault("unable to restrict sys entries without a private MNT namespace")
-    if "user" not in kinds and (linux.uid_mappings or linux.gid_mappings):
-        raise RuntimeFault(
-            "User namespace mappings specified, but USER namespace isn't enabled in the config"
-        )
-    if "mount" not in kinds and spec.mounts:
-        raise RuntimeFault("unable to mount filesystems without a private mount namespace")
     if linux.time_offsets and "time" not in kinds:
         raise RuntimeFault("time namespace offsets specified, but time namespace isn't enabled in the config")
     for kind in kinds:

@@ -8,13 +8,13 @@ the only entry. The mapping is what state files hold and what `control`, `limits
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from sixhops.values import Value
 
 __all__ = ["Hierarchy", "Layout", "container_groups", "parse_layout", "read_layout"]
 
 
-@dataclass(frozen=True)
-class Hierarchy:
+class Hierarchy(Value):
     """One mounted hierarchy; `root` is the directory of the hierarchy that the mount shows, `own` the caller's group."""
 
     controllers: tuple[str, ...]
@@ -36,8 +36,7 @@ class Hierarchy:
         return (self.mountpoint + os.path.normpath(f"/{path.lstrip('/')}")).rstrip("/")
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Value):
     """All hierarchies: those of version 1 in the order of mounting, and the unified one if mounted."""
 
     version1: tuple[Hierarchy, ...]

@@ -6,13 +6,18 @@ value, else the zero value. https://github.com/opencontainers/runtime-spec/blob/
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from sixhops.values import Value
+
+TYPE_CHECKING = False  # typing's own would cost 5 ms of import
+if TYPE_CHECKING:
+    from typing import Any
+
+_NONE: dict[str, Any] = {}
 
 __all__ = ["Linux", "Process", "Resources", "Spec"]
 
 
-@dataclass(frozen=True)
-class Rlimit:
+class Rlimit(Value):
     """One resource limit; 2**64-1 means none."""
 
     type: str
@@ -20,8 +25,7 @@ class Rlimit:
     hard: int
 
 
-@dataclass(frozen=True)
-class User:
+class User(Value):
     """Who the process is, in ids of the container."""
 
     uid: int = 0
@@ -30,8 +34,7 @@ class User:
     additional_gids: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Capabilities:
+class Capabilities(Value):
     """The five sets, by name."""
 
     bounding: tuple[str, ...] = ()
@@ -41,8 +44,7 @@ class Capabilities:
     ambient: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Scheduler:
+class Scheduler(Value):
     """How the kernel schedules the process; times in nanoseconds (sched_setattr(2))."""
 
     policy: str
@@ -54,24 +56,21 @@ class Scheduler:
     period: int = 0
 
 
-@dataclass(frozen=True)
-class IoPriority:
+class IoPriority(Value):
     """The process's class of disk scheduling and its priority in there (ioprio_set(2))."""
 
     io_class: str
     priority: int = 0
 
 
-@dataclass(frozen=True)
-class CpuAffinity:
+class CpuAffinity(Value):
     """Processors, as a list such as `0-3,7`, of an exec before and after it enters the container's groups."""
 
     initial: str = ""
     final: str = ""
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(Value):
     """What runs, as whom, with what limits; also the document of `exec --process`."""
 
     args: tuple[str, ...] = ()
@@ -91,8 +90,7 @@ class Process:
     exec_cpu_affinity: CpuAffinity | None = None
 
 
-@dataclass(frozen=True)
-class IdMapping:
+class IdMapping(Value):
     """A range of ids inside a user namespace and outside."""
 
     container: int
@@ -100,8 +98,7 @@ class IdMapping:
     size: int
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(Value):
     """One mount, in the order of the document."""
 
     destination: str
@@ -112,8 +109,7 @@ class Mount:
     gid_mappings: tuple[IdMapping, ...] = ()
 
 
-@dataclass(frozen=True)
-class Hook:
+class Hook(Value):
     """A program of the host that takes part in the container's life; `timeout` in seconds."""
 
     path: str
@@ -122,8 +118,7 @@ class Hook:
     timeout: int | None = None
 
 
-@dataclass(frozen=True)
-class Hooks:
+class Hooks(Value):
     """The six moments, in the order in which they come."""
 
     prestart: tuple[Hook, ...] = ()
@@ -134,16 +129,14 @@ class Hooks:
     poststop: tuple[Hook, ...] = ()
 
 
-@dataclass(frozen=True)
-class Namespace:
+class Namespace(Value):
     """One namespace: new if `path` is empty, else the one there."""
 
     type: str
     path: str = ""
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(Value):
     """A device node to make in the container."""
 
     path: str
@@ -155,8 +148,7 @@ class Device:
     gid: int = 0
 
 
-@dataclass(frozen=True)
-class DeviceRule:
+class DeviceRule(Value):
     """One rule of the device controller; None for a number means all."""
 
     allow: bool
@@ -166,8 +158,7 @@ class DeviceRule:
     access: str = ""
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(Value):
     """Limits in bytes; -1 is none."""
 
     limit: int | None = None
@@ -180,8 +171,7 @@ class Memory:
     check_before_update: bool = False
 
 
-@dataclass(frozen=True)
-class Cpu:
+class Cpu(Value):
     """Shares of version 1 scale; quota, period, burst and realtime values in microseconds."""
 
     shares: int | None = None
@@ -195,8 +185,7 @@ class Cpu:
     idle: int | None = None
 
 
-@dataclass(frozen=True)
-class WeightDevice:
+class WeightDevice(Value):
     """A block device's weights."""
 
     major: int
@@ -205,8 +194,7 @@ class WeightDevice:
     leaf_weight: int | None = None
 
 
-@dataclass(frozen=True)
-class ThrottleDevice:
+class ThrottleDevice(Value):
     """A block device's rate in bytes or operations a second."""
 
     major: int
@@ -214,8 +202,7 @@ class ThrottleDevice:
     rate: int
 
 
-@dataclass(frozen=True)
-class BlockIo:
+class BlockIo(Value):
     """Weights (10-1000) and throttles."""
 
     weight: int | None = None
@@ -227,24 +214,21 @@ class BlockIo:
     write_iops: tuple[ThrottleDevice, ...] = ()
 
 
-@dataclass(frozen=True)
-class HugepageLimit:
+class HugepageLimit(Value):
     """A limit in bytes for one page size such as 2MB."""
 
     page_size: str
     limit: int
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(Value):
     """Class and priorities for net_cls and net_prio."""
 
     class_id: int | None = None
     priorities: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True)
-class Resources:
+class Resources(Value):
     """What the control groups limit; also the document of `update --resources`."""
 
     devices: tuple[DeviceRule, ...] = ()
@@ -254,12 +238,11 @@ class Resources:
     block_io: BlockIo = BlockIo()
     hugepage_limits: tuple[HugepageLimit, ...] = ()
     network: Network = Network()
-    rdma: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)  # handles, objects
-    unified: dict[str, str] = field(default_factory=dict)
+    rdma: dict[str, tuple[int | None, int | None]] = _NONE  # handles, objects
+    unified: dict[str, str] = _NONE
 
 
-@dataclass(frozen=True)
-class SeccompArgument:
+class SeccompArgument(Value):
     """A condition on one argument of a system call."""
 
     index: int
@@ -268,8 +251,7 @@ class SeccompArgument:
     op: str
 
 
-@dataclass(frozen=True)
-class SeccompRule:
+class SeccompRule(Value):
     """What happens on some system calls."""
 
     names: tuple[str, ...]
@@ -278,8 +260,7 @@ class SeccompRule:
     arguments: tuple[SeccompArgument, ...] = ()
 
 
-@dataclass(frozen=True)
-class Seccomp:
+class Seccomp(Value):
     """A system call filter."""
 
     default_action: str
@@ -291,16 +272,14 @@ class Seccomp:
     rules: tuple[SeccompRule, ...] = ()
 
 
-@dataclass(frozen=True)
-class TimeOffset:
+class TimeOffset(Value):
     """How far a clock of a time namespace is from the host's."""
 
     seconds: int
     nanoseconds: int
 
 
-@dataclass(frozen=True)
-class IntelRdt:
+class IntelRdt(Value):
     """Cache and memory bandwidth allocation (resctrl)."""
 
     clos_id: str = ""
@@ -308,20 +287,19 @@ class IntelRdt:
     memory_bandwidth_schema: str = ""
 
 
-@dataclass(frozen=True)
-class Linux:
+class Linux(Value):
     """Everything that is Linux's own."""
 
     namespaces: tuple[Namespace, ...] = ()
     uid_mappings: tuple[IdMapping, ...] = ()
     gid_mappings: tuple[IdMapping, ...] = ()
-    time_offsets: dict[str, TimeOffset] = field(default_factory=dict)
+    time_offsets: dict[str, TimeOffset] = _NONE
     devices: tuple[Device, ...] = ()
     cgroups_path: str = ""
     resources: Resources = Resources()
     rootfs_propagation: str = ""
     seccomp: Seccomp | None = None
-    sysctl: dict[str, str] = field(default_factory=dict)
+    sysctl: dict[str, str] = _NONE
     masked_paths: tuple[str, ...] = ()
     readonly_paths: tuple[str, ...] = ()
     mount_label: str = ""
@@ -329,8 +307,7 @@ class Linux:
     intel_rdt: IntelRdt | None = None
 
 
-@dataclass(frozen=True)
-class Spec:
+class Spec(Value):
     """The whole document; `process` and `root_path` may be absent until a runtime checks them."""
 
     version: str = ""
@@ -341,5 +318,5 @@ class Spec:
     domainname: str = ""
     mounts: tuple[Mount, ...] = ()
     hooks: Hooks = Hooks()
-    annotations: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = _NONE
     linux: Linux = Linux()
