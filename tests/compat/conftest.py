@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sixhops.harness.images import build, docker_archive, load_recipe
+from sixhops.harness.images import build, docker_archive, load_recipe, push
 from sixhops.harness.stack.facts import engine_client
 from sixhops.harness.stack.options import StackOptions
 from sixhops.harness.stack.private import PrivateStack
@@ -25,11 +25,16 @@ BOUND = 30
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Where the engine and containerd listen, and a folder with `busybox.tar`, an image archive."""
+    """Where the engine and containerd listen, and a folder with `busybox.tar`, an image archive.
+
+    `inside` is what stands before a command that runs on the stack's own machine; the registry there is `registry`.
+    """
 
     engine: str
     containerd: str
     folder: Path
+    inside: tuple[str, ...]
+    registry: str
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a client's command."""
@@ -48,15 +53,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("compat")
     private = PrivateStack.start("reference", directory=None, options=StackOptions())
     try:
+        assert private.registry is not None
         with engine_client(private.engine, BOUND) as client:
             for name in ("hello-world", "busybox"):
                 archive = folder / f"{name}.tar"
-                docker_archive(build(load_recipe(_RECIPES / f"{name}.yaml"), folder / "cache"), archive)
+                image = build(load_recipe(_RECIPES / f"{name}.yaml"), folder / "cache")
+                docker_archive(image, archive)
+                push(image, private.registry.direct)
                 assert client.post("/images/load", content=archive.read_bytes()).status_code == 200
         yield Stack(
             private.engine.text,
             private.engine.text.removeprefix("unix://").replace("engine.sock", "containerd.sock"),
             folder,
+            tuple(private.machine.command([])),
+            private.registry.prefix,
         )
     finally:
         left = private.close()

@@ -152,9 +152,9 @@ class Database:
         if not self._connection.in_transaction:  # what is still open may yet be undone
             self._known.add(key if kind == NAMESPACE else namespace)
 
-    def delete(self, kind: str, namespace: str, key: str) -> bool:
-        """Remove a record; return whether there was one."""
-        self.deletions += kind not in (NAMESPACE, "ingest")
+    def delete(self, kind: str, namespace: str, key: str, *, replaced: bool = False) -> bool:
+        """Remove a record; return whether there was one. `replaced`: another leads to all that it led to."""
+        self.deletions += not replaced and kind not in (NAMESPACE, "ingest")
         self._mutate()
         cursor = self._connection.execute(
             "DELETE FROM records WHERE kind=? AND namespace=? AND key=?", (kind, namespace, key)
@@ -168,6 +168,11 @@ class Database:
             self.delete(NAMESPACE, "", namespace)
             self._connection.execute("DELETE FROM records WHERE namespace=?", (namespace,))
             self._connection.execute("DELETE FROM leased WHERE namespace=?", (namespace,))
+
+    def deleted(self) -> None:
+        """Count a deletion that no record shows: a lease has let go of something."""
+        self.deletions += 1
+        self.changed()
 
     def _mutate(self) -> None:
         self.mutations += 1
@@ -193,7 +198,6 @@ class Database:
         self, namespace: str, lease: str, kind: str | None = None, identifier: str | None = None
     ) -> None:
         """Let a lease go of one resource, or of all."""
-        self.deletions += 1
         self._mutate()
         if kind is None:
             self._connection.execute("DELETE FROM leased WHERE namespace=? AND lease=?", (namespace, lease))

@@ -182,7 +182,7 @@ class Snapshotter:
         set_now(info.created_at)
         info.updated_at.CopyFrom(info.created_at)
         with self._database.transaction():
-            self._database.delete(self.kind, namespace, key)
+            self._database.delete(self.kind, namespace, key, replaced=True)
             self._database.put(
                 self.kind,
                 namespace,

@@ -83,6 +83,7 @@ class LeasesService:
         self._check(request.id, call)
         _check_resource(request.resource)
         self._database.unlease(call.namespace, request.id, request.resource.type, request.resource.id)
+        self._database.deleted()
         return Empty()
 
     async def list_resources(self, request: Any, call: Call) -> Any:
