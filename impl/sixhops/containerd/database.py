@@ -70,6 +70,15 @@ class Database:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version not in (0, 1, VERSION):
             raise ValueError(f"{path} has version {version}, this program knows {VERSION}")
+        if version != VERSION:  # where there is nothing to change nothing is written: the disk may be full
+            self._upgrade(version)
+        self._known = {record.key for record in self.all(NAMESPACE, "")}
+        self.mutations = 0
+        self.deletions = 0
+        self.changed: Callable[[], None] = _ignore
+
+    def _upgrade(self, version: int) -> None:
+        """Make the tables of a new file, or what an earlier version lacks."""
         if version == 1:
             self._connection.execute("ALTER TABLE records ADD COLUMN sequence INTEGER NOT NULL DEFAULT 0")
             self._connection.execute(
@@ -78,10 +87,6 @@ class Database:
             )
         self._connection.executescript(SCHEMA)
         self._connection.execute(f"PRAGMA user_version={VERSION}")
-        self._known = {record.key for record in self.all(NAMESPACE, "")}
-        self.mutations = 0
-        self.deletions = 0
-        self.changed: Callable[[], None] = _ignore
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
