@@ -5,6 +5,7 @@ import resource
 import signal
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -263,42 +264,62 @@ def test_abort(tmp_path: Path) -> None:
 # -- snapshots
 
 
+def make(snapshotter: Snapshotter, *arguments: Any) -> list[Mount]:
+    return asyncio.run(snapshotter.make(*arguments))
+
+
 def test_mounts_of_overlay_snapshots(tmp_path: Path, database: Database) -> None:
     overlay = Snapshotter("overlayfs", tmp_path, database)
     root = tmp_path / "io.containerd.snapshotter.v1.overlayfs" / "snapshots"
 
-    assert overlay.make("ns", "a", "", ACTIVE, {}) == [Mount("bind", f"{root}/1/fs", ("rw", "rbind"))]
+    assert make(overlay, "ns", "a", "", ACTIVE, {}) == [Mount("bind", f"{root}/1/fs", ("rw", "rbind"))]
     overlay.commit("ns", "A", "a", {})
-    (mount,) = overlay.make("ns", "b", "A", ACTIVE, {})
+    (mount,) = make(overlay, "ns", "b", "A", ACTIVE, {})
     assert mount.type == "overlay"
     assert mount.options[-3:] == (f"workdir={root}/2/work", f"upperdir={root}/2/fs", f"lowerdir={root}/1/fs")
-    assert overlay.make("ns", "v", "A", VIEW, {}) == [Mount("bind", f"{root}/1/fs", ("ro", "rbind"))]
+    assert make(overlay, "ns", "v", "A", VIEW, {}) == [Mount("bind", f"{root}/1/fs", ("ro", "rbind"))]
     overlay.commit("ns", "B", "b", {})
-    (mount,) = overlay.make("ns", "w", "B", VIEW, {})
+    (mount,) = make(overlay, "ns", "w", "B", VIEW, {})
     assert mount.options[-1] == f"lowerdir={root}/2/fs:{root}/1/fs"
 
 
 def test_native_snapshot_is_a_copy(tmp_path: Path, database: Database) -> None:
     native = Snapshotter("native", tmp_path, database)
-    (mount,) = native.make("ns", "a", "", ACTIVE, {})
+    (mount,) = make(native, "ns", "a", "", ACTIVE, {})
     Path(mount.source, "file").write_text("content")
     native.commit("ns", "A", "a", {})
 
-    (mount,) = native.make("ns", "b", "A", ACTIVE, {})
+    (mount,) = make(native, "ns", "b", "A", ACTIVE, {})
 
     assert mount.options == ("rbind", "rw")
     assert Path(mount.source, "file").read_text() == "content"
-    assert native.usage("ns", "b")[1] == 2
+    assert asyncio.run(native.usage("ns", "b"))[1] == 2
+
+
+def test_name_that_is_taken_while_the_parent_is_copied(tmp_path: Path, database: Database) -> None:
+    native = Snapshotter("native", tmp_path, database)
+    make(native, "ns", "a", "", ACTIVE, {})
+    native.commit("ns", "A", "a", {})
+
+    async def both() -> list[Any]:
+        attempts = (native.make("ns", "b", "A", ACTIVE, {}) for _ in range(2))
+        return await asyncio.gather(*attempts, return_exceptions=True)
+
+    results = asyncio.run(both())
+
+    (refused,) = [result for result in results if isinstance(result, RpcError)]
+    assert refused.message == 'snapshot "b": already exists'
+    assert native.unknown() == []
 
 
 def test_snapshot_errors(tmp_path: Path, database: Database) -> None:
     overlay = Snapshotter("overlayfs", tmp_path, database)
-    overlay.make("ns", "a", "", ACTIVE, {})
+    make(overlay, "ns", "a", "", ACTIVE, {})
     seen = []
     for attempt in (
-        lambda: overlay.make("ns", "a", "", ACTIVE, {}),
-        lambda: overlay.make("ns", "b", "none", ACTIVE, {}),
-        lambda: overlay.make("ns", "b", "a", ACTIVE, {}),
+        lambda: make(overlay, "ns", "a", "", ACTIVE, {}),
+        lambda: make(overlay, "ns", "b", "none", ACTIVE, {}),
+        lambda: make(overlay, "ns", "b", "a", ACTIVE, {}),
         lambda: overlay.remove("ns", "none"),
         lambda: overlay.commit("ns", "x", "none", {}),
     ):
@@ -306,7 +327,7 @@ def test_snapshot_errors(tmp_path: Path, database: Database) -> None:
             attempt()
         seen.append((caught.value.code, caught.value.message))
     overlay.commit("ns", "A", "a", {})
-    overlay.make("ns", "child", "A", VIEW, {})
+    make(overlay, "ns", "child", "A", VIEW, {})
     with pytest.raises(RpcError) as caught:
         overlay.remove("ns", "A")
     seen.append((caught.value.code, caught.value.message))
@@ -333,7 +354,7 @@ def test_snapshot_errors(tmp_path: Path, database: Database) -> None:
 
 def test_directory_without_a_record_is_cleaned(tmp_path: Path, database: Database) -> None:
     overlay = Snapshotter("overlayfs", tmp_path, database)
-    overlay.make("ns", "a", "", ACTIVE, {})
+    make(overlay, "ns", "a", "", ACTIVE, {})
     stray = tmp_path / "io.containerd.snapshotter.v1.overlayfs" / "snapshots" / "77"
     stray.mkdir()
 
@@ -429,12 +450,12 @@ def test_expired_lease_keeps_nothing(shop: Shop) -> None:
 
 def test_snapshots_go_children_first_and_parents_of_kept_ones_stay(shop: Shop) -> None:
     overlay = shop.overlay
-    overlay.make("ns", "a", "", ACTIVE, {})
+    make(overlay, "ns", "a", "", ACTIVE, {})
     overlay.commit("ns", "A", "a", {})
-    overlay.make("ns", "b", "A", ACTIVE, {"containerd.io/gc.root": "now"})
-    overlay.make("ns", "c", "A", ACTIVE, {})
+    make(overlay, "ns", "b", "A", ACTIVE, {"containerd.io/gc.root": "now"})
+    make(overlay, "ns", "c", "A", ACTIVE, {})
     overlay.commit("ns", "C", "c", {})
-    overlay.make("ns", "d", "C", ACTIVE, {})
+    make(overlay, "ns", "d", "C", ACTIVE, {})
 
     assert shop.collector.collect() == 2
     assert [record.key for record in shop.database.all(overlay.kind)] == ["A", "b"]

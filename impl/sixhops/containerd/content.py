@@ -117,7 +117,9 @@ class ContentStore:
                 (directory / "data").touch()
                 status = _status(directory)
                 assert status is not None
-            return Writer(self, directory, status, fresh=differs)
+            if status.offset <= CHUNK:
+                return Writer(self, directory, status, fresh=differs)
+            return await asyncio.to_thread(Writer, self, directory, status, fresh=differs)
         except BaseException:
             self.release(ref)
             raise

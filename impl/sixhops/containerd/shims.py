@@ -166,7 +166,12 @@ class Shims:
 
     async def delete(self, shim: Shim) -> Any:
         """Delete the task, let the shim end and remove the bundle; return the shim's DeleteResponse."""
-        response = await shim.call("Delete", shim_v2_pb2.DeleteRequest(id=shim.id))
+        try:
+            response = await shim.call("Delete", shim_v2_pb2.DeleteRequest(id=shim.id))
+        except RpcError as error:
+            if shim.client.closed.is_set():
+                raise RpcError(Code.UNKNOWN, "ttrpc: closed") from error
+            raise
         shim.deleted = True
         await self._bury(shim)
         return response
@@ -225,11 +230,14 @@ class Shims:
 
     async def find_again(self) -> None:
         """Connect to every shim whose bundle is there; bury those that don't answer."""
-        for namespace, identifier, bundle in list(self._bundles.all()):
+
+        async def find(namespace: str, identifier: str, bundle: Path) -> None:
             try:
                 await self._find(namespace, identifier, bundle)
             except (OSError, RpcError) as error:
                 log.error("bundle %s: %s", bundle, error)
+
+        await asyncio.gather(*(find(*found) for found in list(self._bundles.all())))
 
     async def _find(self, namespace: str, identifier: str, bundle: Path) -> None:
         try:
@@ -249,9 +257,13 @@ class Shims:
         reader = self._open_log(bundle) if has_log(bundle) else -1
         shim = Shim(namespace, identifier, bundle, program, client, log=reader)
         request = shim_v2_pb2.ConnectRequest(id=identifier)
-        shim.pid = (await shim.call("Connect", request, CONNECT_SECONDS)).task_pid
         self._shims[namespace, identifier] = shim
         self._watch(shim)
+        try:
+            shim.pid = (await shim.call("Connect", request, CONNECT_SECONDS)).task_pid
+        except RpcError as error:
+            # one that stands still is known all the same; one that has gone meanwhile is being buried
+            log.warning("shim of %s: %s", identifier, error.message)
 
     async def close(self) -> None:
         """Let go of all shims; they go on."""

@@ -6,6 +6,8 @@ directory without a record (a crash between the two) is removed at the next garb
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import shutil
 import stat
@@ -52,6 +54,7 @@ class Snapshotter:
         self._root = root / f"io.containerd.snapshotter.v1.{name}" / "snapshots"
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._database = database
+        self._filling: set[int] = set()  # directories whose records come when they are whole
 
     def _directory(self, number: int) -> Path:
         return self._root / str(number)
@@ -67,13 +70,48 @@ class Snapshotter:
             raise not_found(f"snapshot {key} does not exist")
         return record, snapshots_pb2.Info.FromString(record.value)
 
-    def make(
+    async def make(
         self, namespace: str, key: str, parent: str, kind: int, labels: Mapping[str, str]
     ) -> list[Mount]:
         """Prepare (ACTIVE) or view (VIEW) on top of a committed parent (empty: none); return the mounts.
 
         The label containerd.io/snapshot.ref names the snapshot that this is to become: ALREADY_EXISTS if it is there.
         """
+        above = self._check(namespace, key, parent, labels)
+        sequence = self._next(namespace)
+        number = self._database.next_number(self.kind)
+        self._filling.add(number)
+        try:
+            if self.name == NATIVE and above is not None:
+                await asyncio.to_thread(self._fill, number, kind, above)
+                self._check(namespace, key, parent, labels)  # others went on meanwhile
+            else:
+                self._fill(number, kind, above)
+            info = snapshots_pb2.Info(name=key, parent=parent, labels=labels)
+            drop_empty(info.labels)
+            info.kind = kind  # type: ignore[assignment] # the enumeration's number
+            set_now(info.created_at)
+            info.updated_at.CopyFrom(info.created_at)
+            self._database.put(
+                self.kind,
+                namespace,
+                key,
+                info.SerializeToString(),
+                parent=parent,
+                number=number,
+                sequence=sequence,
+            )
+        except BaseException as error:
+            shutil.rmtree(self._directory(number), ignore_errors=True)
+            if isinstance(error, OSError):
+                raise unknown(f"failed to create snapshot directory: {error}") from error
+            raise
+        finally:
+            self._filling.discard(number)
+        return self.mounts(namespace, key)
+
+    def _check(self, namespace: str, key: str, parent: str, labels: Mapping[str, str]) -> Record | None:
+        """Raise RpcError unless a snapshot of that name can be made; return the parent's record, if there is one."""
         target = labels.get(TARGET, "")
         if target and self._database.get(self.kind, namespace, target) is not None:
             raise already_exists(f"target snapshot {quote(target)}")
@@ -81,38 +119,15 @@ class Snapshotter:
             raise already_exists(f"snapshot {quote(key)}")
         above = None
         if parent:
-            record = self._database.get(self.kind, namespace, parent)
-            if record is None:
+            above = self._database.get(self.kind, namespace, parent)
+            if above is None:
                 raise not_found(f"parent snapshot {parent} does not exist")
-            if snapshots_pb2.Info.FromString(record.value).kind != COMMITTED:
-                text = f"parent {quote(record.backend)} is not committed snapshot"
+            if snapshots_pb2.Info.FromString(above.value).kind != COMMITTED:
+                text = f"parent {quote(above.backend)} is not committed snapshot"
                 raise invalid_argument(f"failed to create snapshot: {text}")
-            above = record
         if not key:
             raise RpcError(Code.UNKNOWN, NAMELESS)
-        sequence = self._next(namespace)
-        number = self._database.next_number(self.kind)
-        directory = self._directory(number)
-        try:
-            self._fill(number, kind, above)
-        except OSError as error:
-            shutil.rmtree(directory, ignore_errors=True)
-            raise unknown(f"failed to create snapshot directory: {error}") from error
-        info = snapshots_pb2.Info(name=key, parent=parent, labels=labels)
-        drop_empty(info.labels)
-        info.kind = kind  # type: ignore[assignment] # the enumeration's number
-        set_now(info.created_at)
-        info.updated_at.CopyFrom(info.created_at)
-        self._database.put(
-            self.kind,
-            namespace,
-            key,
-            info.SerializeToString(),
-            parent=parent,
-            number=number,
-            sequence=sequence,
-        )
-        return self.mounts(namespace, key)
+        return above
 
     def _next(self, namespace: str) -> int:
         return self._database.next_number(f"{self.kind}/{namespace}")
@@ -213,32 +228,39 @@ class Snapshotter:
         self._database.delete(self.kind, namespace, key)
         shutil.rmtree(self._directory(record.number), ignore_errors=True)
 
-    def usage(self, namespace: str, key: str) -> tuple[int, int]:
+    async def usage(self, namespace: str, key: str) -> tuple[int, int]:
         """Return bytes and inodes of a snapshot's own files; a hard link counts once."""
         record, info = self.record(namespace, key)
         if info.kind == VIEW:
             return 0, 0  # it has no files of its own
-        seen: set[int] = set()
-        size = 0
-        pending = [self._content(record.number)]
-        while pending:
-            path = pending.pop()
+        return await asyncio.to_thread(_measure, self._content(record.number))
+
+    def unknown(self) -> list[Path]:
+        """Return the directories without a record, which nobody will ask for."""
+        kept = {str(record.number) for record in self._database.all(self.kind)}
+        kept.update(str(number) for number in self._filling)
+        return [directory for directory in self._root.iterdir() if directory.name not in kept]
+
+    def discard(self, directory: Path) -> None:
+        """Remove one of those."""
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _measure(root: Path) -> tuple[int, int]:
+    """Return bytes and inodes of a tree, which may change meanwhile."""
+    seen: set[int] = set()
+    size = 0
+    pending = [root]
+    while pending:
+        path = pending.pop()
+        with contextlib.suppress(FileNotFoundError):
             facts = path.lstat()
             if facts.st_ino not in seen:
                 seen.add(facts.st_ino)
                 size += facts.st_blocks * 512
             if stat.S_ISDIR(facts.st_mode):
                 pending.extend(path.iterdir())
-        return size, len(seen)
-
-    def unknown(self) -> list[Path]:
-        """Return the directories without a record, which nobody will ask for."""
-        kept = {str(record.number) for record in self._database.all(self.kind)}
-        return [directory for directory in self._root.iterdir() if directory.name not in kept]
-
-    def discard(self, directory: Path) -> None:
-        """Remove one of those."""
-        shutil.rmtree(directory, ignore_errors=True)
+    return size, len(seen)
 
 
 def _copy_tree(source: Path, target: Path) -> None:

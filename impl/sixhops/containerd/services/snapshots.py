@@ -48,11 +48,11 @@ class SnapshotsService:
             raise invalid_argument(f"snapshotter not loaded: {name}")
         return self._snapshotters[name]
 
-    def _make(self, request: Any, call: Call, kind: int) -> list[types_pb2.Mount]:
+    async def _make(self, request: Any, call: Call, kind: int) -> list[types_pb2.Mount]:
         snapshotter = self._snapshotter(request.snapshotter)
         check_labels(request.labels, "info.Labels")
         self._check_lease(call)
-        mounts = snapshotter.make(call.namespace, request.key, request.parent, kind, request.labels)
+        mounts = await snapshotter.make(call.namespace, request.key, request.parent, kind, request.labels)
         lease_resource(self._database, call, f"snapshots/{snapshotter.name}", request.key)
         if kind == ACTIVE:  # of a view nobody is told
             event = payloads_pb2.SnapshotPrepare(key=request.key, parent=request.parent)
@@ -66,11 +66,11 @@ class SnapshotsService:
 
     async def prepare(self, request: Any, call: Call) -> Any:
         """Make a snapshot to write to."""
-        return snapshots_pb2.PrepareSnapshotResponse(mounts=self._make(request, call, ACTIVE))
+        return snapshots_pb2.PrepareSnapshotResponse(mounts=await self._make(request, call, ACTIVE))
 
     async def view(self, request: Any, call: Call) -> Any:
         """Make a snapshot to read from."""
-        return snapshots_pb2.ViewSnapshotResponse(mounts=self._make(request, call, VIEW))
+        return snapshots_pb2.ViewSnapshotResponse(mounts=await self._make(request, call, VIEW))
 
     async def mounts(self, request: Any, call: Call) -> Any:
         """Return the mounts of an active snapshot or a view."""
@@ -134,7 +134,7 @@ class SnapshotsService:
 
     async def usage(self, request: Any, call: Call) -> Any:
         """Return what a snapshot itself takes on disk."""
-        size, inodes = self._snapshotter(request.snapshotter).usage(call.namespace, request.key)
+        size, inodes = await self._snapshotter(request.snapshotter).usage(call.namespace, request.key)
         return snapshots_pb2.UsageResponse(size=size, inodes=inodes)
 
     async def cleanup(self, request: Any, _call: Call) -> Any:
