@@ -97,6 +97,11 @@ class Collector:
             await self._due.wait()
             await asyncio.sleep(self._schedule.delay)
 
+    async def sweep(self) -> None:
+        """Collect now, for a deletion that asks for it; the files have gone when this returns."""
+        _count, doomed = self.mark_and_forget()
+        await asyncio.to_thread(self.remove, doomed)
+
     def collect(self, now: dt.datetime | None = None) -> int:
         """Remove what can't be reached, records and files; return how many records went."""
         count, doomed = self.mark_and_forget(now)

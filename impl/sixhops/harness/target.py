@@ -155,12 +155,20 @@ class FaultControl(Protocol):
         """Start a daemon again and wait until it answers."""
         ...
 
+    def fill(self, role: str) -> None:
+        """Leave a daemon hardly room for what it keeps."""
+        ...
+
+    def drain(self, role: str) -> None:
+        """Give it its room back."""
+        ...
+
     def daemon_pids(self) -> frozenset[int]:
         """Return the daemons' pids as the target's host counts them."""
         ...
 
     def mend(self) -> None:
-        """Bring back all that is dead or halted by these methods."""
+        """Bring back all that is dead, halted or full by these methods."""
         ...
 
 

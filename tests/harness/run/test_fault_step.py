@@ -18,6 +18,7 @@ Run = Callable[[str], ScenarioRun]
 FAULTY = (
     "steps:\n  - fault: {kill: dockerd, signal: TERM}\n    timeout: 3s\n"
     "  - fault: {stop: shim, of: abc}\n  - fault: {restart: dockerd}\n"
+    "  - fault: {fill: containerd}\n  - fault: {drain: containerd}\n"
 )
 
 
@@ -38,6 +39,12 @@ class Control:
 
     def restart(self, *what: Any) -> None:
         self.log.append(("restart", *what))
+
+    def fill(self, *what: Any) -> None:
+        self.log.append(("fill", *what))
+
+    def drain(self, *what: Any) -> None:
+        self.log.append(("drain", *what))
 
     def mend(self) -> None:
         self.log.append("mend")
@@ -70,6 +77,8 @@ def test_what_is_asked_for_is_done_and_mended(run: Run, control: Control) -> Non
         ("kill", "dockerd", None, signal.SIGTERM, 3.0),
         ("stop", "shim", "abc", 30.0),
         ("restart", "dockerd", 30.0),
+        ("fill", "containerd"),
+        ("drain", "containerd"),
         "mend",
     ]
 

@@ -96,7 +96,7 @@ def expected() -> set[str]:
 def faults(machine: Machine, expected: set[str], monkeypatch: pytest.MonkeyPatch) -> StackFaults:
     monkeypatch.setattr(StackFaults, "_unix_table", lambda _self: UNIX)
     sockets = {role: Path(f"/x/{role}.sock") for role in PIDS}
-    return StackFaults(machine, machine, sockets, machine.launch, expected)  # type: ignore[arg-type]
+    return StackFaults(machine, machine, sockets, machine.launch, expected, {})  # type: ignore[arg-type]
 
 
 def test_only_connections_to_this_very_socket_count() -> None:
@@ -184,4 +184,10 @@ def test_a_real_stack_is_whole_again_after_all_its_daemons_were_killed(stack: Pr
     stack.check_alive()
     with engine_client(stack.engine, 10) as client:
         assert client.get("/_ping").text == "OK"
+    stack.faults.fill("containerd")
+    with pytest.raises(TargetError, match="containerd is full already"):
+        stack.faults.fill("containerd")
+    stack.faults.mend()
+    with pytest.raises(TargetError, match="containerd was not filled"):
+        stack.faults.drain("containerd")
     assert stack.close() == []

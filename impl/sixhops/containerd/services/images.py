@@ -94,7 +94,7 @@ class ImagesService:
         self._database.delete(KIND, call.namespace, request.name)
         self._bus.publish(call.namespace, "/images/delete", image_payloads_pb2.ImageDelete(name=request.name))
         if request.sync:
-            self._collector.collect()
+            await self._collector.sweep()
         return Empty()
 
 

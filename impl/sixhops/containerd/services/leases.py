@@ -59,7 +59,7 @@ class LeasesService:
             self._database.delete(KIND, call.namespace, request.id)
             self._database.unlease(call.namespace, request.id)
         if request.sync:
-            self._collector.collect()
+            await self._collector.sweep()
         return Empty()
 
     async def list(self, request: Any, call: Call) -> Any:

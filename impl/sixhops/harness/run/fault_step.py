@@ -46,4 +46,8 @@ def do_fault(step: FaultStep, context: Context) -> dict[str, Facet]:
             control.resume(step.victim, container)
         case "restart":
             control.restart(step.victim, step.timeout)
+        case "fill":
+            control.fill(step.victim)
+        case "drain":
+            control.drain(step.victim)
     return {"action": step.action, "victim": step.victim, "of": container, "signal": step.signal}

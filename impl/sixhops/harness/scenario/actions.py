@@ -119,16 +119,22 @@ ACTIONS: Final[dict[str, Key]] = {
                     "Start it again with the same arguments, after SIGTERM when it still runs; "
                     "then wait until it answers.",
                 ),
+                "fill": Key(
+                    Choice(("containerd",)),
+                    "Leave it hardly room: over the blobs that it keeps lies a file system of 256 KiB, which has none "
+                    "of them, until `drain`.",
+                ),
+                "drain": Key(Choice(("containerd",)), "Take that away again, with all that came into it."),
                 "of": Key(
                     Text("a container's id", r"(?s).+", templates=True),
                     "Whose shim, or whose first process (`container`).",
                 ),
                 "signal": Key(Choice(("KILL", "TERM", "INT", "QUIT", "ABRT")), "Which signal."),
             },
-            one_of=("kill", "stop", "continue", "restart"),
+            one_of=("kill", "stop", "continue", "restart", "fill", "drain"),
         ),
         "Do harm to a program of the stack: a daemon by its role, or a container's `shim` or first process. Only "
-        "on stacks that sixhops starts. What is dead or halted at the end is brought back.",
+        "on stacks that sixhops starts. What is dead, halted or full at the end is mended.",
     ),
 }
 

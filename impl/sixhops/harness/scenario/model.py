@@ -76,7 +76,7 @@ class Matcher:
     mark: Mark
 
 
-FaultAction: TypeAlias = Literal["kill", "stop", "continue", "restart"]
+FaultAction: TypeAlias = Literal["kill", "stop", "continue", "restart", "fill", "drain"]
 Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | Template | Matcher | None"
 
 
@@ -247,8 +247,8 @@ class DisconnectStep(Step):
 class FaultStep(Step):
     """Harm done to a program of the stack.
 
-    `action`: kill (with `signal`, a name without SIG), stop, continue or restart. `victim`: dockerd, containerd,
-    registry, or shim and container, which are those of the container whose full id is `of`.
+    `action`: kill (with `signal`, a name without SIG), stop, continue, restart, fill or drain. `victim`: dockerd,
+    containerd, registry, or shim and container, which are those of the container whose full id is `of`.
     """
 
     action: FaultAction

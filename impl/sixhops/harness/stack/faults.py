@@ -4,12 +4,13 @@ Rules:
 1. Each act ends when it has happened: the killed process has gone, the halted one is halted, the restarted daemon
    answers. What follows in the scenario needs no pause.
 2. A death that was asked for is no failure of the stack, a death during the restart is one.
-3. `mend` leaves the stack as the next scenario must find it: everything runs.
+3. `mend` leaves the stack as the next scenario must find it: everything runs, and has room.
 """
 
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from sixhops.harness.errors import TargetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sixhops.harness.exchange import Json
     from sixhops.harness.stack.sandbox import Sandbox
@@ -33,6 +34,7 @@ DAEMONS = ("containerd", "registry", "dockerd")
 #: at the latest. A client that connects only when it needs to is not waited for any longer.
 _RECONNECT = 6.0
 _MEND = 60.0
+_ROOM = "256k"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.1
 
 
@@ -40,7 +42,8 @@ class StackFaults:
     """A `FaultControl` for a private stack.
 
     `sockets`: where each daemon listens. `relaunch` starts a daemon again and returns when it answers.
-    `expected` holds the roles whose end is no failure; it is the stack's own and changed here.
+    `expected` holds the roles whose end is no failure; it is the stack's own and changed here. `stores`: where each
+    daemon that can be filled keeps blobs, and the directories that it expects there.
     """
 
     def __init__(
@@ -50,7 +53,10 @@ class StackFaults:
         sockets: Mapping[str, Path],
         relaunch: Callable[[str], None],
         expected: set[str],
+        stores: Mapping[str, tuple[Path, Sequence[str]]],
     ) -> None:
+        self._stores = stores
+        self._full: list[str] = []
         self._sandbox = sandbox
         self._host = host
         self._sockets = sockets
@@ -115,8 +121,32 @@ class StackFaults:
         wanted = self._clients.pop(role, 0)
         _until(lambda: connected_clients(self._unix_table(), self._sockets[role]) >= wanted, _RECONNECT)
 
+    def fill(self, role: str) -> None:
+        """Lay a file system of 256 KiB over where a daemon keeps blobs. Raises TargetError."""
+        place, directories = self._stores[role]
+        if role in self._full:
+            raise TargetError(f"{role} is full already")
+        self._inside("mount", "-t", "tmpfs", "-o", f"size={_ROOM}", "tmpfs", str(place))
+        self._full.append(role)
+        self._inside("mkdir", "-p", *(str(place / name) for name in directories))
+
+    def drain(self, role: str) -> None:
+        """Take it away again. Raises TargetError."""
+        if role not in self._full:
+            raise TargetError(f"{role} was not filled")
+        self._inside("umount", "--lazy", str(self._stores[role][0]))
+        self._full.remove(role)
+
+    def _inside(self, *command: str) -> None:
+        line = ["nsenter", f"--target={self._sandbox.init}", "--pid", "--mount", "--", *command]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=_MEND, check=False)
+        if done.returncode:
+            raise TargetError(f"{' '.join(command)} in the stack's machine: {done.stderr.strip()}")
+
     def mend(self) -> None:
-        """Bring back what is halted or dead. Raises TargetError when that fails."""
+        """Bring back what is full, halted or dead. Raises TargetError when that fails."""
+        for role in list(self._full):
+            self.drain(role)
         for target in self._halted:
             with suppress(TargetError):  # it was killed meanwhile
                 self._sandbox.signal(target, signal.SIGCONT)

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["PrivateStack"]
 
 
+#: Where containerd keeps blobs, below its root.
+CONTENT = "io.containerd.content.v1.content"
+
+
 class PrivateStack:
     """A `Target` whose programs are ours to start and stop. Made by `start`."""
 
@@ -70,6 +74,7 @@ class PrivateStack:
             },
             self._launch,
             self._daemons.expected_exits,
+            {"containerd": (home.path / "containerd" / CONTENT, ("blobs/sha256", "ingest"))},
         )
         self._taps = StackTaps(self._sandbox, self._choice, self.recorder, inner=options.inner_taps)
         socket = CONTAINERD_TAP if options.inner_taps else "containerd.sock"
