@@ -134,6 +134,20 @@ def test_in_the_background_the_containers_output_is_seen(
     assert result.verdict.mismatches == ()
 
 
+def test_lines_are_seen_as_they_come(machine: FakeMachine, run: Run) -> None:
+    machine.runc("echo '{\"n\": 1}'; read x; echo '{\"n\": 2}'")
+
+    result = run(
+        "steps:\n"
+        "  - {background: e, runc: events x}\n"
+        "  - {await: e, expect: {lines: [{n: 1}]}}\n"
+        '  - {send: {to: e, text: "go\\n"}}\n'
+        "  - {join: e, expect: {lines: [{n: 1}, {n: 2}]}}\n"
+    )
+
+    assert result.verdict.mismatches == ()
+
+
 def test_an_output_that_stays_open_is_an_error(machine: FakeMachine, run: Run) -> None:
     machine.runc("sleep 5 & exit 0")
 

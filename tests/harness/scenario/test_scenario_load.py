@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sixhops.harness.errors import Mark, ScenarioError
+from sixhops.harness.errors import Mark, ScenarioError, ScenarioErrors
 from sixhops.harness.scenario.load import load_file, load_text, load_tree
 from sixhops.harness.scenario.model import (
     ApiRange,
@@ -286,3 +286,15 @@ def test_the_project_s_own_scenarios_load() -> None:
 def test_errors_are_scenario_errors_for_the_exit_code() -> None:
     with pytest.raises(ScenarioError):
         load_text("x: 1\n")
+
+
+def test_what_is_known_of_a_bundles_image_can_be_named() -> None:
+    files = "{file: '/${images.busybox.id}'}, {file: '/${images.other.id}'}"
+    text = f"title: t\nsteps: [{{bundle: b, image: busybox}}, {files}]\n"
+
+    with pytest.raises(ScenarioErrors) as caught:
+        load_text(text)
+
+    assert [error.message for error in caught.value.errors] == [
+        "undefined variable: the scenario uses no image other; name it in `images`"
+    ]

@@ -44,7 +44,7 @@ def make_bundle(step: BundleStep, context: Context) -> tuple[dict[str, Facet], d
         specification = merged(default, over)
         text = (json.dumps(specification, indent=1) + "\n").encode()
     else:
-        text = content(resolve(step.raw, scope), step.mark, context.directory).all()
+        text = content(resolve(step.raw, scope), step.mark, context.sources).all()
     try:
         place.mkdir(mode=0o711)
         (place / "rootfs").mkdir()

@@ -16,11 +16,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sixhops.harness.errors import Mark
+    from sixhops.harness.images import BuiltImage
 
-__all__ = ["Content", "auth_header", "compact", "content", "json_content", "query_text", "word"]
+__all__ = ["Content", "Sources", "auth_header", "compact", "content", "json_content", "query_text", "word"]
 
 _PART = 64 * 1024
-_SOURCES = ("text", "base64", "hex", "file")
+_SOURCES = ("text", "base64", "hex", "file", "blob")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the bytes come from that are not in the scenario itself: files below `directory`, blobs of `images`."""
+
+    directory: Path
+    images: tuple[BuiltImage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +79,11 @@ def json_content(value: Any) -> Content:
     return Content(compact(value), media_type="application/json")
 
 
-def content(value: Any, mark: Mark, directory: Path) -> Content:
+def content(value: Any, mark: Mark, sources: Sources) -> Content:
     """Return the bytes of a `body`, `stdin` or `data` value.
 
-    `value`: a string, a scalar (as text), or a mapping with one of text, base64, hex, file (relative to
-    `directory`, the scenario's own), and optionally repeat and chunked. Raises ScenarioError for anything
-    else.
+    `value`: a string, a scalar (as text), or a mapping with one of text, base64, hex, file (below the scenario's own
+    directory), blob (a digest), and optionally repeat and chunked. Raises ScenarioError for anything else.
     """
     if value is None:
         return Content(b"")
@@ -89,11 +97,11 @@ def content(value: Any, mark: Mark, directory: Path) -> Content:
     repeat = value.get("repeat", 1)
     if not isinstance(repeat, int) or isinstance(repeat, bool) or repeat < 0:
         raise ScenarioError(f"repeat must be a number from 0 on, not {repeat!r}", mark)
-    data = _decoded(given[0], value[given[0]], mark, directory)
+    data = _decoded(given[0], value[given[0]], mark, sources)
     return Content(data, repeat, chunked=bool(value.get("chunked", False)))
 
 
-def _decoded(source: str, text: Any, mark: Mark, directory: Path) -> bytes:
+def _decoded(source: str, text: Any, mark: Mark, sources: Sources) -> bytes:
     if not isinstance(text, str):
         raise ScenarioError(f"{source} must be a string, not {text!r}", mark)
     try:
@@ -105,13 +113,26 @@ def _decoded(source: str, text: Any, mark: Mark, directory: Path) -> bytes:
         raise ScenarioError(f"not {source}: {error}", mark) from None
     if source == "text":
         return text.encode()
-    path = (directory / text).resolve()
-    if not path.is_relative_to(directory.resolve()):
+    if source == "blob":
+        return _blob(text, mark, sources.images)
+    path = (sources.directory / text).resolve()
+    if not path.is_relative_to(sources.directory.resolve()):
         raise ScenarioError(f"the file {text} lies outside the scenario's directory", mark)
     try:
         return path.read_bytes()
     except OSError as error:
         raise ScenarioError(f"can't read {text}: {error.strerror}", mark) from None
+
+
+def _blob(digest: str, mark: Mark, images: tuple[BuiltImage, ...]) -> bytes:
+    for image in images:
+        if digest in image.blobs:
+            return image.blobs[digest].read_bytes()
+        for manifest in image.manifests:
+            if manifest.digest == digest:
+                return manifest.data
+    known = ", ".join(image.name for image in images) or "none"
+    raise ScenarioError(f"no image of the scenario has the blob {digest} (images: {known})", mark)
 
 
 def query_text(query: dict[str, Any]) -> str:

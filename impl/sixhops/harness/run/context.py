@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sixhops.harness.images import Toolbox
+from sixhops.harness.run.content import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +52,6 @@ class Context:
         return Toolbox(self.target.directory)
 
     @property
-    def directory(self) -> Path:
-        """Return the directory of the scenario's file: where `file:` bodies are looked up."""
-        return Path(self.scenario.path).parent
+    def sources(self) -> Sources:
+        """Return where the bytes of bodies come from that the scenario only names."""
+        return Sources(Path(self.scenario.path).parent, tuple(self.images.values()))

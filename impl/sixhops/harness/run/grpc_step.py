@@ -56,7 +56,7 @@ def grpc_call(step: GrpcStep, context: Context) -> GrpcCall:
     socket = machine_of(context).containerd
 
     def to_bytes(value: Any, mark: Any) -> bytes:
-        return content(value, mark, context.directory).all()
+        return content(value, mark, context.sources).all()
 
     method = find_method(step.path)
     if step.body is not None:

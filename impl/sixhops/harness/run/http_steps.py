@@ -51,7 +51,7 @@ def request_call(step: RequestStep, context: Context) -> HttpCall:
     )
     stdin = None
     if step.stdin is not None:
-        stdin = content(resolve(step.stdin, scope), step.mark, context.directory)
+        stdin = content(resolve(step.stdin, scope), step.mark, context.sources)
     kind = WebSocketCall if step.upgrade == "websocket" else HttpCall
     call = kind(step.name, step.timeout, address, request, stdin=stdin, half_close=step.half_close)
     call.sent = _sent(request)
@@ -99,7 +99,7 @@ def _content(step: RequestStep | RegistryStep, context: Context) -> Content | No
     if step.has_json:
         return json_content(resolve(step.json, context.scope))
     if step.body is not None:
-        return content(resolve(step.body, context.scope), step.mark, context.directory)
+        return content(resolve(step.body, context.scope), step.mark, context.sources)
     return None
 
 

@@ -57,7 +57,7 @@ def docker_call(step: DockerStep, context: Context) -> ProgramCall:
             environment[key] = word(value, step.mark)
     stdin = None
     if step.stdin is not None:
-        stdin = content(resolve(step.stdin, context.scope), step.mark, context.directory)
+        stdin = content(resolve(step.stdin, context.scope), step.mark, context.sources)
     call = ProgramCall(
         step.name,
         step.timeout,

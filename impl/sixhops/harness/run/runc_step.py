@@ -81,10 +81,10 @@ def runc_call(step: RuncStep, context: Context) -> RuncCall:
             environment[key] = word(value, step.mark)
     stdin = None
     if step.stdin is not None:
-        stdin = content(resolve(step.stdin, scope), step.mark, context.directory)
+        stdin = content(resolve(step.stdin, scope), step.mark, context.sources)
     pipes = _Pipes(
         [
-            None if item == "output" else content(resolve(item, scope), step.mark, context.directory).all()
+            None if item == "output" else content(resolve(item, scope), step.mark, context.sources).all()
             for item in step.descriptors
         ]
     )
@@ -206,6 +206,7 @@ class RuncCall(ProgramCall):
         self._log = log
         self._pipes = pipes
         self._after: dict[str, Facet] = {}
+        self._values = JsonValues()
         self._woken, self._wake = os.pipe()
         sent: dict[str, Any] = {"argv": argv, "env": dict(environment), "cwd": cwd}
         self.sent = sent
@@ -285,6 +286,8 @@ class RuncCall(ProgramCall):
             if not data:
                 return True
             with self._changed:
+                if name == "stdout":
+                    self._values.feed(data)
                 self._output[name] += data
                 self._received += len(data)
                 self._changed.notify_all()
@@ -296,13 +299,17 @@ class RuncCall(ProgramCall):
         if "stdout" in self._output:
             after |= _as_json(bytes(self._output["stdout"]))
         with self._changed:
+            self._values.finish()
             self._exit = status
             self._after = after
             self._headed = True
             self._changed.notify_all()
 
     def _facets(self) -> dict[str, Facet]:
-        return {**super()._facets(), **self._after}
+        facets = {**super()._facets(), **self._after}
+        if self._values.values and not self._values.broken:
+            facets["lines"] = list(self._values.values)
+        return facets
 
 
 def _drain(readers: Mapping[int, str]) -> None:
@@ -345,13 +352,8 @@ def _as_json(data: bytes) -> dict[str, Facet]:
     try:
         facets["json"] = json.loads(data)
     except (ValueError, RecursionError):
-        # Text, or several values: only `lines` can tell.
+        # Text, or several values, which are in `lines`.
         facets.pop("json", None)
-    values = JsonValues()
-    values.feed(data)
-    values.finish()
-    if values.values and not values.broken:
-        facets["lines"] = values.values
     return facets
 
 

@@ -228,7 +228,7 @@ class _Run:
         scope = self._context.scope
         body: Any = None
         if rule.body is not None:
-            body = content(resolve(rule.body, scope), rule.mark, self._context.directory).all()
+            body = content(resolve(rule.body, scope), rule.mark, self._context.sources).all()
         given = {
             name: resolve(getattr(rule, name), scope) for name in ("path", "headers", "digest", "instead")
         }

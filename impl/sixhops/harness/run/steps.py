@@ -166,7 +166,7 @@ def _perform(step: Step, context: Context, exchange: Exchange, mark: int) -> flo
         case AwaitStep():
             _await(step, context, exchange)
         case SendStep():
-            data = content(resolve(step.data, context.scope), step.mark, context.directory)
+            data = content(resolve(step.data, context.scope), step.mark, context.sources)
             exchange.sent = {"length": data.length, "data": data.data[:4096]}
             live = _background(step.target, step, context).live
             for part in data.parts():

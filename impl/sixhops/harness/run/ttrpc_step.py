@@ -38,7 +38,7 @@ def ttrpc_call(step: TtrpcStep, context: Context) -> TtrpcCall:
     scope, machine = context.scope, machine_of(context)
 
     def to_bytes(value: Any, mark: Any) -> bytes:
-        return content(value, mark, context.directory).all()
+        return content(value, mark, context.sources).all()
 
     method = find_method(step.service, step.method)
     message = resolve(step.message, scope)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OTHER_FOLDERS", "LoadReport", "collection_paused", "load_file", "load_text", "load_tree"]
 
-OTHER_FOLDERS: Final = frozenset({"images", "engines", "requirements", "baselines", "counts.yaml"})
+OTHER_FOLDERS: Final = frozenset({"images", "engines", "requirements", "baselines", "diff", "counts.yaml"})
 _ROW_NAME: Final = re.compile(r"[^\s\[\]/][^\[\]\n/]{0,79}")
 
 
@@ -161,7 +161,8 @@ def _load(path: Path, root: Path, text: str, recipes: tuple[str, ...] | None) ->
     faults = fields.get("registry_faults", [])
     early = list(templates_in(faults))
     # A part of `images` that is wrong would make each use of it an error as well.
-    known_images = set(images) if len(images) == _length(node, "images") else _AnyName()
+    of_bundles = {step["image"] for step in steps if step.kind == "bundle" and "image" in step}
+    known_images = of_bundles | set(images) if len(images) == _length(node, "images") else _AnyName()
     errors.extend(check_variables(steps, given, early, known_images, rows))
     errors.extend(check_backgrounds(steps))
     row_names = _row_names(rows, _marks_of(node, "for", name, len(rows)), errors)

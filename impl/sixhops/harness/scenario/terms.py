@@ -62,10 +62,14 @@ BODY: Final = Record(
             Text("hex digits", r"([0-9A-Fa-f]{2}|\s)*"), "These bytes, in hexadecimal; spaces are left out."
         ),
         "file": Key(Text("a path"), "A file beside the scenario, inside the scenarios folder."),
+        "blob": Key(
+            Text("a digest", templates=True),
+            "A layer, configuration or manifest of one of the scenario's images, by its digest.",
+        ),
         "repeat": Key(Whole("a count of at least 1", 1), "So many times over."),
         "chunked": Key(Flag(), "Sent with Transfer-Encoding: chunked."),
     },
-    one_of=("text", "base64", "hex", "file"),
+    one_of=("text", "base64", "hex", "file", "blob"),
 )
 BYTES: Final = Either((BODY, Text("text", templates=True)))
 
