@@ -14,6 +14,7 @@ from sixhops.harness.cli import cli
 from sixhops.harness.exchange import Exchange, HopMessage
 from sixhops.harness.run.transcript import TranscriptWriter, read_transcript
 from sixhops.harness.show import Choice, har_of, lines_of, trace_of
+from sixhops.harness.show.calls import sent_line
 from sixhops.harness.show.text import printable
 
 if TYPE_CHECKING:
@@ -96,6 +97,23 @@ def test_steps_and_messages_come_in_order_of_time(file: Path) -> None:
     assert "            error: gone" in lines
     assert "  failed in 3.50 s" in lines
     assert "            left behind: a mount" in lines
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "facets", "line"),
+    [
+        ("grpc", {"path": "/a.b.C/D", "messages": []}, {"status": "OK"}, "a.b.C/D -> OK"),
+        ("grpc", {"path": "/a.b.C/D", "messages": []}, {}, "a.b.C/D -> no answer"),
+        ("ttrpc", {"service": "a.T", "method": "Kill"}, {"status": "NOT_FOUND"}, "a.T/Kill -> NOT_FOUND"),
+        ("runc", {"argv": ["runc", "list"], "cwd": "/"}, {"exit": 1}, "runc list -> 1"),
+        ("docker", {"argv": ["docker", "ps"]}, {"exit": 0}, "docker ps -> 0"),
+        ("request", SENT, {"status": 200}, "POST /images/create?fromImage=x&tag= -> 200"),
+        ("bundle", {"image": "x", "path": "/b"}, {"path": "/b"}, ""),
+        ("processes", {}, {}, ""),
+    ],
+)
+def test_what_a_step_asked_for(kind: str, sent: dict[str, Any], facets: dict[str, Any], line: str) -> None:
+    assert sent_line(Exchange(0, "x", kind, 0.0, 1.0, sent, facets)) == line
 
 
 def test_no_control_character_reaches_the_terminal(file: Path) -> None:

@@ -68,12 +68,23 @@ def http_calls(transcript: Transcript) -> list[HttpCall]:
 
 
 def sent_line(exchange: Exchange) -> str:
-    """Return the request line of a step that speaks HTTP with the status that came; empty for another step."""
-    if "method" not in exchange.sent:
-        return ""
-    outcome: Any = exchange.facets.get("status", "no answer" if exchange.complete else "...")
-    method, target = str(exchange.sent["method"]), str(exchange.sent["target"])
-    return f"{method} {target} -> {outcome}"
+    """Return what a step asked for on one line, with what came of it: a request, a call or a runtime's command line.
+
+    Empty for a step that asks for nothing. A step that looks at another one's (`join`) has that one's line.
+    """
+    sent: dict[str, Any] = exchange.sent
+    facets: dict[str, Any] = exchange.facets
+    waiting = "no answer" if exchange.complete else "..."
+    if {"method", "target"} <= sent.keys():
+        return f"{sent['method']} {sent['target']} -> {facets.get('status', waiting)}"
+    if {"service", "method"} <= sent.keys():
+        return f"{sent['service']}/{sent['method']} -> {facets.get('status', waiting)}"
+    if {"path", "messages"} <= sent.keys():
+        return f"{str(sent['path'])[1:]} -> {facets.get('status', waiting)}"
+    argv = sent.get("argv")
+    if isinstance(argv, list):
+        return f"{' '.join(map(str, argv))} -> {facets.get('exit', waiting)}"
+    return ""
 
 
 def _of_exchange(exchange: Exchange) -> HttpCall:
