@@ -6,10 +6,9 @@ import os
 import pytest
 
 from sixhops.runc.errors import RuntimeFault, UsageFault
-from sixhops.runc.events import parse_interval
 from sixhops.runc.filters import check_filter, compile_document
 from sixhops.runc.identity import environment, find_program
-from sixhops.runc.options import FLAG, LIST, NUMBER, NUMBERS, VALUE, parse
+from sixhops.runc.options import FLAG, LIST, NUMBER, NUMBERS, VALUE, parse, parse_duration
 from sixhops.runc.signals import parse_signal
 from sixhops.runc.state import check_identifier
 from sixhops.runc.template import template
@@ -293,10 +292,17 @@ def test_update_option_that_is_no_size():
         resources_from_options({"memory": "abc"})
 
 
-def test_intervals():
-    assert parse_interval("1m30s") == 90
-    with pytest.raises(RuntimeFault):
-        parse_interval("5 s")
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("5s", 5), ("1m30s", 90), ("1.5h", 5400), ("250ms", 0.25), ("0", 0), ("-1s", -1)]
+)
+def test_durations(text, seconds):
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "5", "5 s", "s", "x", "1m30", "-"])
+def test_what_is_no_duration(text):
+    with pytest.raises(ValueError):
+        parse_duration(text)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,17 @@ import struct
 
 from sixhops.linux.libc import LinuxError, describe
 
-__all__ = ["connect", "make_controlling", "open_pair", "receive_descriptor", "send_descriptor", "set_size"]
+__all__ = [
+    "connect",
+    "make_controlling",
+    "open_pair",
+    "receive_descriptor",
+    "send_descriptor",
+    "set_size",
+    "size",
+]
 
-_TIOCSWINSZ = 0x5414
+_TIOCGWINSZ, _TIOCSWINSZ = 0x5413, 0x5414
 _TIOCSCTTY = 0x540E
 _TIOCGPTN = 0x80045430
 _TIOCSPTLCK = 0x40045431
@@ -30,6 +38,12 @@ def open_pair(devpts: str = "/dev/pts") -> tuple[int, str]:
 def set_size(terminal: int, rows: int, columns: int) -> None:
     """Set the window size in characters."""
     fcntl.ioctl(terminal, _TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def size(terminal: int) -> tuple[int, int]:
+    """Return the window size in characters: rows, columns."""
+    rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(terminal, _TIOCGWINSZ, bytes(8)))
+    return rows, columns
 
 
 def make_controlling(terminal: int) -> None:

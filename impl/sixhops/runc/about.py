@@ -9,17 +9,17 @@ import json
 
 from sixhops.linux import capabilities, namespaces, seccomp
 from sixhops.runc.mount_options import FLAGS, PROPAGATION, RECURSIVE
+from sixhops.runc.state import SPECIFICATION
 
 __all__ = ["VERSION", "features_text", "version_text"]
 
 # The runc whose command line, messages and behaviour this runtime has; engines read the number.
 VERSION = "1.1.5+sixhops"
-SPEC = "1.0.2-dev"
 
 
 def version_text() -> str:
     """Return the lines that engines parse: version, commit, spec, libseccomp."""
-    lines = [f"runc version {VERSION}", f"commit: {VERSION}", f"spec: {SPEC}"]
+    lines = [f"runc version {VERSION}", f"commit: {VERSION}", f"spec: {SPECIFICATION}"]
     try:
         lines.append(f"libseccomp: {seccomp.library_version()}")
     except seccomp.LibraryMissingError:
@@ -36,7 +36,7 @@ def features_text() -> str:
         library = ""
     document = {
         "ociVersionMin": "1.0.0",
-        "ociVersionMax": SPEC,
+        "ociVersionMax": SPECIFICATION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
         "mountOptions": sorted(options),
         "linux": {

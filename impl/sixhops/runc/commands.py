@@ -9,7 +9,7 @@ import os
 import sys
 
 from sixhops.runc.errors import RuntimeFault, UsageFault
-from sixhops.runc.options import FLAG, LIST, NUMBER, NUMBERS, VALUE, Parsed, parse
+from sixhops.runc.options import DURATION, FLAG, LIST, NUMBER, NUMBERS, VALUE, Parsed, parse
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ def run_command(name: str, words: list[str], root: str, *, systemd: bool = False
 
 
 def _listen_fds() -> int:
+    """Return how many sockets the service manager has handed to this very process, sd_listen_fds(3)."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return 0
     text = os.environ.get("LISTEN_FDS", "")
     return int(text) if text.isdigit() else 0
 
@@ -279,7 +282,7 @@ COMMANDS: dict[str, tuple[dict[str, str], dict[str, str], int, int | None, Calla
         1,
         _update,
     ),
-    "events": ({"interval": VALUE, "stats": FLAG}, {}, 1, 1, _events),
+    "events": ({"interval": DURATION, "stats": FLAG}, {}, 1, 1, _events),
     "spec": ({"bundle": VALUE, "rootless": FLAG}, _BUNDLE, 0, 0, _spec),
     "features": ({}, {}, 0, 0, _features),
     "checkpoint": ({}, {}, 1, None, _unsupported("checkpoint")),

@@ -170,7 +170,6 @@ def create(request: CreateRequest) -> state.Container:
 
 def _new_container(request: CreateRequest, spec: Spec, bundle: str, rootfs: str) -> state.Container:
     container = state.Container(request.root, request.identifier)
-    container.version = spec.version
     container.bundle = bundle
     container.rootfs = rootfs
     container.created = state.now()

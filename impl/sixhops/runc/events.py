@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import select
 import sys
 import time
@@ -14,19 +13,9 @@ from sixhops.linux.cgroups.stats import read_stats
 from sixhops.linux.libc import LinuxError
 from sixhops.runc import state
 from sixhops.runc.errors import RuntimeFault
+from sixhops.runc.options import parse_duration
 
-__all__ = ["events", "parse_interval"]
-
-_PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|us|ns)")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-
-
-def parse_interval(text: str) -> float:
-    """Return seconds from a duration such as `5s` or `1m30s`; raises RuntimeFault."""
-    parts = _PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise RuntimeFault(f'invalid value "{text}" for flag -interval: parse error')
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+__all__ = ["events"]
 
 
 def events(root: str, identifier: str, interval: str, *, once: bool) -> int:
@@ -35,7 +24,7 @@ def events(root: str, identifier: str, interval: str, *, once: bool) -> int:
     Returns the exit status. Raises RuntimeFault.
     """
     container = state.load(root, identifier)
-    pause = parse_interval(interval)
+    pause = parse_duration(interval)
     if pause <= 0:
         raise RuntimeFault("duration interval must be greater than 0")
     if container.status() == "stopped":

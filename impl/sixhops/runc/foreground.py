@@ -64,6 +64,7 @@ def run_container(parsed: Parsed, root: str, listen_fds: int, *, systemd_groups:
             notify_socket=notify.host_socket(),
         )
     )
+    console.receive()
     try:
         listener = notify.bind(container) if notify.host_socket() else None
         control.start(root, identifier)
@@ -107,6 +108,9 @@ def run_exec(parsed: Parsed, root: str) -> int:
     if detach and process.terminal and not parsed.values.get("console-socket"):
         raise RuntimeFault("cannot allocate tty if runc will detach without setting console socket")
     console = _Console(wants=process.terminal and not detach)
+    if console.host >= 0 and process.console_size is None:
+        # there is no moment between the terminal's birth and the program's, as there is for `run`
+        process = replace(process, console_size=terminal.size(console.host))
     pid = exec_(
         ExecRequest(
             root=root,
@@ -215,6 +219,16 @@ class _Console:
             self.host = _host_terminal()
             ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
             self.ours, self.theirs = ours.detach(), theirs.detach()
+        self.master = -1
+
+    def receive(self) -> None:
+        """Take the container's terminal, if one was wanted, and give it the size of the user's."""
+        if self.ours >= 0:
+            _, self.master = terminal.receive_descriptor(self.ours)
+            os.close(self.ours)
+            self.ours = -1
+            rows, columns = terminal.size(self.host)
+            terminal.set_size(self.master, rows, columns)
 
 
 def _host_terminal() -> int:
@@ -242,12 +256,11 @@ def _wait(pid: int, console: _Console) -> int:
         except OSError:
             continue  # the C library's own
     finish: Callable[[], None] | None = None
-    if console.ours >= 0:
+    console.receive()
+    if console.master >= 0:
         from sixhops.runc.relay import start_relay
 
-        _, master = terminal.receive_descriptor(console.ours)
-        os.close(console.ours)
-        finish = start_relay(master, console.host)
+        finish = start_relay(console.master, console.host)
     status = _reap(pid)
     if finish is not None:
         finish()

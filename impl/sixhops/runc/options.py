@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from sixhops.runc.errors import UsageFault
 
-__all__ = ["FLAG", "LIST", "NUMBER", "NUMBERS", "VALUE", "Parsed", "parse"]
+__all__ = ["DURATION", "FLAG", "LIST", "NUMBER", "NUMBERS", "VALUE", "Parsed", "parse", "parse_duration"]
 
-FLAG, VALUE, LIST, NUMBER, NUMBERS = "flag", "value", "list", "number", "numbers"
+FLAG, VALUE, LIST, NUMBER, NUMBERS, DURATION = "flag", "value", "list", "number", "numbers", "duration"
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _TRUE, _FALSE = {"1", "t", "true"}, {"0", "f", "false"}
 
 
@@ -61,7 +62,7 @@ def parse(
                 raise _wrong(f"flag needs an argument: -{given}", command)
             value = words[position]
             position += 1
-        if kind in {NUMBER, NUMBERS}:
+        if kind in {NUMBER, NUMBERS, DURATION}:
             _check_number(value, given, kind, command)
         if kind in {LIST, NUMBERS}:
             parsed.lists.setdefault(name, []).append(value)
@@ -69,6 +70,22 @@ def parse(
             parsed.values[name] = value
     parsed.arguments = words[position:]
     return parsed
+
+
+def parse_duration(text: str) -> float:
+    """Return seconds from a duration such as `5s` or `1m30s`; raises ValueError."""
+    seconds, rest = 0.0, text.removeprefix("-")
+    if not rest:
+        raise ValueError(text)
+    while rest and rest != "0":
+        after = rest.lstrip("0123456789.")
+        number = rest[: len(rest) - len(after)]
+        rest = after.lstrip("hmsuµn")
+        unit = after[: len(after) - len(rest)]
+        if unit not in _SECONDS:
+            raise ValueError(text)
+        seconds += float(number) * _SECONDS[unit]
+    return -seconds if text.startswith("-") else seconds
 
 
 def _wrong(text: str, command: str | None) -> UsageFault:
@@ -88,7 +105,10 @@ def _set_flag(parsed: Parsed, name: str, given: str, value: str, command: str | 
 
 def _check_number(value: str, given: str, kind: str, command: str | None) -> None:
     try:
-        int(value, 0)
+        if kind == DURATION:
+            parse_duration(value)
+        else:
+            int(value, 0)
     except ValueError:
-        why = "parse error" if kind == NUMBER else f'strconv.ParseInt: parsing "{value}": invalid syntax'
+        why = f'strconv.ParseInt: parsing "{value}": invalid syntax' if kind == NUMBERS else "parse error"
         raise _wrong(f'invalid value "{value}" for flag -{given}: {why}', command) from None

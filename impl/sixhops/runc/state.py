@@ -17,7 +17,21 @@ import time
 
 from sixhops.runc.errors import NoSuchContainer, RuntimeFault
 
-__all__ = ["Container", "claim", "identifiers", "load", "lock", "now", "process_start", "release", "save"]
+__all__ = [
+    "SPECIFICATION",
+    "Container",
+    "claim",
+    "identifiers",
+    "load",
+    "lock",
+    "now",
+    "process_start",
+    "release",
+    "save",
+]
+
+#: The version of the runtime specification that states are in, whatever the document's is.
+SPECIFICATION = "1.0.2-dev"
 
 _STATE = "state.json"
 _CONFIG = "config.json"
@@ -50,7 +64,7 @@ class Container:
     def __init__(self, root: str, identifier: str) -> None:
         self.root = root
         self.identifier = identifier
-        self.version = ""
+        self.version = SPECIFICATION
         self.bundle = ""
         self.rootfs = ""
         self.created = ""
