@@ -5,12 +5,25 @@ Units: nanoseconds of processor time, bytes of memory. Files that this kernel do
 
 from __future__ import annotations
 
+import os
+
 from sixhops.linux.cgroups.control import read
 
 __all__ = ["read_stats"]
 
 _TICK = 10_000_000  # nanoseconds of a tick of USER_HZ (100 on every architecture that matters)
 _UNLIMITED = 2**64 - 1
+_CPUSET_NUMBERS = (
+    "cpu_exclusive",
+    "mem_hardwall",
+    "mem_exclusive",
+    "memory_migrate",
+    "memory_spread_page",
+    "memory_spread_slab",
+    "memory_pressure",
+    "sched_load_balance",
+    "sched_relax_domain_level",
+)
 
 
 def read_stats(groups: dict[str, str]) -> dict[str, object]:
@@ -23,7 +36,7 @@ def read_stats(groups: dict[str, str]) -> dict[str, object]:
         "memory": _memory(groups.get("memory", "")),
         "pids": _pids(groups.get("pids", "")),
         "blkio": _block(groups.get("blkio", "")),
-        "hugetlb": {},
+        "hugetlb": _huge(groups.get("hugetlb", ""), "usage_in_bytes", "max_usage_in_bytes"),
         "intel_rdt": {},
         "network_interfaces": None,
     }
@@ -80,16 +93,7 @@ def _cpuset(directory: str) -> dict[str, object]:
         text = _text(f"{directory}/cpuset.{file}")
         if text is not None:
             result[name] = int(text) if name == "cpu_exclusive" else _range(text)
-    for name in [
-        "mem_hardwall",
-        "mem_exclusive",
-        "memory_migrate",
-        "memory_spread_page",
-        "memory_spread_slab",
-        "memory_pressure",
-        "sched_load_balance",
-        "sched_relax_domain_level",
-    ]:
+    for name in _CPUSET_NUMBERS[1:]:
         value = _number(f"{directory}/cpuset.{name}")
         if value is not None:
             result[name] = value
@@ -154,12 +158,13 @@ def _unified(directory: str) -> dict[str, object]:
     cpu = _table(f"{directory}/cpu.stat")
     memory: dict[str, object] = {}
     for name, prefix in (("usage", "memory."), ("swap", "memory.swap.")):
-        entry = {
-            key: _number(f"{directory}/{prefix}{file}")
-            for key, file in (("limit", "max"), ("usage", "current"))
-        }
-        memory[name] = {**{key: value for key, value in entry.items() if value is not None}, "failcnt": 0}
-    memory["raw"] = dict(sorted(_table(f"{directory}/memory.stat").items()))
+        limit, usage = _number(f"{directory}/{prefix}max"), _number(f"{directory}/{prefix}current")
+        memory[name] = {"limit": limit or 0, **({"usage": usage} if usage else {}), "failcnt": 0}
+    # what only version 1 counts, in the members that every reader knows
+    memory |= {name: {"limit": 0, "failcnt": 0} for name in ("kernel", "kernelTCP")}
+    raw = dict(sorted(_table(f"{directory}/memory.stat").items()))
+    if raw:
+        memory["raw"] = raw
     return {
         "cpu": {
             "usage": {
@@ -169,10 +174,11 @@ def _unified(directory: str) -> dict[str, object]:
             },
             "throttling": _throttling({**cpu, "throttled_time": cpu.get("throttled_usec", 0) * 1000}),
         },
+        "cpuset": {**dict.fromkeys(_CPUSET_NUMBERS, 0), **_cpuset(directory)},
         "memory": memory,
         "pids": _pids(directory),
         "blkio": _io(directory),
-        "hugetlb": {},
+        "hugetlb": _huge(directory, "current", ""),
         "intel_rdt": {},
         "network_interfaces": None,
     }
@@ -192,3 +198,26 @@ def _io(directory: str) -> dict[str, object]:
     return {
         k: v for k, v in (("ioServiceBytesRecursive", transferred), ("ioServicedRecursive", requests)) if v
     }
+
+
+def _huge(directory: str, usage: str, peak: str) -> dict[str, dict[str, int]]:
+    """Return the figures of each size of huge pages; failures are a file of version 1, an event of version 2."""
+    try:
+        names = os.listdir(directory) if directory else []
+    except OSError:
+        return {}
+    result: dict[str, dict[str, int]] = {}
+    for name in sorted(names):
+        parts = name.split(".")
+        if len(parts) != 3 or parts[0] != "hugetlb" or parts[2] != usage:
+            continue
+        start = f"{directory}/hugetlb.{parts[1]}."
+        entry = {
+            "usage": _number(f"{start}{usage}") or 0,
+            "max": (_number(f"{start}{peak}") or 0) if peak else 0,
+        }
+        failures = (
+            _table(f"{start}events").get("max", 0) if usage == "current" else _number(f"{start}failcnt") or 0
+        )
+        result[parts[1]] = {**{key: value for key, value in entry.items() if value}, "failcnt": failures}
+    return result
