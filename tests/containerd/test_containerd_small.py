@@ -217,6 +217,16 @@ def test_whiteouts(tmp_path: Path) -> None:
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["a", "b", "b/new"]
 
 
+def test_opaque_marker_reaches_into_directories_that_the_layer_has_too(tmp_path: Path) -> None:
+    (tmp_path / "d/sub").mkdir(parents=True)
+    (tmp_path / "d/sub/old").touch()
+
+    upper = archive(("d/sub/", None), ("d/sub/new", b"2"), ("d/.wh..wh..opq", b""))
+    extract(open_layer(io.BytesIO(upper)), tmp_path)
+
+    assert [path.name for path in (tmp_path / "d/sub").iterdir()] == ["new"]
+
+
 def test_file_replaces_directory_and_link(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d/old").touch()

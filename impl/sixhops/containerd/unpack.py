@@ -12,6 +12,7 @@ of what lower layers put there.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -214,11 +215,18 @@ def extract(layer: LayerReader, root: Path) -> None:
 
 def _white_out(parent: Path, base: str, root: Path, unpacked: set[str]) -> None:
     if base == OPAQUE:
-        for child in list(parent.iterdir()) if parent.is_dir() else []:
-            if str(child.relative_to(root)) not in unpacked:
-                _remove(child)
+        _empty(parent, root, unpacked)
     else:
         _remove(parent / base.removeprefix(WHITEOUT))
+
+
+def _empty(directory: Path, root: Path, unpacked: set[str]) -> None:
+    """Remove what the layer has not brought itself, at every depth: the marker may come after what it must not touch."""
+    for child in list(directory.iterdir()) if directory.is_dir() else []:
+        if str(child.relative_to(root)) not in unpacked:
+            _remove(child)
+        elif not child.is_symlink():
+            _empty(child, root, unpacked)
 
 
 def _remove(path: Path) -> None:
@@ -257,10 +265,17 @@ def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path, root: 
     os.chown(path, member.uid, member.gid, follow_symlinks=False)
     for key, value in member.pax_headers.items():
         if key.startswith(XATTR):
-            os.setxattr(
-                path, key.removeprefix(XATTR), value.encode("utf-8", "surrogateescape"), follow_symlinks=False
-            )
+            _set_attribute(path, key.removeprefix(XATTR), value.encode("utf-8", "surrogateescape"))
     if not member.issym():
         path.chmod(member.mode & 0o7777)  # after chown, which clears set-id bits
     if not member.isdir():
         os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)
+
+
+def _set_attribute(path: Path, name: str, value: bytes) -> None:
+    """Set an extended attribute; where the file system knows none, the layer does without, as upstream's."""
+    try:
+        os.setxattr(path, name, value, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
