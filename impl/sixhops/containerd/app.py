@@ -19,7 +19,7 @@ from sixhops.containerd.content import ContentStore
 from sixhops.containerd.database import Database
 from sixhops.containerd.gc import Collector
 from sixhops.containerd.plugins import GRPC, SNAPSHOTTER, all_plugins
-from sixhops.containerd.rpc import handler
+from sixhops.containerd.rpc import Unknown, handler
 from sixhops.containerd.services.containers import ContainersService
 from sixhops.containerd.services.content import ContentService
 from sixhops.containerd.services.diff import DiffService
@@ -114,13 +114,14 @@ async def run(
         "tasks": (tasks_pb2.DESCRIPTOR, TasksService(containers, shims, layers)),
     }
     server = grpc.aio.server(options=_options(config))
-    server.add_generic_rpc_handlers(
-        tuple(
-            handler(service(file, _only_service(file)), target, namespaced=name not in UNNAMED)
-            for name, (file, target) in services.items()
-            if f"{GRPC}.{name}" in present
-        )
-    )
+    served = {
+        name: service(file, _only_service(file))
+        for name, (file, _target) in services.items()
+        if f"{GRPC}.{name}" in present
+    }
+    handlers = [handler(served[name], services[name][1], namespaced=name not in UNNAMED) for name in served]
+    handlers.append(Unknown({entry.name for entry in served.values()}))
+    server.add_generic_rpc_handlers(handlers)
     for path in (config.address, config.ttrpc):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
         path.unlink(missing_ok=True)

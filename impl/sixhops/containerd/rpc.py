@@ -7,21 +7,25 @@ sent a stream takes an async iterator.
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from sixhops.containerd.validate import check_identifier
+from sixhops.containerd.validate import check_identifier, quote
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection
+
+    from google.protobuf.message import Message
 
     from sixhops.wire.proto.services import Method, Service
 
-__all__ = ["Call", "check_namespace", "handler"]
+__all__ = ["Call", "Unknown", "check_namespace", "handler"]
 
 log = logging.getLogger(__name__)
 CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -35,8 +39,15 @@ class Call:
     lease: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """Stands for a request that could not be read."""
+
+    problem: str
+
+
 def handler(service: Service, target: object, *, namespaced: bool = True) -> grpc.GenericRpcHandler:
-    """Return the handler of a whole service; methods that `target` lacks are answered UNIMPLEMENTED."""
+    """Return the handler of a whole service; methods that `target` lacks are answered UNIMPLEMENTED by `Unknown`."""
     methods = {}
     for method in service.methods.values():
         function = getattr(target, method.attribute, None)
@@ -45,29 +56,63 @@ def handler(service: Service, target: object, *, namespaced: bool = True) -> grp
     return grpc.method_handlers_generic_handler(service.name, methods)
 
 
+class Unknown(grpc.GenericRpcHandler):
+    """Answers calls that no other handler takes, in Go's words; it comes after all others."""
+
+    def __init__(self, services: Collection[str]) -> None:
+        self._services = services
+
+    def service(self, handler_call_details: Any) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return a handler that refuses the call, whatever it streams."""
+        path = str(handler_call_details.method)
+        service, slash, method = path.removeprefix("/").rpartition("/")
+        code, message = grpc.StatusCode.UNIMPLEMENTED, f"unknown service {service}"
+        if not slash:
+            code, message = grpc.StatusCode.RESOURCE_EXHAUSTED, f"malformed method name: {quote(path)}"
+        elif service in self._services:
+            message = f"unknown method {method} for service {service}"
+
+        async def refuse(_requests: Any, context: Any) -> None:
+            await context.abort(code, message)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def _read(kind: type[Message], data: bytes) -> Any:
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        return _Broken("invalid UTF-8" if "UTF-8" in str(error) else "unexpected EOF")
+
+
+def _whole(request: Any) -> Any:
+    if isinstance(request, _Broken):
+        raise RpcError(Code.INTERNAL, f"grpc: error unmarshalling request: {request.problem}")
+    return request
+
+
+async def _each_whole(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _whole(request)
+
+
 def _method(
     method: Method, function: Callable[..., Any], namespaced: bool
 ) -> grpc.RpcMethodHandler[Any, Any]:
+    check = _each_whole if method.client_streaming else _whole
+
     async def unary(request: Any, context: Any) -> Any:
         try:
-            return await function(request, _call(context, namespaced))
-        except RpcError as error:
-            log.debug("%s: %s", method.path, error.message)
-            await context.abort(CODES[int(error.code)], error.message)
-        except Exception as error:
-            log.exception("%s failed", method.path)
-            await context.abort(CODES[int(Code.UNKNOWN)], str(error))
+            return await function(check(request), _call(context, namespaced))
+        except Exception as error:  # noqa: BLE001 - every error is an answer
+            await context.abort(*_status(method, error))
 
     async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
         try:
-            async for reply in function(request, _call(context, namespaced)):
+            async for reply in function(check(request), _call(context, namespaced)):
                 yield reply
-        except RpcError as error:
-            log.debug("%s: %s", method.path, error.message)
-            await context.abort(CODES[int(error.code)], error.message)
-        except Exception as error:
-            log.exception("%s failed", method.path)
-            await context.abort(CODES[int(Code.UNKNOWN)], str(error))
+        except Exception as error:  # noqa: BLE001 - every error is an answer
+            await context.abort(*_status(method, error))
 
     make: Callable[..., grpc.RpcMethodHandler[Any, Any]]
     behaviour: Callable[..., Any]
@@ -79,7 +124,17 @@ def _method(
         make, behaviour = grpc.stream_unary_rpc_method_handler, unary
     else:
         make, behaviour = grpc.unary_unary_rpc_method_handler, unary
-    return make(behaviour, method.request.FromString, method.response.SerializeToString)
+    read = functools.partial(_read, method.request)
+    return make(behaviour, read, method.response.SerializeToString)
+
+
+def _status(method: Method, error: Exception) -> tuple[grpc.StatusCode, str]:
+    """Return the status of an error; one that is no RpcError is this program's fault or the machine's, and logged."""
+    if isinstance(error, RpcError):
+        log.debug("%s: %s", method.path, error.message)
+        return CODES[int(error.code)], error.message
+    log.error("%s failed", method.path, exc_info=error)
+    return CODES[int(Code.UNKNOWN)], str(error)
 
 
 def check_namespace(namespace: str, prefix: str = "", missing: Code = Code.FAILED_PRECONDITION) -> None:
@@ -90,8 +145,10 @@ def check_namespace(namespace: str, prefix: str = "", missing: Code = Code.FAILE
 
 
 def _call(context: Any, namespaced: bool) -> Call:
-    metadata = dict(context.invocation_metadata() or ())
-    namespace = str(metadata.get("containerd-namespace", ""))
+    metadata: dict[str, str] = {}
+    for key, value in context.invocation_metadata() or ():
+        metadata.setdefault(key, str(value))  # of several the first counts
+    namespace = metadata.get("containerd-namespace", "")
     if namespaced:
         check_namespace(namespace)
-    return Call(namespace, str(metadata.get("containerd-lease", "")))
+    return Call(namespace, metadata.get("containerd-lease", ""))
