@@ -9,12 +9,14 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf import any_pb2
 
 from sixhops.containerd.bus import Bus
 from sixhops.containerd.content import ContentStore
 from sixhops.containerd.database import Database
 from sixhops.containerd.gc import Collector
-from sixhops.containerd.rpc import handler
+from sixhops.containerd.publish import publish
+from sixhops.containerd.rpc import Unknown, handler
 from sixhops.containerd.services.containers import ContainersService
 from sixhops.containerd.services.content import ContentService
 from sixhops.containerd.services.events import EventsService
@@ -69,11 +71,20 @@ class Client:
         make: Any = kinds[entry.client_streaming, entry.server_streaming]
         return make(entry.path, entry.request.SerializeToString, entry.response.FromString)
 
+    async def raw(self, path: str, data: bytes) -> Any:
+        try:
+            return await self._channel.unary_unary(path)(data, metadata=MOBY, timeout=5)
+        except grpc.aio.AioRpcError as error:
+            return (error.code().name, error.details())
+
     async def call(self, path: str, request: Any, metadata: Any = MOBY) -> Any:
         try:
             return await self.method(path)(request, metadata=metadata, timeout=5)
         except grpc.aio.AioRpcError as error:
             return (error.code().name, error.details())
+
+    def stream_raw(self, path: str, data: list[bytes]) -> Any:
+        return self._channel.stream_stream(path)(iter(data), metadata=MOBY, timeout=5)
 
     async def stream(self, path: str, request: Any, metadata: Any = MOBY) -> Any:
         try:
@@ -102,12 +113,12 @@ def serve(path: Path, scenario: Callable[[Client], Awaitable[Any]]) -> Any:
             "Version": (VersionService(), False),
         }
         server = grpc.aio.server()
-        server.add_generic_rpc_handlers(
-            tuple(
-                handler(service(FILES[name].DESCRIPTOR, name), target, namespaced=named)
-                for name, (target, named) in targets.items()
-            )
-        )
+        handlers: list[grpc.GenericRpcHandler] = [
+            handler(service(FILES[name].DESCRIPTOR, name), target, namespaced=named)
+            for name, (target, named) in targets.items()
+        ]
+        handlers.append(Unknown({service(FILES[name].DESCRIPTOR, name).name for name in targets}))
+        server.add_generic_rpc_handlers(handlers)
         server.add_insecure_port(f"unix:{path}/c.sock")
         await server.start()
         try:
@@ -402,3 +413,58 @@ def test_snapshots_service(tmp_path: Path) -> None:
         ("INVALID_ARGUMENT", "snapshotter argument missing: invalid argument"),
         ["a"],
     ]
+
+
+def test_what_is_no_call(tmp_path: Path) -> None:
+    containers = "containerd.services.containers.v1.Containers"
+
+    async def scenario(client: Client) -> list[Any]:
+        return [
+            await client.raw(f"/{containers}/Get", b"\x0a\x05ab"),
+            await client.raw(f"/{containers}/Get", b"\x0a\x02\xff\xfe"),
+            await client.raw(f"/{containers}/Nothing", b""),
+            await client.raw("/nobody/Nothing", b""),
+            await client.raw("/Nothing", b""),
+        ]
+
+    assert serve(tmp_path, scenario) == [
+        ("INTERNAL", "grpc: error unmarshalling request: unexpected EOF"),
+        ("INTERNAL", "grpc: error unmarshalling request: invalid UTF-8"),
+        ("UNIMPLEMENTED", f"unknown method Nothing for service {containers}"),
+        ("UNIMPLEMENTED", "unknown service nobody"),
+        ("RESOURCE_EXHAUSTED", 'malformed method name: "/Nothing"'),
+    ]
+
+
+def test_broken_message_in_a_stream_ends_it(tmp_path: Path) -> None:
+    async def scenario(client: Client) -> Any:
+        path = "/containerd.services.content.v1.Content/Write"
+        call = client.stream_raw(path, [b"\x0a\x05ab"])
+        try:
+            return [reply async for reply in call]
+        except grpc.aio.AioRpcError as error:
+            return (error.code().name, error.details())
+
+    assert serve(tmp_path, scenario) == ("INTERNAL", "grpc: error unmarshalling request: unexpected EOF")
+
+
+def test_published_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    event = any_pb2.Any()
+    pack(event, payloads_pb2.TaskStart(container_id="c1"))
+    socket = str(tmp_path / "c.sock")
+
+    async def scenario(client: Client) -> list[Any]:
+        subscription = client.method("Events/Subscribe")(events_pb2.SubscribeRequest(), metadata=MOBY)
+        first = asyncio.create_task(subscription.read())
+        done: list[int] = []
+        while not first.done():
+            done.append(
+                await asyncio.to_thread(publish, socket, "/tasks/start", "moby", event.SerializeToString())
+            )
+        envelope = await first
+        subscription.cancel()
+        refused = await asyncio.to_thread(publish, socket, "nonsense", "moby", b"")
+        return [set(done), envelope.topic, envelope.namespace, envelope.event.value, refused]
+
+    assert serve(tmp_path, scenario) == [{0}, "/tasks/start", "moby", event.value, 1]
+    assert "must start with '/'" in capsys.readouterr().err
