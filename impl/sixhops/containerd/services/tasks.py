@@ -202,7 +202,10 @@ class TasksService:
         """Unpack a checkpoint's archive into a directory that is there until the stack is left; return its path."""
         if wanted.media_type != CHECKPOINT:
             raise RpcError(Code.UNKNOWN, f"unsupported checkpoint type {quote(wanted.media_type)}")
-        blob = self._layers.find(wanted.digest, call)
+        try:
+            blob = self._layers.find(wanted.digest, call)
+        except RpcError as error:
+            raise RpcError(Code.UNKNOWN, f"content digest {wanted.digest}: not found") from error
         path = stack.enter_context(tempfile.TemporaryDirectory(prefix="ctrd-checkpoint"))
         await self._layers.unpack(blob, [["bind", path, ["rbind", "rw"]]])
         return path
