@@ -7,6 +7,7 @@ import queue
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +151,31 @@ def subscribe(containerd: Containerd) -> "queue.SimpleQueue[Any]":
         if begun.wait(0.1):
             return found
     raise AssertionError("no event came")
+
+
+def test_second_one_waits_for_the_end_of_the_first(containerd: Containerd) -> None:
+    other = Containerd(containerd.directory)
+    command = [sys.executable, "-m", "sixhops.containerd", "--config", str(other.directory / "config.toml")]
+    command += ["--address", str(other.directory / "other.sock")]
+    command += ["--root", str(other.directory / "root"), "--state", str(other.directory / "state")]
+    second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert second.stderr is not None
+    try:
+        for line in second.stderr:
+            assert "serving on" not in line
+            if "waiting for its end" in line:
+                break
+        containerd.kill()
+        for line in second.stderr:
+            if "serving on" in line:
+                break
+        else:
+            pytest.fail("the second did not start")
+    finally:
+        second.terminate()
+        assert second.wait(SECONDS) == 0
+        second.stderr.close()
+        containerd.start()
 
 
 def test_killed_during_an_ingest(containerd: Containerd) -> None:

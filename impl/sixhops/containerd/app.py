@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import signal
@@ -80,6 +81,7 @@ async def run(
         path.mkdir(parents=True, exist_ok=True, mode=0o711)
     metadata = config.root / "io.containerd.metadata.v1.sqlite"
     metadata.mkdir(exist_ok=True, mode=0o700)
+    lock = await _lock(metadata / "lock")
     database = Database(metadata / "meta.db")
     mounts = config.root / "tmpmounts"
     tempmounts.clean(mounts)
@@ -148,8 +150,20 @@ async def run(
     for path in (config.address, config.ttrpc):
         path.unlink(missing_ok=True)
     database.close()
+    os.close(lock)
     workers.close()
     return 0
+
+
+async def _lock(path: Path) -> int:
+    """Return a descriptor that keeps others from the same root; while another containerd has it, this one waits."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log.warning("another containerd has %s; waiting for its end", path.parent)
+        await asyncio.to_thread(fcntl.flock, descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
 def _options(config: Config) -> tuple[tuple[str, int], ...]:
