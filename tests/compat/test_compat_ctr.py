@@ -212,7 +212,7 @@ def test_snapshots(ctr: Ctr, sleeper: str, tmp_path: Path) -> None:
     assert [words for words in rows(ctr("snapshots", "ls")) if words[0] == "layer"] == [
         ["layer", parent, "Committed"]
     ]
-    ctr("snapshots", "view", "look", "layer")
+    ctr("snapshots", "prepare", "look", "layer")
     assert "cannot remove snapshot with child" in ctr.run("snapshots", "rm", "layer", check=False).stderr
     ctr("snapshots", "rm", "look")
     ctr("snapshots", "rm", "layer")
