@@ -22,6 +22,7 @@ __all__ = [
     "BUFFER",
     "COMMON",
     "arrange",
+    "bare",
     "failure",
     "guessed",
     "json_answer",
@@ -36,6 +37,8 @@ _JSON = "application/json"
 #: Marks a type that Go's server guesses from the body, and therefore writes last.
 _GUESSED = "sixhops-guessed"
 _TYPELESS = "sixhops-typeless"
+#: Marks an answer that comes before any handler, so without the engine's own headers.
+_BARE = "sixhops-bare"
 COMMON = {
     "Api-Version": API_VERSION,
     "Docker-Experimental": "false",
@@ -51,8 +54,15 @@ async def arrange(request: web.BaseRequest, response: web.StreamResponse) -> Non
     if headers.pop(_TYPELESS, None) is not None or response.status in {204, 304}:
         headers.popall(hdrs.CONTENT_TYPE, None)
     if isinstance(response, web.WebSocketResponse):
+        # dockerd hands the connection to another library, which says only what the protocol needs
+        for name in (hdrs.SERVER, hdrs.DATE, hdrs.CONTENT_TYPE):
+            response.headers.popall(name, None)
+        response.headers[hdrs.CONNECTION] = "Upgrade"
         return
-    headers.update(COMMON)
+    if headers.pop(_BARE, None) is None:
+        headers.update(COMMON)
+    else:
+        headers.popall(hdrs.SERVER, None)
     if request.method == hdrs.METH_HEAD and hdrs.CONTENT_LENGTH not in headers:
         # a body that is not sent has a length all the same
         headers[hdrs.CONTENT_LENGTH] = str(_size(response))
@@ -86,6 +96,12 @@ def failure(error: EngineError) -> web.Response:
 def nothing(status: int = 204) -> web.Response:
     """Return an answer without a body; with a length of 0 unless the status has none."""
     return web.Response(status=status, headers={_TYPELESS: "1"})
+
+
+def bare(response: web.Response) -> web.Response:
+    """Return an answer as one that no handler of the engine has made: it does not say which engine this is."""
+    response.headers[_BARE] = "1"
+    return response
 
 
 def plain(text: str, status: int, headers: dict[str, str] | None = None) -> web.Response:

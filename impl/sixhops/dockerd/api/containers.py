@@ -116,7 +116,8 @@ def routes(containers: Containers) -> list[Route]:
         if wanted and call.flag("one-shot"):
             raise invalid("cannot have stream=true and one-shot=true")
         found = await containers.stats(call["name"], wanted, call.flag("one-shot"))
-        response = await answers.stream(call.request, "application/json")
+        # what does not end has no type (observed)
+        response = await answers.stream(call.request, "" if wanted else "application/json")
         async for sample in found:
             await response.write(encode(sample))
         return response

@@ -248,7 +248,7 @@ class Server:
             clean += "/"
         if clean.replace("//", "/") != path:
             location = urllib.parse.quote(clean.replace("//", "/")) + (f"?{query}" if query else "")
-            response = answers.nothing(301)
+            response = answers.bare(answers.nothing(301))
             response.headers["Location"] = location
             return response
         if request.method == "OPTIONS":
@@ -277,7 +277,7 @@ class Server:
                 version,
             )
             return await self._run(candidate, call)
-        raise EngineError(404, "page not found")
+        return answers.bare(answers.failure(EngineError(404, "page not found")))
 
     async def _run(self, found: Route, call: Call) -> web.StreamResponse:
         if found.streams:

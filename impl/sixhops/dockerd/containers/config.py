@@ -203,7 +203,6 @@ def merge_config(
     config["Volumes"] = (image.get("Volumes") or {}) | (config["Volumes"] or {}) or None
     config["ExposedPorts"] = (image.get("ExposedPorts") or {}) | config["ExposedPorts"]
     config["StopSignal"] = config["StopSignal"] or image.get("StopSignal") or ""
-    config["OnBuild"] = config["OnBuild"] or image.get("OnBuild")
     is_on_host = (body.get("HostConfig") or {}).get("NetworkMode") == "host"
     config["Hostname"] = config["Hostname"] or (host_name if is_on_host else identity[:12])
     if not config["Entrypoint"] and not config["Cmd"]:
@@ -229,7 +228,9 @@ def merge_host_config(
     }
     _check_types("HostConfig", host, _HOST_CONFIG)
     host["NetworkMode"] = host["NetworkMode"] or "default"
-    host["Runtime"] = host["Runtime"] or runtime
+    if body.get("HostConfig") is not None:
+        # without any, dockerd looks for one only when the container starts (observed)
+        host["Runtime"] = host["Runtime"] or runtime
     host["IpcMode"] = host["IpcMode"] or "private"
     host["CgroupnsMode"] = host["CgroupnsMode"] or (
         "private" if unified and not host["Privileged"] else "host"

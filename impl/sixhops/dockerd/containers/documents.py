@@ -56,7 +56,9 @@ def inspect_document(held: Held, graph: dict[str, str], network: dict[str, Any])
         if "apparmor=unconfined" in (container.host_config["SecurityOpt"] or [])
         else "",
         "ExecIDs": [identity for identity, exec_ in held.execs.items() if exec_.running] or None,
-        "HostConfig": container.host_config,
+        "HostConfig": {
+            key: value for key, value in container.host_config.items() if value or key != "Runtime"
+        },
         "GraphDriver": {"Data": graph, "Name": "overlay2"},
         "Mounts": [point.document() for point in container.mounts],
         "Config": container.config,

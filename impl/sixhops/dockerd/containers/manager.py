@@ -109,6 +109,9 @@ class Containers:
     async def restore(self) -> None:
         """Take up what the state knows: call once, before the API answers. Waits for containerd as long as it takes."""
         for container in self._registry.stored():
+            for key in ("Dns", "DnsOptions", "DnsSearch"):
+                # dockerd makes lists of them when it reads a container from disk (observed)
+                container.host_config[key] = container.host_config[key] or []
             self._registry.add(self._hold(container))
         await self._supervisor.begin()
 
@@ -167,7 +170,7 @@ class Containers:
         )
         warnings = configs.validate(config, host)
         warnings += discard_unsupported(host, unified=self._settings.unified)
-        self._settings.runtimes.get(host["Runtime"])
+        self._settings.runtimes.get(host["Runtime"] or self._settings.runtimes.default)
         security_of(host["SecurityOpt"] or [])
         if (defaults.get("Healthcheck") or {}).get("Test"):
             warnings.append(
@@ -282,7 +285,11 @@ class Containers:
         if new == container.name:
             raise invalid("Renaming a container with the same name as its current name")
         async with held.lock:
-            self._registry.reserve(new, container.id)
+            try:
+                self._registry.reserve(new, container.id)
+            except EngineError as error:
+                message = f"Error when allocating new name: {error.message}"
+                raise EngineError(error.status, message) from error
             old, container.name = container.name, new
             try:
                 self._save(held)

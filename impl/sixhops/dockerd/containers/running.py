@@ -91,6 +91,7 @@ class Runner:
     async def _start(self, held: Held) -> None:
         container = held.container
         identity, host = container.id, container.host_config
+        host["Runtime"] = host["Runtime"] or self._settings.runtimes.default
         root = await _all(asyncio.to_thread(self._mount_root, container), self._connect(held))
         await asyncio.to_thread(check_propagation, container.mounts)
         around = await asyncio.to_thread(self._surroundings, held, root)

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import bz2
 import contextlib
-import grp
 import gzip
 import io
 import json
 import lzma
 import os
 import posixpath
-import pwd
 import shutil
 import stat
 import tarfile
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -34,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["TarError", "pack", "unpack"]
 
 _PIECE = 1 << 18
+#: How much of /etc/passwd is read, in bytes.
+_LONGEST_NAMES = 1 << 20
 _BLOCK = 512
 _CAPABILITY = "security.capability"
 _LOOK = os.O_PATH | os.O_NOFOLLOW
@@ -60,12 +60,13 @@ def pack(target: IO[bytes], root: int, path: str, name: str) -> None:
     `path` is not followed when it is a link. What vanishes meanwhile is left out.
     """
     first: dict[tuple[int, int], str] = {}
+    owners = _Owners.of(root)
     tar = io.BufferedWriter(cast("io.RawIOBase", target), _PIECE)
     pending = [(path, name)]
     while pending:
         place, member_name = pending.pop()
         try:
-            children = _add(tar, root, place, member_name, first)
+            children = _add(tar, root, place, member_name, first, owners)
         except OSError as error:
             if error.errno not in _NOTHING_THERE:
                 raise
@@ -117,13 +118,15 @@ def _opened(root: int, path: str, flags: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _add(tar: IO[bytes], root: int, place: str, name: str, first: dict[tuple[int, int], str]) -> list[str]:
+def _add(
+    tar: IO[bytes], root: int, place: str, name: str, first: dict[tuple[int, int], str], owners: _Owners
+) -> list[str]:
     """Write one member; return the names in it when it is a directory."""
     with _opened(root, place, _LOOK) as found:
         status = os.fstat(found)
         if stat.S_ISSOCK(status.st_mode):
             return []
-        member = _member(name, status)
+        member = _member(name, status, owners)
         if stat.S_ISLNK(status.st_mode):
             member.linkname = os.readlink("", dir_fd=found)
         if stat.S_ISDIR(status.st_mode):
@@ -161,13 +164,13 @@ def _write(tar: IO[bytes], member: tarfile.TarInfo, content: _Padded | None = No
     tar.write(bytes(-member.size % _BLOCK))
 
 
-def _member(name: str, status: os.stat_result) -> tarfile.TarInfo:
+def _member(name: str, status: os.stat_result, owners: _Owners) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     mode = status.st_mode
     member.mode, member.uid, member.gid = stat.S_IMODE(mode), status.st_uid, status.st_gid
     member.uname, member.gname, member.mtime = (
-        _user(status.st_uid),
-        _group(status.st_gid),
+        owners.users.get(status.st_uid, ""),
+        owners.groups.get(status.st_gid, ""),
         int(status.st_mtime),
     )
     member.type = {
@@ -184,20 +187,34 @@ def _member(name: str, status: os.stat_result) -> tarfile.TarInfo:
     return member
 
 
-@cache
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return ""
+@dataclass(frozen=True, slots=True)
+class _Owners:
+    """Names of users and groups by number, as the tree's own files say: dockerd has changed its root when it asks."""
+
+    users: dict[int, str]
+    groups: dict[int, str]
+
+    @classmethod
+    def of(cls, root: int) -> _Owners:
+        return cls(_names(root, "etc/passwd"), _names(root, "etc/group"))
 
 
-@cache
-def _group(number: int) -> str:
+def _names(root: int, path: str) -> dict[int, str]:
+    """Return the names in a file of passwd(5)'s form, by number; the first one of a number, as the C library has it."""
+    names: dict[int, str] = {}
     try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return ""
+        descriptor = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return names
+    with io.FileIO(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return names
+        text = file.read(_LONGEST_NAMES).decode("utf-8", "replace")
+    for line in text.splitlines():
+        fields = line.split(":")
+        if len(fields) > 2 and fields[2].isdecimal():
+            names.setdefault(int(fields[2]), fields[0])
+    return names
 
 
 class _Padded:

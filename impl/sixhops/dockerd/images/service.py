@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from sixhops.dockerd.errors import EngineError, invalid, system
+from sixhops.dockerd.errors import EngineError, invalid, not_found, system
 from sixhops.dockerd.images import archive, documents
 from sixhops.dockerd.images import reference as references
 
@@ -81,7 +81,12 @@ class Images:
 
     def inspect(self, text: str) -> dict[str, Any]:
         """Return GET /images/{name}/json. Raises EngineError 404 and 400."""
-        return documents.inspect(self._store, self._find(text))
+        try:
+            return documents.inspect(self._store, self._find(text))
+        except EngineError as error:
+            if error.status == 404:
+                raise not_found(f"no such image: {text}: {error.message}") from error
+            raise
 
     def history(self, text: str) -> list[dict[str, Any]]:
         """Return GET /images/{name}/history. Raises EngineError 404 and 400."""
@@ -108,7 +113,7 @@ class Images:
             reference = references.with_tag_or_digest(repository, tag).or_latest()
         except EngineError as error:
             raise system(error.message) from error
-        self._store.name(reference, image.id)
+        self._store.name(reference, image.id, by_user=True)
         self._tell("tag", image.id, reference.familiar, image)
 
     async def delete(self, text: str, *, force: bool, prune: bool) -> list[dict[str, str]]:

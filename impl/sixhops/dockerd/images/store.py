@@ -128,15 +128,19 @@ class ImageStore:
         rows = self._state.rows("SELECT name FROM names WHERE image = ? ORDER BY name", identity)
         return [references.parse(str(row[0])) for row in rows]
 
-    def name(self, reference: Reference, identity: str) -> str | None:
-        """Point a reference (with tag or digest) to an image; return the id that it pointed to before."""
+    def name(self, reference: Reference, identity: str, *, by_user: bool = False) -> str | None:
+        """Point a reference (with tag or digest) to an image; return the id that it pointed to before.
+
+        `by_user`: a user has given the name, as opposed to a pull or load; only that counts as tagging (observed).
+        """
         previous = self._state.row("SELECT image FROM names WHERE name = ?", reference.canonical)
         with self._state.change() as database:
             database.execute(
                 "INSERT INTO names VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET image = excluded.image",
                 (reference.canonical, reference.name, identity),
             )
-            database.execute("UPDATE images SET tagged = ? WHERE id = ?", (time.time(), identity))
+            if by_user:
+                database.execute("UPDATE images SET tagged = ? WHERE id = ?", (time.time(), identity))
         return None if previous is None else str(previous[0])
 
     def unname(self, reference: Reference) -> None:
