@@ -52,9 +52,10 @@ def tokens() -> Tokens:
         ("/x?_state=ab-_c%3D%3D", "/x?_state=⟨opaque state⟩"),
         ("/tmp/sixhops-ab12_x9z/f", "/tmp/⟨scratch directory⟩/f"),
         ("c-0badf00dx", "c-⟨unique⟩x"),
+        ("/x/netns/0123456789ac", "/x/netns/⟨network sandbox 1⟩"),
         ("/proc/4242/exe /proc/1/ns", "/proc/⟨pid 1⟩/exe /proc/1/ns"),
         ("lease 962651679-2kT0", "lease ⟨lease 1⟩"),
-        ("/tmp/runc-process123 /tmp/pty99/pty.sock", "/tmp/runc-process⟨any⟩ /tmp/pty⟨any⟩/pty.sock"),
+        ("/tmp/runc-process12a /tmp/ptyx_9/pty.sock", "/tmp/runc-process⟨any⟩ /tmp/pty⟨any⟩/pty.sock"),
         (":".join(["ABCD"] * 12), "⟨fingerprint 1⟩"),
     ],
 )

@@ -52,12 +52,13 @@ def body_value(body: Any) -> Any:
 
 
 def _archive(data: bytes, body: Any) -> Any:
-    entries: list[dict[str, Any]] = []
+    """Return an archive's entries by name, and their names in order; of names that come twice the last entry stays."""
+    names: list[str] = []
+    entries: dict[str, dict[str, Any]] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
             for member in archive:
                 entry: dict[str, Any] = {
-                    "name": member.name,
                     "type": member.type.decode("latin-1"),
                     "mode": f"{member.mode:04o}",
                     "owner": f"{member.uid}:{member.gid} {member.uname}:{member.gname}",
@@ -70,11 +71,12 @@ def _archive(data: bytes, body: Any) -> Any:
                 if member.isfile():
                     content = archive.extractfile(member)
                     entry["sha256"] = hashlib.sha256(content.read() if content else b"").hexdigest()[:32]
-                entries.append(entry)
+                names.append(member.name)
+                entries[member.name] = entry
     except (tarfile.TarError, EOFError, OSError, ValueError):
         # An archive that is cut off, as by a fault of the scenario: all that can be compared is its bytes.
         return body
-    return {"archive": entries}
+    return {"archive": entries, "order": names}
 
 
 def _json_values(data: bytes, body: Any) -> Any:

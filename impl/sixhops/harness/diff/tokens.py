@@ -51,7 +51,7 @@ _FIRST: Final = (
     r"|(?P<uuid>(?<![0-9a-f])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-f]))"
     r"|(?P<opaque>(?<=[?&]_state=)[\w%=-]+)"
     r"|(?P<scratch>(?<=/)sixhops-[a-z0-9_]{8}(?=/))"
-    r"|(?P<temporary>(?<=/runc-process)\d+|(?<=/pty)\d+(?=/pty\.sock))"
+    r"|(?P<temporary>(?<=/runc-process)\w+|(?<=/pty)\w+(?=/pty\.sock))"
     r"|(?P<proc>(?<=/proc/)\d+(?=/))"
     r"|(?P<lease>(?<![\w-])\d{5,10}-[\w-]{4}(?![\w-]))"
     r"|(?P<engine>\b(?:[A-Z2-7]{4}:){11}[A-Z2-7]{4}\b)|"
@@ -187,6 +187,8 @@ class Tokens:
         if len(text) == 64:
             return self.number("id", text)
         whole = self._short.get(text)
+        if whole is None and found.string[: found.start()].endswith("/netns/"):
+            return self.number("network sandbox", text)
         return text if whole is None else self.number("id", whole).replace("id", "short id")
 
     def _veth(self, found: re.Match[str]) -> str:
