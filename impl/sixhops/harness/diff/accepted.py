@@ -36,7 +36,7 @@ class Entry:
 
     scenarios: tuple[str, ...]
     step: str
-    hop: str
+    hops: tuple[str, ...]
     message: str
     fields: tuple[str, ...]
     kinds: tuple[str, ...]
@@ -48,7 +48,7 @@ class Entry:
         """Return which pairs of its scenario and field patterns mean the difference; none when it is another one."""
         fits = (
             (self.step == str(difference.step + 1) or concerns(self.step, difference.step_name))
-            and fnmatchcase(difference.hop, self.hop)
+            and any(fnmatchcase(difference.hop, hop) for hop in self.hops)
             and concerns(self.message, difference.message)
             and (not self.kinds or difference.kind in self.kinds)
         )
@@ -121,7 +121,7 @@ def sort_out(
         holding = [e for file in listed if file.applies(comparison.a, comparison.b) for e in file.differences]
         for entry in holding:
             strict[id(entry)] = entry
-            if entry.hop == "*" or entry.hop not in comparison.unseen:
+            if any(hop not in comparison.unseen for hop in entry.hops):
                 may_occur.setdefault(id(entry), set()).add(comparison.scenario)
         entries = [*holding, *(entry for file in listed for entry in file.varies)]
         for difference in comparison.differences:
@@ -221,7 +221,7 @@ def _entry(node: Node) -> Entry:
     return Entry(
         scenarios=_texts(fields, "scenario"),
         step=step,
-        hop=text("hop"),
+        hops=_texts(fields, "hop"),
         message=text("message"),
         fields=_texts(fields, "field"),
         kinds=kinds,

@@ -8,7 +8,7 @@ equal, then those of the same summary; then what is left over across steps, sinc
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sixhops.harness.diff.model import Difference
 from sixhops.harness.diff.order import PASSING, in_order, is_free, is_look
@@ -47,12 +47,23 @@ class _Side:
     message: NormalMessage
     whole: str
     short: str
+    strand: str
     partner: _Side | None = None
 
     @classmethod
-    def of(cls, step: NormalStep, message: NormalMessage) -> _Side:
+    def of(cls, step: NormalStep, message: NormalMessage, strand: str) -> _Side:
         short = split_tokens(message.summary)[0]
-        return cls(step, message, f"{short} {canonical(message.fields)}", short)
+        return cls(step, message, f"{short} {canonical(message.fields)}", short, strand)
+
+
+_Key: TypeAlias = "Callable[[_Side], str]"
+_STRICT: Final[tuple[_Key, ...]] = (
+    lambda side: f"{side.strand} {side.whole}",
+    lambda side: f"{side.strand} {side.short}",
+)
+"""Of one strand: equal ones, then those of one summary."""
+_LOOSE: Final[tuple[_Key, ...]] = (lambda side: side.whole, lambda side: side.short)
+"""The same without regard to strands."""
 
 
 @dataclass(slots=True)
@@ -133,14 +144,23 @@ def _hop(work: _Comparison, hop: str, pairs: list[tuple[NormalStep, NormalStep]]
     partner_of = {right.step: left.step for left, right in pairs}
     matched: list[tuple[_Side, _Side]] = []
     for left, right in pairs:
-        a, b = _acts(left, hop, looks_a), _acts(right, hop, looks_b)
-        found = _match(a, b)
+        a = _acts(left, hop, looks_a, str)
+        b = _acts(right, hop, looks_b, work.partners.renamed)
+        found = _match(a, b, _STRICT)
         matched += found
         repeated = left.attempts > 1 or right.attempts > 1
         seen = {side.whole for pair in found for side in pair} if repeated else set()
         rest_a += [side for side in a if side.partner is None and side.whole not in seen]
         rest_b += [side for side in b if side.partner is None and side.whole not in seen]
-    moved = _match(rest_a, rest_b)
+    # What is about the same container in another step is nearer than what is about another one in the same step.
+    moved = _match(rest_a, rest_b, _STRICT)
+    for left, right in pairs:
+        matched += _match(
+            [side for side in rest_a if side.step is left],
+            [side for side in rest_b if side.step is right],
+            _LOOSE,
+        )
+    moved += _match(rest_a, rest_b, _LOOSE)
     for x, y in (*matched, *moved):
         work.values(_at(x, hop), x.message.fields, y.message.fields)
     for x, y in moved:
@@ -154,9 +174,14 @@ def _hop(work: _Comparison, hop: str, pairs: list[tuple[NormalStep, NormalStep]]
     _looks(work, hop, looks_a, looks_b)
 
 
-def _acts(step: NormalStep, hop: str, looks: list[_Side]) -> list[_Side]:
-    """Return a step's messages on a hop but for those that only look, which are added to `looks`."""
-    sides = [_Side.of(step, message) for message in step.messages if message.hop == hop]
+def _acts(step: NormalStep, hop: str, looks: list[_Side], rename: Callable[[str], str]) -> list[_Side]:
+    """Return a step's messages on a hop but for those that only look, which are added to `looks`.
+
+    `rename` turns a strand's name into the one that it has on side A.
+    """
+    sides = [
+        _Side.of(step, message, rename(message.strand)) for message in step.messages if message.hop == hop
+    ]
     # What a look that never came back would have seen says nothing.
     looks += [side for side in sides if is_look(side.message) and not side.short.endswith(" -> ...")]
     return [side for side in sides if not is_look(side.message)]
@@ -199,6 +224,8 @@ def _looks(work: _Comparison, hop: str, a: list[_Side], b: list[_Side]) -> None:
                         None if mine else text,
                     )
                 continue
+            # At what somebody looks beside that is a matter of time as well.
+            alike = [other for other in alike if other.strand == side.strand]
             _nearest(work, hop, side, alike, mine=mine)
 
 
@@ -225,10 +252,9 @@ def _nearest(work: _Comparison, hop: str, side: _Side, alike: list[_Side], *, mi
         work.report(_at(side, hop), item.path, item.kind, item.a, item.b)
 
 
-def _match(a: list[_Side], b: list[_Side]) -> list[tuple[_Side, _Side]]:
-    """Pair messages: equal ones in order, equal ones in any order, then the same for those of one summary."""
+def _match(a: list[_Side], b: list[_Side], keys: tuple[_Key, ...]) -> list[tuple[_Side, _Side]]:
+    """Pair messages of which a key is equal, key after key: those in order first, then in any order."""
     found: list[tuple[_Side, _Side]] = []
-    keys: tuple[Callable[[_Side], str], ...] = (lambda side: side.whole, lambda side: side.short)
     for key in keys:
         left = [side for side in a if side.partner is None]
         right = [side for side in b if side.partner is None]
@@ -271,7 +297,9 @@ def _near(side: _Side, step: int | None, run: Normal) -> bool:
 
 def _order(work: _Comparison, hop: str, pairs: list[tuple[_Side, _Side]]) -> None:
     """Report messages that came one after the other in A, and the other way round in B."""
-    ordered = sorted(pairs, key=lambda pair: pair[0].message.started)
+    # Of what never ended the end is unknown, and so is what it comes before.
+    ended = [pair for pair in pairs if not pair[0].short.endswith(" -> ...")]
+    ordered = sorted(ended, key=lambda pair: pair[0].message.started)
     told: set[str] = set()
     for at, (a, b) in enumerate(ordered):
         for later_a, later_b in ordered[at + 1 :]:
@@ -287,4 +315,5 @@ def _order(work: _Comparison, hop: str, pairs: list[tuple[_Side, _Side]]) -> Non
 
 def _are_alike(a: _Side, b: _Side, later_a: _Side, later_b: _Side) -> bool:
     """Say whether it can't be told which of two messages is which on the other side."""
-    return a.short == later_a.short and (a.whole != b.whole or later_a.whole != later_b.whole)
+    is_certain = a.whole == b.whole and later_a.whole == later_b.whole and a.whole != later_a.whole
+    return a.short == later_a.short and not is_certain

@@ -32,7 +32,7 @@ __all__ = [
 
 _TAR_MAGIC: Final = slice(257, 262)
 _WEBSOCKET: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_TLS: Final = "starts with b'\\x16\\x03\\x01"
+_TLS: Final = re.compile(r"""starts with b['"]\\x16\\x03\\x01.*""", re.DOTALL)
 
 
 def body_value(body: Any) -> Any:
@@ -137,8 +137,7 @@ def without_boundary(facets: dict[str, Any]) -> dict[str, Any]:
 
 def without_tls(text: str) -> str:
     """Return an error about bytes that are no HTTP without the bytes, when they were the beginning of TLS."""
-    head, found, _ = text.partition(_TLS)
-    return f"{head}starts with {token('beginning of TLS')}" if found else text
+    return _TLS.sub(f"starts with {token('beginning of TLS')}", text)
 
 
 def without_strangers(values: list[Any], own: frozenset[str], named: str) -> list[Any]:

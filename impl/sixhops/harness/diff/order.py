@@ -40,8 +40,8 @@ _LOOKS: Final = frozenset(
         *("state", "ps", "events", "features", "list", "spec"),
     }
 )
-PASSING: Final = frozenset({"status", "exited_at", "exit_status", "pid"})
-"""What a look sees of a task or process that may just be ending."""
+PASSING: Final = frozenset({"status", "exited_at", "exit_status", "pid", "deadline"})
+"""What a look sees of a task or process that may just be ending, and whether its caller was in a hurry."""
 
 
 def is_look(message: NormalMessage) -> bool:
@@ -59,8 +59,16 @@ def strand_of(hop: str, summary: str, fields: dict[str, Any]) -> str:
     if hop == "registry":
         return summary if _BLOB.search(summary) else ""
     if hop in _INNER:
-        about = _container(fields) or _container(fields.get("request")) or ""
-        return f"event {about}" if summary.startswith(("event ", "Events/")) else about
+        request, event = fields.get("request"), fields.get("event")
+        about = _container(fields) or _container(request) or _container(event) or ""
+        if isinstance(request, dict) and request.get("exec_id"):
+            # Each further process of a container has a life of its own.
+            about += f" {request['exec_id']}"
+        if summary.startswith("event "):
+            return f"event {about}"
+        # The envelope of a forwarded event says what it is about.
+        envelope = request.get("envelope") if isinstance(request, dict) else None
+        return f"event {about} {envelope.get('topic')}" if isinstance(envelope, dict) else about
     return ""
 
 

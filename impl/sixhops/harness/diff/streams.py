@@ -22,9 +22,18 @@ if TYPE_CHECKING:
 __all__ = ["facets_of", "is_settled", "without_progress"]
 
 _HEAD: Final = frozenset({"status", "reason", "headers"})
-#: States of a layer that come as often as there is time for; the others come once.
+#: States of a layer that are told as often as there is time for, also not at all: who is slow to read hears the newest
+#: state only (moby, distribution/xfer/transfer.go).
 _PROGRESS: Final = frozenset(
-    {"Waiting", "Downloading", "Extracting", "Verifying Checksum", "Pushing", "Preparing"}
+    {
+        "Waiting",
+        "Downloading",
+        "Verifying Checksum",
+        "Download complete",
+        "Extracting",
+        "Preparing",
+        "Pushing",
+    }
 )
 #: The same as the client prints it.
 _PROGRESS_LINE: Final = re.compile(rf"(?m)^[0-9a-f]{{12}}: (?:{'|'.join(sorted(_PROGRESS))})\b.*\r?\n")

@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -83,8 +84,11 @@ def is_token(value: object) -> bool:
     return isinstance(value, str) and TOKEN.fullmatch(value) is not None
 
 
+@lru_cache(maxsize=1 << 16)
 def split_tokens(text: str) -> tuple[str, list[tuple[str, int]]]:
     """Return `text` with the numbers taken out of its tokens, and the numbered tokens in order."""
+    if _OPEN not in text:
+        return text, []
     found = [(kind, int(number)) for kind, number in TOKEN.findall(text) if number]
     return TOKEN.sub(lambda part: token(part[1]), text), found
 
@@ -132,6 +136,7 @@ class Tokens:
     ids: Iterable[str] = ()
     _numbers: dict[str, dict[str, int]] = field(default_factory=dict)
     _short: dict[str, str] = field(default_factory=dict)
+    _texts: dict[str, str] = field(default_factory=dict)
     _pattern: re.Pattern[str] = field(default_factory=lambda: re.compile(""))
 
     def __post_init__(self) -> None:
@@ -151,7 +156,11 @@ class Tokens:
 
     def text(self, text: str) -> str:
         """Return `text` with tokens in place of what must vary."""
-        return self._pattern.sub(self._replace, text)
+        # The same texts come again and again: a container's specification passes every hop.
+        known = self._texts.get(text)
+        if known is None:
+            known = self._texts[text] = self._pattern.sub(self._replace, text)
+        return known
 
     def _replace(self, found: re.Match[str]) -> str:
         kind = found.lastgroup or ""

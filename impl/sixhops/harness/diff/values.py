@@ -8,9 +8,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sixhops.harness.diff.tokens import split_tokens
+from sixhops.harness.diff.tokens import TOKEN, split_tokens, token
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator, Sequence
 
 __all__ = ["Found", "Partners", "aligned", "canonical", "differences"]
@@ -38,22 +39,46 @@ class Partners:
     """
 
     _seen: list[tuple[Any, str, str, int, int]] = field(default_factory=list)
+    _found: tuple[int, dict[tuple[str, int], int], dict[tuple[str, int], int]] | None = None
 
     def note(self, place: Any, path: str, a: str, b: str) -> None:
         """Note the tokens of two texts that are equal but for the tokens' numbers."""
+        if not split_tokens(a)[1]:
+            return
         for (kind, left), (_, right) in zip(split_tokens(a)[1], split_tokens(b)[1], strict=True):
             self._seen.append((place, path, _SAME_NUMBERS.get(kind, kind), left, right))
 
-    def strangers(self) -> Iterator[tuple[Any, str, str, str]]:
-        """Yield place, path, and the two tokens, of which one has another partner elsewhere."""
+    def renamed(self, text: str) -> str:
+        """Return a text of side B with the numbers that A has for the same things, as far as is known by now."""
+        _, of_b = self._pairs()
+
+        def rename(found: re.Match[str]) -> str:
+            kind, number = found[1], found[2]
+            if number is None:
+                return found[0]
+            partner = of_b.get((_SAME_NUMBERS.get(kind, kind), int(number)))
+            return token(kind, partner) if partner is not None else f"B {found[0]}"
+
+        return TOKEN.sub(rename, text)
+
+    def _pairs(self) -> tuple[dict[tuple[str, int], int], dict[tuple[str, int], int]]:
+        """Return the partner of each token of A, and of B: those that meet most often first."""
+        if self._found is not None and self._found[0] == len(self._seen):
+            return self._found[1], self._found[2]
         counts = Counter((kind, left, right) for _, _, kind, left, right in self._seen)
-        # Counter.most_common keeps the order of first sight among equals.
         of_a: dict[tuple[str, int], int] = {}
         of_b: dict[tuple[str, int], int] = {}
+        # Counter.most_common keeps the order of first sight among equals.
         for (kind, left, right), _ in counts.most_common():
             if (kind, left) not in of_a and (kind, right) not in of_b:
                 of_a[kind, left] = right
                 of_b[kind, right] = left
+        self._found = (len(self._seen), of_a, of_b)
+        return of_a, of_b
+
+    def strangers(self) -> Iterator[tuple[Any, str, str, str]]:
+        """Yield place, path, and the two tokens, of which one has another partner elsewhere."""
+        of_a, of_b = self._pairs()
         for place, path, kind, left, right in self._seen:
             if of_a.get((kind, left)) != right:
                 a = f"{kind} {left}" + _partner(of_a.get((kind, left)))
@@ -67,7 +92,9 @@ def _partner(number: int | None) -> str:
 
 def canonical(value: Any) -> str:
     """Return a text that is the same for values that are equal but for the numbers of tokens."""
-    return split_tokens(json.dumps(value, sort_keys=True, ensure_ascii=False))[0]
+    if isinstance(value, str):
+        return f'"{split_tokens(value)[0]}"'
+    return TOKEN.sub(lambda found: token(found[1]), json.dumps(value, sort_keys=True, ensure_ascii=False))
 
 
 def aligned(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[int | None, int | None]]:
