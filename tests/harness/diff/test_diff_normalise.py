@@ -204,7 +204,9 @@ def test_archives_are_compared_entry_by_entry() -> None:
         (archive(1796119205, 0o600), "mode"),
         (archive(1796119205, text=b"y"), "sha256"),
     ):
-        assert paths(compared(run(A, a), run(B, step(body=other)))) == [(f"body.archive.etc/x.{path}", "changed")]
+        assert paths(compared(run(A, a), run(B, step(body=other)))) == [
+            (f"body.archive.etc/x.{path}", "changed")
+        ]
     assert paths(compared(run(A, a), run(B, step(body=archive(1796119205)[:700])))) == [("body", "changed")]
 
 
