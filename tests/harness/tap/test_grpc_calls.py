@@ -25,9 +25,9 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 class Wire:
     """Both peers' bytes, fed to a log in pieces of `size` bytes."""
 
-    def __init__(self, size: int = 1 << 20) -> None:
+    def __init__(self, size: int = 1 << 20, hop: Hop = Hop.CONTAINERD) -> None:
         self.recorder = Recorder()
-        self.log = CallLog(self.recorder, 7)
+        self.log = CallLog(self.recorder, 7, hop)
         self._size = size
         self._encoders = hpack.Encoder(), hpack.Encoder()
         self._feed(self.log.from_client, PREFACE + frame(4, 0, 0))
@@ -198,3 +198,11 @@ def test_a_path_without_a_service() -> None:
     wire = Wire()
     wire.ask(1, "nonsense")
     assert wire.seen() == ["? -> ..."]
+
+
+def test_a_shim_that_speaks_grpc() -> None:
+    wire = Wire(hop=Hop.SHIM)
+    wire.ask(1, "/containerd.task.v3.Task/State")
+    wire.ask(3, "/containerd.services.ttrpc.events.v1.Events/Forward")
+    assert wire.seen() == ["State -> ...", "Events/Forward -> ..."]
+    assert wire.recorder.since(0)[0].hop == Hop.SHIM

@@ -10,7 +10,7 @@ import pytest
 
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.tap.execprotocol import Descriptor, Ended, Started
-from sixhops.harness.tap.machinefiles import FILE_LIMIT, below, read_file, read_json, size_of
+from sixhops.harness.tap.machinefiles import FILE_LIMIT, absolute, read_file, read_json, size_of
 from sixhops.harness.tap.recorder import Recorder
 from sixhops.harness.tap.runtimecall import RuntimeCall, parse
 
@@ -158,20 +158,34 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "dir").mkdir()
     (tmp_path / "file").write_bytes(b"abcdef")
-    for name in ("fifo", "dir", "none", "file/below"):
-        assert read_file(tmp_path / name) is None
-        assert size_of(tmp_path / name) == 0
-    assert read_file(tmp_path / "file", 4) == b"ef"
-    assert size_of(tmp_path / "file") == 6
+    for name in ("/fifo", "/dir", "/none", "/file/below"):
+        assert read_file(tmp_path, name) is None
+        assert size_of(tmp_path, name) == 0
+    assert read_file(tmp_path, "/file", 4) == b"ef"
+    assert size_of(tmp_path, "/file") == 6
     with (tmp_path / "large").open("wb") as large:
         large.truncate(FILE_LIMIT + 1)
-    assert len(read_file(tmp_path / "large") or b"") == FILE_LIMIT
+    assert len(read_file(tmp_path, "/large") or b"") == FILE_LIMIT
 
 
-def test_paths_are_those_of_the_machine(tmp_path: Path) -> None:
-    assert below(tmp_path, "/b", "x/y") == tmp_path / "b/x/y"
-    assert below(tmp_path, "/b", "/x") == tmp_path / "x"
-    assert below(tmp_path, "", "x") == tmp_path / "x"
+def test_no_link_leads_out_of_the_machine(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "secret").write_text("outside")
+    (root / "inside").write_text("inside")
+    (root / "out").symlink_to(tmp_path / "secret")
+    (root / "up").symlink_to("../secret")
+    (root / "in").symlink_to("/inside")
+    assert read_file(root, "/out") is None
+    assert read_file(root, "/up") is None
+    assert read_file(root, "/../secret") is None
+    assert read_file(root, "/in") == b"inside"
+
+
+def test_paths_are_those_of_the_machine() -> None:
+    assert absolute("/b", "x/y") == "/b/x/y"
+    assert absolute("/b", "/x") == "/x"
+    assert absolute("", "x") == "/x"
 
 
 def test_documents() -> None:

@@ -178,7 +178,7 @@ class ExecTap:
             return "what it printed is no address"
         if bootstrap.path is None or bootstrap.protocol not in {"ttrpc", "grpc"}:
             return f"no tap for the address {bootstrap.address} and the protocol {bootstrap.protocol}"
-        path = self._root() / str(bootstrap.path).lstrip("/")
+        path = bootstrap.path
         former = self._sockets.get(path)
         if former is not None and former.stands:
             # A second container of a group: the shim is there already.
@@ -186,7 +186,7 @@ class ExecTap:
         self._sockets = {each: shim for each, shim in self._sockets.items() if not shim.over}
         make = self._grpc_log if bootstrap.protocol == "grpc" else self._ttrpc_log
         try:
-            self._sockets[path] = ShimSocket(path, make)
+            self._sockets[path] = ShimSocket(self._root(), path, make)
         except OSError as error:
             return f"its socket can't be tapped: {error}"
         return None

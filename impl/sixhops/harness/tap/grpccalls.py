@@ -244,7 +244,12 @@ class _Call:
 
     @property
     def _name(self) -> str:
-        return f"{self._service.rpartition('.')[2]}/{self._method}" if self._service else "?"
+        if not self._service:
+            return "?"
+        short = self._service.rpartition(".")[2]
+        # A shim may speak gRPC instead of ttrpc; its calls are called the same.
+        bare = self._hop == Hop.SHIM and short == "Task"
+        return self._method if bare else f"{short}/{self._method}"
 
     def _finish(self, error: str | None) -> None:
         self.over = True

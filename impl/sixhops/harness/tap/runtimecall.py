@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.scenario.model import Hop
-from sixhops.harness.tap.machinefiles import below, read_file, read_json, size_of
+from sixhops.harness.tap.machinefiles import absolute, read_file, read_json, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -173,8 +173,8 @@ class RuntimeCall:
         self._started = started
         self._root = root
         log = line.global_flags.get("log")
-        self._log = below(root, started.cwd, log) if isinstance(log, str) else None
-        self._log_start = size_of(self._log) if self._log is not None else 0
+        self._log = absolute(started.cwd, log) if isinstance(log, str) else None
+        self._log_start = size_of(root, self._log) if self._log is not None else 0
         detached = "detach" in line.flags
         lasting = line.command == "events" or (line.command in {"run", "exec", "restore"} and not detached)
         self._message = recorder.begin(Hop.RUNTIME, lasting=lasting)
@@ -188,7 +188,7 @@ class RuntimeCall:
         fields = {**self._fields(), "exit": ended.exit, "duration": ended.seconds, "complete": True}
         pid_file = self.line.value("pid-file")
         if pid_file is not None:
-            text = (read_file(below(self._root, self._started.cwd, pid_file)) or b"").decode(errors="replace")
+            text = (self._read(pid_file) or b"").decode(errors="replace")
             if text.strip().isdigit():
                 fields["pid"] = int(text)
         self._message.finish(f"{self._name} -> {ended.exit}", fields)
@@ -227,20 +227,23 @@ class RuntimeCall:
         return fields
 
     def _read_documents(self) -> dict[str, Any]:
-        line, cwd = self.line, self._started.cwd
+        line = self.line
         found: dict[str, Any] = {}
         if line.command in _HAVE_BUNDLE:
-            bundle = line.value("bundle") or cwd
+            bundle = line.value("bundle") or self._started.cwd
             found["bundle"] = bundle
-            found["config"] = read_json(read_file(below(self._root, cwd, bundle) / "config.json"))
+            found["config"] = read_json(self._read(f"{bundle}/config.json"))
         for flag in ("process", "resources"):
             path = line.value(flag)
             if path is not None and path != "-":
-                found[flag] = read_json(read_file(below(self._root, cwd, path)))
+                found[flag] = read_json(self._read(path))
         return found
+
+    def _read(self, path: str) -> bytes | None:
+        return read_file(self._root, absolute(self._started.cwd, path))
 
     def _log_lines(self) -> list[Any]:
         if self._log is None:
             return []
-        added = read_file(self._log, self._log_start) or b""
+        added = read_file(self._root, self._log, self._log_start) or b""
         return [read_json(each) for each in added.splitlines() if each.strip()]

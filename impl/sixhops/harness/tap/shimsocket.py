@@ -15,13 +15,14 @@ import contextlib
 import itertools
 import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sixhops.harness.tap.relay import Relay
+from sixhops.linux.paths import open_in_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from sixhops.harness.tap.relay import Log
 
@@ -31,18 +32,25 @@ _numbers = itertools.count(1)
 
 
 class ShimSocket:
-    """Takes the place of the socket at `path`, as this process reaches it. Made on the loop's thread.
+    """Takes the place of the socket at `path` of the machine whose root this process reaches at `root`.
 
-    Raises OSError when nothing is there to take the place of, or it can't be taken; then nothing has changed.
+    Made on the loop's thread. Raises OSError when nothing is there to take the place of, or it can't be taken; then
+    nothing has changed.
     """
 
-    def __init__(self, path: Path, make_log: Callable[[int], Log]) -> None:
-        self.path = path
-        self._real = path.with_name(f".tap-{os.getpid()}-{next(_numbers)}")
+    def __init__(self, root: Path, path: Path, make_log: Callable[[int], Log]) -> None:
+        # By the directory's descriptor: no link can lead elsewhere, and the path is short enough for a socket's.
+        self._directory = _open_directory(root, path.parent)
+        self.path = Path(f"/proc/self/fd/{self._directory}") / path.name
+        self._real = self.path.with_name(f".tap-{os.getpid()}-{next(_numbers)}")
         self._watch: asyncio.Task[None] | None = None
         self._ended = False
-        listener = _take_place(path, self._real)
-        self._inode = path.stat().st_ino
+        try:
+            listener = _take_place(self.path, self._real)
+        except BaseException:
+            os.close(self._directory)
+            raise
+        self._inode = self.path.stat().st_ino
         self._relay = Relay(listener, lambda: self._real, make_log, self._look, self._look)
 
     @property
@@ -59,7 +67,7 @@ class ShimSocket:
         return self._ended and not self._relay.connections
 
     async def close(self) -> None:
-        """Cut all connections. The shim's socket stays where it is."""
+        """Cut all connections; the shim can't be reached any more."""
         self._end()
         if self._watch is not None:
             self._watch.cancel()
@@ -68,10 +76,13 @@ class ShimSocket:
 
     def _end(self) -> None:
         """The shim has gone: listen no more."""
+        if self._ended:
+            return
         self._ended = True
         self._relay.close_listener()
         with contextlib.suppress(OSError):
             self._real.unlink()
+        os.close(self._directory)
 
     def _look(self) -> None:
         """Find out whether the shim is there; if so stay connected, since nothing else may tell of its end."""
@@ -102,6 +113,14 @@ class ShimSocket:
         finally:
             self._watch = None
         self._look()
+
+
+def _open_directory(root: Path, path: Path) -> int:
+    base = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return open_in_root(base, str(path), os.O_PATH | os.O_DIRECTORY)
+    finally:
+        os.close(base)
 
 
 def _take_place(path: Path, real: Path) -> socket.socket:
