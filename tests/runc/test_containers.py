@@ -1,13 +1,17 @@
 """Real containers, made by the program as a shim makes them. Needs root, seccomp and a static busybox."""
 
+import errno
+import fcntl
 import json
 import os
 import select
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
 from pathlib import Path
 
@@ -559,3 +563,61 @@ def test_scheduling(box):
     done = box.run("sh", "-c", "grep -E '^(policy|prio)' /proc/self/sched; cut -d' ' -f19,41 /proc/self/stat")
 
     assert done.stdout.splitlines()[-1] == "3 3"  # niceness; SCHED_BATCH
+
+
+def test_agent_answers_for_a_filter(box):
+    path = tempfile.mktemp(prefix="sixhops-agent-")
+    box.config["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": path,
+        "listenerMetadata": "for the agent",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}],
+    }
+    told = {}
+
+    def answer(listener):
+        peer, _ = listener.accept()
+        with peer:
+            name, notified = receive_descriptor(peer.fileno())
+        told.update(json.loads(name))
+        request = bytearray(80)  # struct seccomp_notif
+        fcntl.ioctl(notified, 0xC0502100, request)
+        (number,) = struct.unpack_from("Q", request)
+        fcntl.ioctl(notified, 0xC0182101, struct.pack("QqiI", number, 0, -errno.ENOSPC, 0))
+        os.close(notified)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        listener.settimeout(20)
+        agent = threading.Thread(target=answer, args=(listener,))
+        agent.start()
+        done = box.run("sh", "-c", "busybox mkdir /new; echo $?", check=False)
+        agent.join(20)
+    Path(path).unlink()
+
+    assert done.stdout == "1\n"
+    assert "No space left on device" in done.stderr
+    assert (told["metadata"], told["fds"]) == ("for the agent", ["seccompFd"])
+    assert told["state"]["id"] == box.identifier
+
+
+def test_exec_on_some_processors(box):
+    box.config["process"]["args"] = ["sleep", "100"]
+    box.runc("run", "-d", "-b", str(box.bundle), box.identifier, stdout=subprocess.DEVNULL)
+    process = {"args": ["grep", "Cpus_allowed_list", "/proc/self/status"], "cwd": "/", "env": ["PATH=/bin"]}
+    file = box.bundle / "process.json"
+    file.write_text(json.dumps({**process, "execCPUAffinity": {"initial": "0", "final": "0"}}))
+
+    assert box.runc("exec", "-p", str(file), box.identifier).stdout == "Cpus_allowed_list:\t0\n"
+
+
+def test_start_container_hook_runs_inside(box):
+    box.config["hooks"] = {
+        "startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "cat > /told"], "env": ["PATH=/bin"]}]
+    }
+
+    box.run("true")
+    told = json.loads((box.bundle / "rootfs/told").read_text())
+
+    assert (told["status"], told["pid"], told["id"]) == ("created", 1, box.identifier)

@@ -7,6 +7,7 @@ Works on the mapping that `layout` describes and imports nothing heavy: `kill` a
 # ruff: noqa: SIM105
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -218,8 +219,12 @@ def freeze(groups: dict[str, str]) -> None:
 
 
 def thaw(groups: dict[str, str]) -> None:
-    """Let the container's processes go on."""
-    _set_frozen(groups, "THAWED", "0")
+    """Let the container's processes go on; nothing if the group is gone, for its last process may have been killed."""
+    try:
+        _set_frozen(groups, "THAWED", "0")
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENODEV}:
+            raise
 
 
 def _set_frozen(groups: dict[str, str], state: str, digit: str) -> None:

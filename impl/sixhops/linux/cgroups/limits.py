@@ -33,6 +33,7 @@ def apply(groups: dict[str, str], resources: Resources, *, restore: bool = False
     undo: list[tuple[str, str]] = []
     try:
         if set(groups) == {""}:
+            _check_usage(groups[""], resources.memory)
             for _, name, value in plan_unified(resources):
                 path = f"{groups['']}/{name}"
                 if restore:
@@ -47,6 +48,15 @@ def apply(groups: dict[str, str], resources: Resources, *, restore: bool = False
             except LinuxError:
                 continue  # what the kernel won't take back, nobody can put back
         raise
+
+
+def _check_usage(directory: str, memory: Memory) -> None:
+    """Refuse a memory limit below what is in use, where asked to: version 2 would kill instead of refusing."""
+    if not memory.check_before_update or not memory.limit or memory.limit < 0:
+        return
+    usage = int(read(f"{directory}/memory.current"))
+    if memory.limit < usage:
+        raise LimitError(f"rejecting memory limit {memory.limit} < usage {usage}")
 
 
 def _remember(path: str, undo: list[tuple[str, str]]) -> None:
