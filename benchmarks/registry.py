@@ -2,11 +2,11 @@
 
 What is measured, over loopback, each server alone and with an empty directory:
 
-- pulls: one blob, many connections at once, the received bytes dropped unread by the kernel (MSG_TRUNC), so
-that the client costs little; throughput, and CPU seconds of the server - manifests: GET by digest over kept
-connections, one request at a time on each; requests per second, and per CPU second - pushes: blobs in
-parallel, POST then PUT, each of different random bytes; throughput - memory: the server's highest resident
-set after each of the three, in the same process
+- pulls: one blob, many connections at once, the received bytes dropped unread by the kernel (MSG_TRUNC), so that the
+  client costs little; throughput, and CPU seconds of the server
+- manifests: GET and HEAD over kept connections, one request at a time on each; requests per second, and per CPU second
+- pushes: blobs in parallel, POST then PUT, each of different random bytes; throughput
+- memory: the server's highest resident set after each of the three, in the same process
 
 CPU time and memory come from /proc of the server's process. Without docker-registry only ours is measured.
 """
@@ -117,9 +117,9 @@ def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def request(target: str, accept: str = "*/*") -> bytes:
-    """Return a GET request's bytes."""
-    return f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\n\r\n".encode()
+def request(target: str, accept: str = "*/*", method: str = "GET") -> bytes:
+    """Return a request's bytes."""
+    return f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\n\r\n".encode()
 
 
 def pulls(server: Server, digest: str, size: int, connections: int) -> tuple[float, float]:
@@ -151,10 +151,12 @@ def pulls(server: Server, digest: str, size: int, connections: int) -> tuple[flo
     return connections * size / MIB / took, server.cpu() - cpu
 
 
-def manifests(server: Server, digest: str, connections: int, each: int) -> tuple[float, float]:
-    """Return (requests per second, server CPU seconds) of GETs by digest."""
+def manifests(
+    server: Server, reference: str, connections: int, each: int, method: str = "GET"
+) -> tuple[float, float]:
+    """Return (requests per second, server CPU seconds) of requests for one manifest."""
     cpu, started_at = server.cpu(), time.monotonic()
-    sent = request(f"/v2/bench/manifests/{digest}", DOCKER)
+    sent = request(f"/v2/bench/manifests/{reference}", DOCKER, method)
     selector = selectors.DefaultSelector()
     left: dict[int, int] = {}
     length = 0
@@ -173,7 +175,7 @@ def manifests(server: Server, digest: str, connections: int, each: int) -> tuple
                 and (found := re.search(rb"(?i)content-length: (\d+)", kept))
                 and b"\r\n\r\n" in kept
             ):
-                length = kept.index(b"\r\n\r\n") + 4 + int(found[1])
+                length = kept.index(b"\r\n\r\n") + 4 + (int(found[1]) if method == "GET" else 0)
             key.data[1] = kept
             if not length or len(kept) < length:
                 continue
@@ -240,12 +242,12 @@ def measure(server: Server, options: argparse.Namespace, say: Callable[[str], No
         }
     ).encode()
     server.ask("PUT", "/v2/bench/manifests/latest", image, DOCKER)
-    for reference in (digest_of(image), "latest"):
-        rate, cpu = manifests(server, reference, 8, options.manifests)
+    for method, reference in (("GET", digest_of(image)), ("GET", "latest"), ("HEAD", "latest")):
+        rate, cpu = manifests(server, reference, 8, options.manifests, method)
         per = 8 * options.manifests / cpu
         by = "digest" if ":" in reference else "tag"
         say(
-            f"  manifests by {by:6s}, 8 clients: {rate:6.0f}/s, "
+            f"  {method:4s} manifest by {by:6s}, 8 clients: {rate:6.0f}/s, "
             f"{per:6.0f} per CPU s, peak {server.peak():.0f} MiB"
         )
     blobs = [(data, digest_of(data)) for data in (os.urandom(options.push * MIB) for _ in range(8))]

@@ -21,9 +21,9 @@ import registry_support as support
 from registry_support import OCI, Running, digest, manifest
 
 from sixhops.registry.config import Config
-from sixhops.registry.layout import Layout
 from sixhops.registry.server import Service
 from sixhops.registry.upkeep import old_uploads
+from sixhops.wire.image.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -123,13 +123,15 @@ class RegistryAccess:
     `direct` is where `registry:` steps and image pushes go. `mirrored` says that docker.io names reach it.
     `prefix` is the host[:port] by which the engine itself names this registry (a direct reference, without
     mirror). `set_faults` hands a scenario's fault rules, without templates, to the tap in front of the
-    registry (`HttpTap.set_faults`); None where there is no such tap.
+    registry (`HttpTap.set_faults`); None where there is no such tap. `storage` is the directory of a registry of ours,
+    into which images are laid without a push; None for others.
     """
 
     direct: Address
     mirrored: bool
     prefix: str
     set_faults: Callable[[Sequence[FaultRule]], None] | None = None
+    storage: Path | None = None
 
 
 class FaultControl(Protocol):

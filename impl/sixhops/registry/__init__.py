@@ -8,8 +8,8 @@ Rules
    underscore, which docker-registry skips.
 3. Memory does not grow with blob sizes, with the number of repositories, or with what a client sends.
 
-How the rooms fit: `names`, `ranges`, `negotiation`, `references` and `errors` are pure; `layout` and
-`files` know paths and durability; `blobs`, `uploads` and `manifests` are the stores; `maintenance` collects
-and checks; `auth` and `tokens` know who may; `pull` and `push` translate HTTP to calls on them; `server`
-routes.
+How the rooms fit: `names`, `ranges`, `negotiation`, `references` and `errors` are pure; `files` knows durability
+(and `wire.image.layout` paths); `blobs`, `uploads`, `manifests` and `referrers` are the stores; `maintenance` collects
+and checks, `upkeep` does so unasked; `auth` and `tokens` know who may; `remote`, `downloads` and `mirror` fetch from
+another registry; `pull`, `forms`, `lists` and `push` translate HTTP to calls on them; `server` routes.
 """

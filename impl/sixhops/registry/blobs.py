@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sixhops.registry.files import Staging
-    from sixhops.registry.layout import Layout
+    from sixhops.wire.image.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)

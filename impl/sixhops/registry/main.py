@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from sixhops.registry.auth import PasswordFile
 from sixhops.registry.config import Config, ConfigError, parse_config
-from sixhops.registry.layout import Layout
 from sixhops.registry.log import begin_log
 from sixhops.registry.maintenance import GRACE_SECONDS, check, collect
 from sixhops.registry.server import Service
 from sixhops.registry.tokens import TokenService
+from sixhops.wire.image.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

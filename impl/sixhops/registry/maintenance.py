@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sixhops.registry.layout import Layout
+    from sixhops.wire.image.layout import Layout
 
 GRACE_SECONDS: Final = 3600.0
 _READ: Final = 1 << 20

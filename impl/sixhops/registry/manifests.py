@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sixhops.registry.blobs import BlobStore
     from sixhops.registry.files import Staging
-    from sixhops.registry.layout import Layout
+    from sixhops.wire.image.layout import Layout
 
 SIZE_LIMIT: Final = 4 << 20
 _CACHE_BYTES: Final = 16 << 20

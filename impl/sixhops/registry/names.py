@@ -8,7 +8,11 @@ Source: distribution's reference grammar; OCI distribution-spec 1.1, "Pulling ma
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
+
+from sixhops.wire.image.digest import Digest
+
+__all__ = ["NAME_LIMIT", "Digest", "is_repository", "is_tag", "is_upload", "parse_digest"]
 
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
@@ -17,16 +21,6 @@ _DIGEST: Final = re.compile(r"(sha256):([0-9a-f]{64})|(sha512):([0-9a-f]{128})")
 _UPLOAD: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 NAME_LIMIT: Final = 255
-
-
-class Digest(NamedTuple):
-    """The name of content: a hash algorithm that `hashlib` knows by the same name, and lower-case hex."""
-
-    algorithm: str
-    hex: str
-
-    def __str__(self) -> str:
-        return f"{self.algorithm}:{self.hex}"
 
 
 def is_repository(text: str) -> bool:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sixhops.registry.files import Staging
-    from sixhops.registry.layout import Layout
     from sixhops.registry.manifests import ManifestStore, Stored
     from sixhops.registry.names import Digest
+    from sixhops.wire.image.layout import Layout
 
 #: Clocks of file systems tick coarsely: what is so little older than the last look is looked at again.
 _SLACK_SECONDS: Final = 2.0

@@ -20,7 +20,6 @@ from sixhops.registry.blobs import BlobStore
 from sixhops.registry.calls import Call, Registry, decorate, empty, refuse
 from sixhops.registry.errors import Refusal
 from sixhops.registry.files import Staging
-from sixhops.registry.layout import Layout
 from sixhops.registry.manifests import ManifestStore
 from sixhops.registry.mirror import Mirror
 from sixhops.registry.names import is_repository
@@ -30,6 +29,7 @@ from sixhops.registry.token_requests import give_token
 from sixhops.registry.tokens import Access, TokenService
 from sixhops.registry.upkeep import Upkeep
 from sixhops.registry.uploads import UploadStore
+from sixhops.wire.image.layout import Layout
 
 if TYPE_CHECKING:
     from sixhops.registry.auth import PasswordFile

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sixhops.registry.config import Config
-    from sixhops.registry.layout import Layout
     from sixhops.registry.uploads import UploadStore
+    from sixhops.wire.image.layout import Layout
 
 _FIRST_ROUND_SECONDS: Final = 60.0
 _log = logging.getLogger("sixhops.registry.upkeep")

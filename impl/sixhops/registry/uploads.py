@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sixhops.registry.blobs import BlobStore
-    from sixhops.registry.layout import Layout
+    from sixhops.wire.image.layout import Layout
 
 # state -> {event: next state}; what is not named is refused.
 TRANSITIONS: Final = {

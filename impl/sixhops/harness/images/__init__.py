@@ -3,6 +3,7 @@
 from sixhops.harness.images.archive import docker_archive, oci_archive
 from sixhops.harness.images.build import build
 from sixhops.harness.images.built import BuiltImage, BuiltLayer, BuiltManifest
+from sixhops.harness.images.place import place
 from sixhops.harness.images.push import PushReport, push
 from sixhops.harness.images.recipe import Recipe, load_recipe
 from sixhops.harness.images.tar import tar_bytes
@@ -20,6 +21,7 @@ __all__ = [
     "docker_archive",
     "load_recipe",
     "oci_archive",
+    "place",
     "push",
     "tar_bytes",
     "unpack_image",

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
 from sixhops.harness.errors import InternalError, TargetError
-from sixhops.harness.images import docker_archive, push
+from sixhops.harness.images import docker_archive, place, push
 from sixhops.harness.run.api import Api, quoted
 from sixhops.harness.run.content import Content
 
@@ -79,7 +79,10 @@ def _serve(use: ImageUse, built: BuiltImage, target: Target) -> str | None:
         return (
             f"the image {built.name} can't be served: the target {target.facts.name} has no registry of ours"
         )
-    push(built, target.registry.direct)
+    if target.registry.storage is not None:
+        place(built, target.registry.storage)
+    else:
+        push(built, target.registry.direct)
     return None
 
 

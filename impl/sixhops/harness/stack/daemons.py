@@ -104,6 +104,11 @@ class Daemons:
             mode = "exec"
         return f'[plugins."io.containerd.sixhops"]\n  shim = "{mode}"\n'
 
+    @property
+    def registry_storage(self) -> Path | None:
+        """Where a registry of ours keeps everything, so that images can be laid there; None for another's."""
+        return self._home / "registry" if self._choice.origins["registry"] == "reference" else None
+
     def start_registry(self, http: Mapping[str, str]) -> None:
         """Start the registry; `http` says where it listens, as the configuration's `http` section does."""
         home = self._home

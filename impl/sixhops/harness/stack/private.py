@@ -178,6 +178,7 @@ class PrivateStack:
             mirrored=True,
             prefix=f"127.0.0.1:{port}",
             set_faults=set_faults,
+            storage=daemons.registry_storage,
         )
         self._read_facts()
 

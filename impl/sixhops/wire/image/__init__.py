@@ -8,7 +8,7 @@ is never encoded a second time in order to be named.
 """
 
 from sixhops.wire.image.convert import schema1_of
-from sixhops.wire.image.digest import chain_ids, digest_of, is_digest, is_registered_digest, short
+from sixhops.wire.image.digest import Digest, chain_ids, digest_of, is_digest, is_registered_digest, short
 from sixhops.wire.image.documents import (
     Descriptor,
     DocumentError,
@@ -21,6 +21,7 @@ from sixhops.wire.image.documents import (
     parse_index,
     parse_manifest,
 )
+from sixhops.wire.image.layout import Layout
 from sixhops.wire.image.schema1 import (
     EMPTY_LAYER,
     EMPTY_LAYER_DIGEST,
@@ -35,8 +36,10 @@ __all__ = [
     "EMPTY_LAYER",
     "EMPTY_LAYER_DIGEST",
     "Descriptor",
+    "Digest",
     "DocumentError",
     "Index",
+    "Layout",
     "Manifest",
     "Platform",
     "RootFs",

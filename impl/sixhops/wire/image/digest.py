@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _REGISTERED = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+
+
+class Digest(NamedTuple):
+    """The name of content: a hash algorithm that `hashlib` knows by the same name, and lower-case hex."""
+
+    algorithm: str
+    hex: str
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.hex}"
 
 
 def digest_of(data: bytes) -> str:

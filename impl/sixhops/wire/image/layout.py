@@ -1,4 +1,6 @@
-"""Where everything lies: docker-registry's version 2 layout under one root directory.
+"""Where everything lies in a registry's storage: docker-registry's version 2 layout under one root directory.
+
+Shared by the registry, which keeps everything there, and the harness, which lays images down there without a push.
 
     docker/registry/v2/
       blobs/sha256/ab/abcd.../data
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sixhops.registry.names import Digest
+    from sixhops.wire.image.digest import Digest
 
 
 @dataclass(frozen=True, slots=True)
