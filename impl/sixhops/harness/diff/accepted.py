@@ -37,7 +37,7 @@ class Entry:
     scenarios: tuple[str, ...]
     step: str
     hops: tuple[str, ...]
-    message: str
+    messages: tuple[str, ...]
     fields: tuple[str, ...]
     kinds: tuple[str, ...]
     reason: str
@@ -49,7 +49,7 @@ class Entry:
         fits = (
             (self.step == str(difference.step + 1) or concerns(self.step, difference.step_name))
             and any(fnmatchcase(difference.hop, hop) for hop in self.hops)
-            and concerns(self.message, difference.message)
+            and any(concerns(message, difference.message) for message in self.messages)
             and (not self.kinds or difference.kind in self.kinds)
         )
         if not fits:
@@ -222,7 +222,7 @@ def _entry(node: Node) -> Entry:
         scenarios=_texts(fields, "scenario"),
         step=step,
         hops=_texts(fields, "hop"),
-        message=text("message"),
+        messages=_texts(fields, "message"),
         fields=_texts(fields, "field"),
         kinds=kinds,
         reason=fields["reason"].filled_text("reason"),
