@@ -84,6 +84,9 @@ class ContainerdContents:
             ):
                 data += piece.data
         except ContainerdError as error:
+            if error.is_not_found:
+                # A collection has taken it meanwhile: an image that had held it was removed a moment ago.
+                return None
             raise _as_engine_error(error) from error
         # what another program damaged in the store is fetched again
         return data if digest_of(data) == digest else None
