@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sixhops.linux import prctl
 from sixhops.linux.clone import fork_sibling
 from sixhops.linux.compaction import fill_holes
+from sixhops.linux.signals import set_handler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,7 +215,7 @@ def _descriptors(rights: Sequence[tuple[int, int, bytes]]) -> list[int]:
 def _work(data: bytes, descriptors: list[int]) -> NoReturn:
     status = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        set_handler(signal.SIGINT, signal.SIG_DFL)
         module, function, arguments = marshal.loads(memoryview(data)[1:])
         loaded = sys.modules.get(module) or importlib.import_module(module)
         status = int(getattr(loaded, function)(arguments, descriptors))

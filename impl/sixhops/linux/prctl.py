@@ -14,7 +14,9 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 
-_libc = ctypes.CDLL(None, use_errno=True)
+# with its types declared, so that a call makes no object for each number
+_prctl_of = ctypes.CDLL(None, use_errno=True).prctl
+_prctl_of.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
 
 
 def die_with_parent(signal_number: int) -> None:
@@ -41,7 +43,6 @@ def set_subreaper(enabled: bool = True) -> None:
 
 
 def _prctl(option: int, argument: int) -> None:
-    zero = ctypes.c_ulong(0)
-    if _libc.prctl(ctypes.c_int(option), ctypes.c_ulong(argument), zero, zero, zero) != 0:
+    if _prctl_of(option, argument, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"prctl({option}): {os.strerror(number)}")

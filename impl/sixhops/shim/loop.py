@@ -15,14 +15,14 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from sixhops.linux.signals import set_handler
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
 __all__ = ["ExitStatus", "Future", "Lock", "Loop", "Task", "TimedOutError"]
 
 T = TypeVar("T")
-# the built-in function below signal.signal, which turns numbers into enumerations and back
-_set_handler: Callable[[int, Any], object] = getattr(signal.signal, "__wrapped__", signal.signal)
 EVENTS = 16  # at a time; more are told the next time
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
@@ -153,7 +153,7 @@ class Loop:
         """Reap on SIGCHLD and call `handlers` by signal number, all from inside the loop."""
         self._wakeups = {signal.SIGCHLD: self.reap, **(handlers or {})}
         for number in self._wakeups:
-            _set_handler(number, _nothing)
+            set_handler(number, _nothing)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self.on_readable(self._wake_read, self._woken)
 

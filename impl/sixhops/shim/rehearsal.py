@@ -7,34 +7,71 @@ caches. Each shim would have that written to pages of its own; after a rehearsal
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
+import tempfile
 
+from sixhops.linux import prctl
 from sixhops.shim.log import Log
 from sixhops.shim.loop import READ, Loop, Task
 from sixhops.shim.process import Process, State, refuse
 from sixhops.shim.publisher import Publisher
+from sixhops.shim.server import Settings, run
 from sixhops.shim.service import REQUESTS, TASK
 from sixhops.shim.stdio import Paths, Streams
-from sixhops.wire.proto import payloads_pb2, shim_v2_pb2
+from sixhops.wire.proto import payloads_pb2, runc_options_pb2, shim_v2_pb2
+from sixhops.wire.proto.services import pack
 from sixhops.wire.ttrpc.calls import CallClient, CallServer
 
 __all__ = ["rehearse"]
 
 TIMES = 20  # the interpreter is content after eight
+NO_RUNTIME = "/nonexistent/rehearsal"
+CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 def rehearse() -> None:
-    """Run through loop, codec, messages and streams without any effect that lasts."""
-    kept = signal.getsignal(signal.SIGCHLD)
+    """Run through a shim's life without any effect that lasts; OSError when there is no directory for it."""
+    kept = [(number, signal.getsignal(number)) for number in CAUGHT]
+    directory = tempfile.mkdtemp(prefix="rehearsal")
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         for _ in range(TIMES):
             _live(reader, writer)
+            _serve(directory)
     finally:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, kept)
+        for number, handler in kept:
+            signal.signal(number, handler)
+        prctl.set_subreaper(False)
         os.close(reader)
         os.close(writer)
+        shutil.rmtree(directory)
+
+
+def _serve(directory: str) -> None:
+    """Serve a Create that fails for want of a runtime, and a Shutdown; both are sent before they can be read."""
+    request = shim_v2_pb2.CreateTaskRequest(id="rehearsal", bundle=directory)
+    request.stdout = request.stderr = "/dev/null"
+    pack(request.options, runc_options_pb2.Options(binary_name=NO_RUNTIME, root=directory))
+    client = CallClient()
+    data = b""
+    for method, message in (
+        ("Connect", shim_v2_pb2.ConnectRequest(id="rehearsal")),
+        ("Create", request),
+        ("Shutdown", shim_v2_pb2.ShutdownRequest(id="rehearsal")),
+    ):
+        data += client.call(TASK.name, method, message.SerializeToString())[1]
+    path = f"{directory}/socket"
+    with socket.socket(socket.AF_UNIX) as peer:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        listener.listen(1)
+        peer.connect(path)
+        peer.sendall(data)
+        settings = Settings("rehearsal", "rehearsal", directory, f"{directory}/none", [], path)
+        run(settings, listener)
 
 
 def _live(reader: int, writer: int) -> None:

@@ -22,7 +22,6 @@ from sixhops.shim.log import Log
 from sixhops.shim.loop import WRITE, Loop, Task
 from sixhops.shim.metrics import find_hierarchies
 from sixhops.shim.publisher import Publisher
-from sixhops.shim.rehearsal import rehearse
 from sixhops.shim.service import answer
 from sixhops.wire.ttrpc.calls import Call, CallServer
 from sixhops.wire.ttrpc.frames import FrameError
@@ -185,6 +184,7 @@ def run(settings: Settings, listener: socket.socket) -> int:
     for connection in connections:
         connection.close()
     listener.close()
+    loop.close()
     with contextlib.suppress(FileNotFoundError):
         os.unlink(settings.socket)
     return 0
@@ -234,6 +234,8 @@ def settle(settings: Settings) -> None:
 
 def prepare_here(_arguments: dict[str, Any]) -> None:
     """Do in a fork server what is the same for all shims, so that none of them has to, or has the memory for it."""
+    from sixhops.shim.rehearsal import rehearse  # noqa: PLC0415 - it needs this module
+
     shown_arguments.prepare()
     find_hierarchies()
     rehearse()

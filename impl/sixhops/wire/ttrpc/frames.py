@@ -88,17 +88,18 @@ class FrameDecoder:
             if len(buffer) < HEADER_LENGTH:
                 return frames
             length, stream, kind, flags = HEADER.unpack_from(buffer)
-            if kind not in _TYPES:
+            frame_type = _TYPES.get(kind)
+            if frame_type is None:
                 raise FrameError(f"frame of unknown type {kind} on stream {stream}")
             if length > MAXIMUM_LENGTH:
                 del buffer[:HEADER_LENGTH]
                 self._skip = length
-                frames.append(Frame(FrameType(kind), stream, b"", flags, oversized=length))
+                frames.append(Frame(frame_type, stream, b"", flags, oversized=length))
                 continue
             end = HEADER_LENGTH + length
             if len(buffer) < end:
                 return frames
-            frames.append(Frame(FrameType(kind), stream, bytes(buffer[HEADER_LENGTH:end]), flags))
+            frames.append(Frame(frame_type, stream, bytes(buffer[HEADER_LENGTH:end]), flags))
             del buffer[:end]
 
     def end(self) -> None:
@@ -107,4 +108,4 @@ class FrameDecoder:
             raise FrameError(f"stream ended inside a frame, after {len(self._buffer)} bytes of it")
 
 
-_TYPES = frozenset(int(kind) for kind in FrameType)
+_TYPES = {int(kind): kind for kind in FrameType}
