@@ -7,13 +7,10 @@ import ctypes
 
 from sixhops.linux.libc import syscall
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 __all__ = ["reset_signals", "set_handler"]
 
-#: signal.signal without its turning of numbers into enumerations and back, which is most of its cost.
-set_handler: Callable[[int, Any], object] = getattr(signal.signal, "__wrapped__", signal.signal)
+#: Set one handler: signal.signal without its turning of numbers into enumerations and back, which is most of its cost.
+set_handler = signal.signal
 
 
 #: Sizes in bytes of the kernel's struct sigaction (all zero is the default action) and sigset_t.
