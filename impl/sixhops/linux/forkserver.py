@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sixhops.linux import prctl
 from sixhops.linux.clone import fork_sibling
 from sixhops.linux.compaction import fill_holes
-from sixhops.linux.signals import set_handler
+from sixhops.linux.signals import DEFAULT, set_handler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,7 +215,7 @@ def _descriptors(rights: Sequence[tuple[int, int, bytes]]) -> list[int]:
 def _work(data: bytes, descriptors: list[int]) -> NoReturn:
     status = 1
     try:
-        set_handler(signal.SIGINT, signal.SIG_DFL)
+        set_handler(signal.SIGINT, DEFAULT)
         module, function, arguments = marshal.loads(memoryview(data)[1:])
         loaded = sys.modules.get(module) or importlib.import_module(module)
         status = int(getattr(loaded, function)(arguments, descriptors))

@@ -7,10 +7,12 @@ import ctypes
 
 from sixhops.linux.libc import syscall
 
-__all__ = ["reset_signals", "set_handler"]
+__all__ = ["DEFAULT", "reset_signals", "set_handler"]
 
 #: Set one handler: signal.signal without its turning of numbers into enumerations and back, which is most of its cost.
 set_handler = signal.signal
+#: The handler for that which stands for a signal's default action.
+DEFAULT = signal.SIG_DFL
 
 
 #: Sizes in bytes of the kernel's struct sigaction (all zero is the default action) and sigset_t.

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from sixhops.linux.clone import fork_plainly
-from sixhops.linux.signals import set_handler
+from sixhops.linux.signals import DEFAULT, set_handler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,7 +162,7 @@ def _step(module: str, argv: list[str], stdio: tuple[int, int, int]) -> NoReturn
     try:
         signal.set_wakeup_fd(-1)
         for ignored in DEFAULT_SIGNALS:
-            set_handler(ignored, signal.SIG_DFL)
+            set_handler(ignored, DEFAULT)
         high = [os.dup(descriptor) for descriptor in stdio]
         for number, descriptor in enumerate(high):
             os.dup2(descriptor, number)
