@@ -44,8 +44,11 @@ _end_of_heap = _libc["sbrk"]
 _end_of_heap.argtypes = (ctypes.c_long,)
 _end_of_heap.restype = ctypes.c_void_p
 _map = MemoryMap(exe_fd=0xFFFFFFFF)
-# must outlive the process: the kernel reads it
-_arguments: ctypes.Array[ctypes.c_char] | None = None
+# The kernel reads it as long as the process lives. Made once: each length of a buffer is a type of its own to ctypes, and
+# making that costs more memory than all else here.
+_ROOM = 4096
+_room = ctypes.create_string_buffer(_ROOM)
+_longer: ctypes.Array[ctypes.c_char] | None = None
 
 
 def prepare() -> None:
@@ -62,15 +65,16 @@ def set_arguments(arguments: list[str]) -> bool:
     The strings live in a buffer of ours and the memory map is pointed at it, so any length fits and no
     capability is needed. A kernel without CONFIG_CHECKPOINT_RESTORE refuses; then the command line stays.
     """
-    global _arguments  # noqa: PLW0603 - one process, one command line
+    global _longer  # noqa: PLW0603 - one process, one command line
     if not _map.start_code:
         prepare()
     data = "\0".join((*arguments, "")).encode(errors="surrogateescape")
-    buffer = ctypes.create_string_buffer(data, len(data))
+    buffer = _room
+    if len(data) > _ROOM:
+        _longer = buffer = ctypes.create_string_buffer(len(data))
+    buffer.raw = data.ljust(len(buffer), b"\0")
     _map.arg_start = start = ctypes.addressof(buffer)
     _map.arg_end = start + len(data)
     _map.brk = _end_of_heap(0)
-    if _prctl(PR_SET_MM, PR_SET_MM_MAP, ctypes.addressof(_map), ctypes.sizeof(_map), 0) != 0:
-        return False
-    _arguments = buffer
-    return True
+    done: int = _prctl(PR_SET_MM, PR_SET_MM_MAP, ctypes.addressof(_map), ctypes.sizeof(_map), 0)
+    return done == 0

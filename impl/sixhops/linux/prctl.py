@@ -16,6 +16,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 # with its types declared, so that a call makes no object for each number
 _prctl_of = ctypes.CDLL(None, use_errno=True).prctl
+_name = ctypes.create_string_buffer(16)
 _prctl_of.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
 
 
@@ -33,8 +34,8 @@ def set_name(name: str) -> None:
 
     Raises OSError.
     """
-    buffer = ctypes.create_string_buffer(name.encode()[:15])
-    _prctl(_PR_SET_NAME, ctypes.addressof(buffer))
+    _name.value = name.encode()[:15]
+    _prctl(_PR_SET_NAME, ctypes.addressof(_name))
 
 
 def set_subreaper(enabled: bool = True) -> None:

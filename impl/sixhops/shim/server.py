@@ -152,7 +152,8 @@ def run(settings: Settings, listener: socket.socket) -> int:
 
     def accept() -> None:
         try:
-            raw, _address = listener.accept()
+            # not accept(), which asks for family and type as enumerations first
+            raw = socket.socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]
         except BlockingIOError:
             return  # the peer gave up between its connect and now
         if _is_stranger(raw):
