@@ -153,7 +153,7 @@ def run(settings: Settings, listener: socket.socket) -> int:
     def accept() -> None:
         try:
             # not accept(), which asks for family and type as enumerations first
-            raw = socket.socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]
+            raw = socket.socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]  # noqa: SLF001
         except BlockingIOError:
             return  # the peer gave up between its connect and now
         if _is_stranger(raw):
