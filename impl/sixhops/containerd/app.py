@@ -19,7 +19,7 @@ from sixhops.containerd.bus import Bus
 from sixhops.containerd.content import ContentStore
 from sixhops.containerd.database import Database
 from sixhops.containerd.gc import Collector
-from sixhops.containerd.plugins import GRPC, SNAPSHOTTER, all_plugins
+from sixhops.containerd.plugins import GRPC, METADATA_FILE, SNAPSHOTTER, all_plugins
 from sixhops.containerd.rpc import Unknown, handler
 from sixhops.containerd.services.containers import ContainersService
 from sixhops.containerd.services.content import ContentService
@@ -79,16 +79,16 @@ async def run(
         _set_oom_score(config.oom_score)
     for path in (config.root, config.state):
         path.mkdir(parents=True, exist_ok=True, mode=0o711)
-    metadata = config.root / "io.containerd.metadata.v1.sqlite"
-    metadata.mkdir(exist_ok=True, mode=0o700)
-    lock = await _lock(metadata / "lock")
-    database = Database(metadata / "meta.db")
+    metadata = config.root / METADATA_FILE
+    metadata.parent.mkdir(exist_ok=True, mode=0o700)
+    lock = await _lock(metadata.with_name("lock"))
+    database = Database(metadata)
     mounts = config.root / "tmpmounts"
     tempmounts.clean(mounts)
     bus = Bus()
     workers = Workers(forks, again)
     store = ContentStore(config.root / "io.containerd.content.v1.content")
-    plugins = all_plugins(config.root, config.disabled)
+    plugins = all_plugins(config.root, config.disabled, sharing=config.sharing)
     present = {plugin.uri for plugin in plugins}
     snapshotters = [
         Snapshotter(name, config.root, database)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-__all__ = ["GRPC", "SNAPSHOTTER", "Plugin", "all_plugins"]
+__all__ = ["GRPC", "METADATA_FILE", "SNAPSHOTTER", "Plugin", "all_plugins"]
 
 CONTENT = "io.containerd.content.v1"
 SNAPSHOTTER = "io.containerd.snapshotter.v1"
@@ -20,6 +20,8 @@ GC = "io.containerd.gc.v1"
 SERVICE = "io.containerd.service.v1"
 RUNTIME = "io.containerd.runtime.v2"
 GRPC = "io.containerd.grpc.v1"
+#: The database, below the root.
+METADATA_FILE = "io.containerd.metadata.v1.sqlite/meta.db"
 STORED = ("containers", "content", "namespaces", "snapshots")
 #: The gRPC services by the names under which a configuration can switch them off.
 SERVICES = (
@@ -55,16 +57,21 @@ class Plugin:
         return f"{self.type}.{self.id}"
 
 
-def all_plugins(root: Path, disabled: Collection[str]) -> list[Plugin]:
+def all_plugins(root: Path, disabled: Collection[str], *, sharing: bool = True) -> list[Plugin]:
     """Return the parts that are not switched off; `disabled` are their names in the configuration, full or (in its first
-    version) short.
+    version) short. `sharing`: whether content is shared between namespaces.
     """
     overlay = root / f"{SNAPSHOTTER}.overlayfs"
     found = [
         Plugin(CONTENT, "content", exports=(("root", str(root / f"{CONTENT}.content")),)),
         Plugin(SNAPSHOTTER, "native", platform=True),
         Plugin(SNAPSHOTTER, "overlayfs", exports=(("root", str(overlay)),), platform=True),
-        Plugin(METADATA, "bolt", (CONTENT, SNAPSHOTTER), (("policy", "shared"),)),
+        Plugin(
+            METADATA,
+            "bolt",
+            (CONTENT, SNAPSHOTTER),
+            (("path", str(root / METADATA_FILE)), ("policy", "shared" if sharing else "isolated")),
+        ),
         Plugin(DIFFER, "walking", (METADATA,), platform=True),
         Plugin(EVENT, "exchange"),
         Plugin(
