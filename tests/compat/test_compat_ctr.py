@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
+import queue
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import tarfile
 import termios
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -239,26 +243,27 @@ def test_leases(ctr: Ctr) -> None:
 
 
 def test_events_of_a_run(ctr: Ctr) -> None:
-    listener = subprocess.Popen(ctr.command("events"), stdout=subprocess.PIPE, text=True)
-    assert listener.stdout is not None
+    listener = subprocess.Popen(
+        ctr.command("events"), stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    reader = threading.Thread(target=read_lines, args=(listener, lines))
+    reader.start()
     seen: list[str] = []
     try:
         # it listens once the first event comes: what tells it is harmless and repeated until then
-        while not seen:
+        for _ in range(BOUND):
             ctr("namespaces", "label", "compat", "listening=yes")
-            if os.get_blocking(listener.stdout.fileno()):
-                os.set_blocking(listener.stdout.fileno(), False)
-            seen = [line for line in [listener.stdout.readline()] if line]
-        os.set_blocking(listener.stdout.fileno(), True)
-        ctr("run", "--rm", ctr.image, "watched", "true")
-        for line in listener.stdout:
-            seen.append(line)
-            if "/containers/delete" in line:
+            with contextlib.suppress(queue.Empty):
+                seen.append(lines.get(timeout=1))
                 break
+        ctr("run", "--rm", ctr.image, "watched", "true")
+        while not seen or "/containers/delete" not in seen[-1]:
+            seen.append(lines.get(timeout=BOUND))
     finally:
-        listener.kill()
+        os.killpg(listener.pid, signal.SIGKILL)  # the client is a child of nsenter
         listener.wait()
-        listener.stdout.close()
+        reader.join(BOUND)
     topics = [found[0] for line in seen if (found := re.search(r"/(tasks|containers)/\S+", line))]
     assert topics == [
         "/containers/create",
@@ -268,3 +273,11 @@ def test_events_of_a_run(ctr: Ctr) -> None:
         "/tasks/delete",
         "/containers/delete",
     ]
+
+
+def read_lines(process: subprocess.Popen[str], lines: queue.SimpleQueue[str]) -> None:
+    """Hand on what a process writes, line by line, to its end."""
+    assert process.stdout is not None
+    with process.stdout as stream:
+        for line in stream:
+            lines.put(line)

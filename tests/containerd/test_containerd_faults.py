@@ -160,6 +160,8 @@ def test_second_one_waits_for_the_end_of_the_first(containerd: Containerd) -> No
     command += ["--root", str(other.directory / "root"), "--state", str(other.directory / "state")]
     second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert second.stderr is not None
+    watchdog = threading.Timer(SECONDS, second.kill)  # ends the reading below
+    watchdog.start()
     try:
         for line in second.stderr:
             assert "serving on" not in line
@@ -172,6 +174,7 @@ def test_second_one_waits_for_the_end_of_the_first(containerd: Containerd) -> No
         else:
             pytest.fail("the second did not start")
     finally:
+        watchdog.cancel()
         second.terminate()
         assert second.wait(SECONDS) == 0
         second.stderr.close()
