@@ -136,11 +136,11 @@ async def run(
     ):
         path.chmod(0o660)
         os.chown(path, uid, gid)
-    log.info("serving on %s", config.address)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    log.info("serving on %s", config.address)
     cleaner = asyncio.create_task(collector.run())
     await stop.wait()
     cleaner.cancel()
