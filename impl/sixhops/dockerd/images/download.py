@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from sixhops.dockerd.errors import system
 from sixhops.dockerd.images.blob import BlobSink, VerificationError
 from sixhops.dockerd.images.progress import Meter, status_line
-from sixhops.dockerd.images.remote import BrokenOff, Remote, RemoteError
+from sixhops.dockerd.images.remote import BrokenOff, Remote, RemoteError, TooLong
 from sixhops.wire.image import DocumentError, digest_of, parse_config, short
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ async def download_config(remote: Remote, descriptor: Descriptor) -> bytes:
     while True:
         try:
             data = await _whole(remote, descriptor)
+            break
+        except TooLong:
+            data = b""  # whatever it was, it is not what the digest says
             break
         except RemoteError as error:
             last = attempt == _CONFIG_ATTEMPTS
@@ -103,6 +106,10 @@ class LayerDownload:
             try:
                 await self._attempt(sink, meter)
                 break
+            except TooLong as error:
+                # whatever it was, it is not what the digest says
+                text = f"filesystem layer verification failed for digest {self._layer.digest}"
+                raise system(text) from error
             except RemoteError as error:
                 resumed = offset > 0 and not isinstance(error, BrokenOff)
                 retries += 1
@@ -128,7 +135,7 @@ class LayerDownload:
                     meter.add(len(piece))
                 return
             except RemoteError as error:
-                if isinstance(error, BrokenOff) or sink.received or not first:
+                if isinstance(error, BrokenOff | TooLong) or sink.received or not first:
                     raise
 
     async def _finish(self, sink: BlobSink) -> BlobSink:

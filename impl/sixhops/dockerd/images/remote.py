@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sixhops.dockerd.images.reference import Reference
 
-__all__ = ["BrokenOff", "Credentials", "Endpoint", "Remote", "RemoteError", "endpoints_for"]
+__all__ = ["BrokenOff", "Credentials", "Endpoint", "Remote", "RemoteError", "TooLong", "endpoints_for"]
 
 _HUB = "registry-1.docker.io"
 _HUB_DOMAIN = "docker.io"
@@ -86,6 +86,10 @@ class RemoteError(Exception):
 
 class BrokenOff(RemoteError):  # noqa: N818 - it tells what happened to the blob
     """A blob had begun to come and ended too early."""
+
+
+class TooLong(RemoteError):  # noqa: N818 - it tells what is the matter with the blob
+    """More bytes came than the answer's head had declared; what it declared can't be told from them any more."""
 
 
 def endpoints_for(domain: str, mirrors: Sequence[str], insecure: Sequence[str]) -> list[Endpoint]:
@@ -273,7 +277,10 @@ class _Opened:
         try:
             self._response = await self._session.request(self._method, self._url, headers=self._headers)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise RemoteError(_go_words(self._method.capitalize(), self._url, error)) from error
+            words = _go_words(self._method.capitalize(), self._url, error)
+            # llhttp's words for bytes behind the last answer of a connection. Go's client leaves them unread.
+            behind = isinstance(error, aiohttp.ClientResponseError) and "Data after" in error.message
+            raise (TooLong if behind else RemoteError)(words) from error
         return self._response
 
     async def __aexit__(self, *_exception: object) -> None:
