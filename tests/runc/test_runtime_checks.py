@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from sixhops.runc.commands import COMMANDS
 from sixhops.runc.errors import RuntimeFault, UsageFault
 from sixhops.runc.filters import check_filter, compile_document
 from sixhops.runc.identity import environment, find_program
@@ -13,6 +14,7 @@ from sixhops.runc.signals import parse_signal
 from sixhops.runc.state import check_identifier
 from sixhops.runc.template import template
 from sixhops.runc.update import parse_size, resources_from_options
+from sixhops.runc.usage import command_usage
 from sixhops.runc.validate import validate
 from sixhops.values import replace
 from sixhops.wire.runtime.document import (
@@ -357,3 +359,11 @@ def test_template_is_a_valid_document(tmp_path):
     validate(spec, str(tmp_path))
     assert spec.process is not None
     assert spec.process.args == ("sh",)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_usage_explains_every_option(name):
+    text = command_usage(name)
+
+    assert text.startswith(f"NAME:\n   runc {name} - ")
+    assert all(f"--{option}" in text for option in COMMANDS[name][0])

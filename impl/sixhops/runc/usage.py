@@ -38,6 +38,56 @@ _ABOUT = {
     "checkpoint": ("not supported by this runtime", "<container-id>"),
     "restore": ("not supported by this runtime", "<container-id>"),
 }
+# What each option takes or does, by its name; the same name means the same everywhere but where a command is given.
+_MEANINGS = {
+    "additional-gids": "one more group, a number (may be repeated)",
+    "all": "signal every process of the container",
+    "apparmor": "AppArmor profile of the process",
+    "blkio-weight": "weight among the groups that use block devices, 10 to 1000",
+    "bundle": "directory of the bundle, the current one unless given",
+    "cap": "one more capability for the process (may be repeated)",
+    "cgroup": "[controller:]path of a group below the container's to run in (may be repeated)",
+    "console-socket": "unix socket to which the terminal's master is sent",
+    "cpu-burst": "processor time above the quota that may be saved up, in microseconds",
+    "cpu-idle": "1 to run only when nothing else would",
+    "cpu-period": "period of the quota, in microseconds",
+    "cpu-quota": "processor time in each period, in microseconds; -1 for no limit",
+    "cpu-rt-period": "period of realtime processor time, in microseconds",
+    "cpu-rt-runtime": "realtime processor time in each period, in microseconds",
+    "cpu-share": "share of processor time against other groups",
+    "cpuset-cpus": "processors that may be used, such as 0-3,7",
+    "cpuset-mems": "memory nodes that may be used",
+    "cwd": "working directory in the container",
+    "detach": "return once the process has begun",
+    "env": "one more variable, NAME=VALUE (may be repeated)",
+    "force": "kill the container first if it still runs",
+    "format": "table or json",
+    "ignore-paused": "start also in a paused container",
+    "interval": "time between two lines of figures",
+    "keep": "leave the container's state after its end",
+    "kernel-memory": "ignored, with a warning",
+    "kernel-memory-tcp": "ignored, with a warning",
+    "l3-cache-schema": "refused: this runtime does not allocate caches",
+    "mem-bw-schema": "refused: this runtime does not allocate bandwidth",
+    "memory": "limit of memory, in bytes or with a unit; -1 for none",
+    "memory-reservation": "memory to shrink to when the machine is short of it",
+    "memory-swap": "limit of memory and swap together; -1 for none",
+    "no-new-keyring": "stay in the caller's session keyring",
+    "no-new-privs": "forbid the process to gain privileges",
+    "no-pivot": "change the root without pivot_root, for a rootfs on an initial ramdisk",
+    "no-subreaper": "do not inherit the container's orphans",
+    "pid-file": "file to write the process's pid to",
+    "pids-limit": "most processes at once; -1 for no limit",
+    "preserve-fds": "how many descriptors from 3 on the process gets",
+    "process": "file with the whole process as JSON",
+    "process-label": "SELinux label of the process",
+    "quiet": "only the ids",
+    "resources": "file with the limits as JSON, - for standard input",
+    "rootless": "a document for a user without privileges",
+    "stats": "print the figures once",
+    "tty": "give the process a terminal",
+    "user": "UID[:GID] of the process",
+}
 _GLOBAL_OPTIONS = """\
    --debug             enable debug logging
    --log value         set the log file to write runc logs to (default is '/dev/stderr')
@@ -66,10 +116,12 @@ def command_usage(name: str) -> str:
     about, arguments = _ABOUT[name]
     options, short, *_ = COMMANDS[name]
     letters = {long: letter for letter, long in short.items()}
-    lines = []
+    forms = {}
     for option, kind in options.items():
         value = "" if kind == FLAG else " value"
         also = f", -{letters[option]}{value}" if option in letters else ""
-        lines.append(f"   --{option}{value}{also}\n")
+        forms[option] = f"--{option}{value}{also}"
+    width = max((len(form) for form in forms.values()), default=0)
+    lines = [f"   {form:<{width}}  {_MEANINGS[option]}\n" for option, form in forms.items()]
     text = f"NAME:\n   runc {name} - {about}\n\nUSAGE:\n   runc {name} [command options] {arguments}\n"
     return f"{text}\nOPTIONS:\n{''.join(lines)}" if lines else text
