@@ -181,3 +181,18 @@ def test_entries_must_speak_of_scenarios_and_steps_that_there_are(tmp_path: Path
         "3:3: no step is called 'lok'; did you mean 'look'?",
         "4:3: no scenario is called 'engine/none'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_accepted"),
+    [
+        ("{hop: [shim, engine], reason: r, field: '*'}", True),
+        ("{hop: [shim, runtime], reason: r, field: '*'}", False),
+        ("{message: [POST *, GET *], reason: r}", True),
+        ("{message: [POST *, PUT *], reason: r}", False),
+    ],
+)
+def test_hops_and_messages_may_be_several(tmp_path: Path, entry: str, is_accepted: bool) -> None:
+    files = load(tmp_path, f"varies: [{entry}]\n")
+
+    assert bool(sort_out([comparison(one())], files, []).accepted) == is_accepted
