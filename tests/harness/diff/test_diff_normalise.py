@@ -106,6 +106,34 @@ def test_a_mount_table_by_its_structure() -> None:
     assert ("json.mountinfo.1", "changed") in paths(compared(run(A, step(json=a)), run(B, step(json=b))))
 
 
+def test_files_with_pids_and_mounts_are_read_as_such() -> None:
+    def file(path: str, **facets: Any) -> Any:
+        made = step(**facets)
+        made.kind, made.sent = "file", {"path": path}
+        return made
+
+    assert (
+        compared(
+            run(A, file("/x/init.pid", json=4711, size=4)), run(B, file("/x/init.pid", json=99999, size=5))
+        )
+        == []
+    )
+    assert paths(compared(run(A, file("/x/count", json=4711)), run(B, file("/x/count", json=99)))) == [
+        ("json", "changed")
+    ]
+    a, b = "36 35 0:40 / / rw - overlay overlay rw\n", "77 70 0:99 / / rw - overlay overlay rw\n"
+    assert (
+        compared(run(A, file("/proc/self/mountinfo", text=a)), run(B, file("/proc/self/mountinfo", text=b)))
+        == []
+    )
+    assert paths(
+        compared(
+            run(A, file("/proc/self/mountinfo", text=a)),
+            run(B, file("/proc/self/mountinfo", text=b.replace("rw -", "ro -"))),
+        )
+    ) == [("text.0", "changed")]
+
+
 def test_the_list_of_processes_has_the_order_of_pids() -> None:
     def table(*pids: int) -> list[dict[str, Any]]:
         return [{"pid": pid, "comm": comm} for pid, comm in zip(pids, ("sh", "sleep"), strict=True)]

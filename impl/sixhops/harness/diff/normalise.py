@@ -113,7 +113,17 @@ class _Work:
             # The order of a process table is that of pids.
             rows = [self.value(row) for row in facets.pop("processes")]
             return {**self.value(facets), "processes": sorted(rows, key=_row_key)}
+        if exchange.kind == "file":
+            facets = self._file(str(exchange.sent.get("path", "")), facets)
         return {name: self.value(value, name) for name, value in facets.items()}
+
+    def _file(self, path: str, facets: dict[str, Any]) -> dict[str, Any]:
+        """Return what a file says, with mount tables and pid files read as such."""
+        if path.endswith("mountinfo") and isinstance(facets.get("text"), str):
+            return {**facets, "text": [self._mount(line) for line in facets["text"].splitlines()]}
+        if path.endswith(".pid") and isinstance(facets.get("json"), int):
+            return {**facets, "json": self._number(facets["json"], "pid"), "size": token("size")}
+        return facets
 
     def _message(self, message: HopMessage) -> NormalMessage:
         summary = self._tokens.text(message.summary)
@@ -268,8 +278,8 @@ def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        # A matcher among the conditions is written as no literal.
-        return text
+        # A matcher among the conditions is written as no literal; its numbers are pids.
+        return re.sub(r"\b\d{2,}\b", token("number"), text)
 
 
 def _headers(headers: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,10 @@ _FIRST: Final = (
     r"|(?P<uuid>(?<![0-9a-f])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-f]))"
     r"|(?P<opaque>(?<=[?&]_state=)[\w%=-]+)"
     r"|(?P<scratch>(?<=/)sixhops-[a-z0-9_]{8}(?=/))"
-    r"|(?P<temporary>(?<=/runc-process)\w+|(?<=/pty)\w+(?=/pty\.sock))"
+    r"|(?P<temporary>(?<=/runc-process)\w+|(?<=/pty)\w+(?=/pty\.sock)"
+    r"|(?<=/log-)\d+-\d+(?=\.json))"
+    r"|(?P<inode>(?:(?<=pipe:\[)|(?<=socket:\[))\d+(?=\]))"
+    r"|(?P<snapshot>(?<=/snapshots/)\d+(?=/|$))"
     r"|(?P<proc>(?<=/proc/)\d+(?=/))"
     r"|(?P<lease>(?<![\w-])\d{5,10}-[\w-]{4}(?![\w-]))"
     r"|(?P<engine>\b(?:[A-Z2-7]{4}:){11}[A-Z2-7]{4}\b)|"
@@ -242,6 +245,12 @@ class Tokens:
 
     def _temporary(self, _found: re.Match[str]) -> str:
         return token("any")
+
+    def _inode(self, found: re.Match[str]) -> str:
+        return self.number("inode", found[0])
+
+    def _snapshot(self, found: re.Match[str]) -> str:
+        return self.number("snapshot", found[0])
 
     def _proc(self, found: re.Match[str]) -> str:
         return found[0] if found[0] == "1" else self.number("pid", found[0])
