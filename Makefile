@@ -5,13 +5,10 @@ PYTHON := .venv/bin/python
 WORKERS ?= 2
 TARGET ?= reference
 ARGS ?=
+MIXES ?=
 
 # Real Docker is installed only where a target has one of its programs in it.
 SETUP = $(if $(findstring upstream,$(TARGET)),upstream,setup)
-# The stacks in which programs of ours stand beside real neighbours.
-MIXES = upstream,runc=reference upstream,shim=reference upstream,containerd=reference upstream,registry=reference \
-        upstream,dockerd=reference upstream,docker=reference \
-        reference,shim=upstream reference,runc=upstream reference,containerd=upstream
 
 .PHONY: help setup upstream run test unit mixes lint format bench clean
 
@@ -35,8 +32,8 @@ test: lint unit ## all tests: lint, unit tests, the suite on the reference stack
 	@$(MAKE) --no-print-directory run TARGET=reference
 	@$(MAKE) --no-print-directory run TARGET=upstream
 
-mixes: upstream ## the suite on every stack in which our programs stand beside real ones
-	@set -e; for target in $(MIXES); do echo "== $$target"; $(PYTHON) -m pytest conformance/ -q --target $$target -n $(WORKERS) $(ARGS); done
+mixes: upstream ## the suite on every stack in which our programs stand beside real ones (MIXES=full for all of it)
+	@PYTHON=$(PYTHON) WORKERS=$(WORKERS) ci/mixes.sh $(MIXES) $(ARGS)
 
 lint: setup ## format, style, types, walls between packages, scenarios
 	$(PYTHON) -m ruff check .
