@@ -45,6 +45,22 @@ def test_transaction_is_all_or_nothing(database: Database) -> None:
     assert database.get("image", "ns", "a") is None
 
 
+def test_commit_that_is_refused_changes_nothing(database: Database) -> None:
+    def fail() -> None:
+        with database.transaction():
+            database.put("image", "ns", "big", bytes(1 << 20))
+
+    database.put("image", "ns", "a", b"1")
+    pages = database._connection.execute("PRAGMA page_count").fetchone()[0]
+    database._connection.execute(f"PRAGMA max_page_count={pages + 2}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        fail()
+
+    assert [record.key for record in database.all("image")] == ["a"]
+    assert not database._connection.in_transaction
+    assert database.delete("image", "ns", "a")
+
+
 def test_records_are_apart_by_namespace(database: Database) -> None:
     database.put("image", "one", "a", b"1")
     database.put("image", "two", "a", b"2")

@@ -97,10 +97,12 @@ class Database:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            # a full disk can refuse the COMMIT and leave the transaction open, or have undone it already
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
 
     def get(self, kind: str, namespace: str, key: str) -> Record | None:
         """Return one record, or None."""
