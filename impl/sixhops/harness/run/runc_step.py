@@ -63,7 +63,9 @@ def runc_call(step: RuncStep, context: Context) -> RuncCall:
     if "--root" not in options:
         options["--root"] = str(state_directory(place))
     if "--log" not in options:
-        log = place / f"log-{step.index}-{len(list(place.glob('log-*')))}.json"
+        # The same name for each attempt of a repeated step, so that two runs of a scenario say the same.
+        log = place / f"log-{step.index}.json"
+        log.unlink(missing_ok=True)
         options |= {"--log": str(log), "--log-format": "json"}
     before = [
         part for name, value in options.items() for part in ([name] if value is None else [name, value])
