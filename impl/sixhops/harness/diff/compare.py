@@ -213,7 +213,9 @@ def _looks(work: _Comparison, hop: str, a: list[_Side], b: list[_Side]) -> None:
                 continue
             alike = [other for other in others if other.short == side.short]
             if not alike:
-                if side.short not in told and _alone([side], work.a if mine else work.b):
+                # What a step saw that was repeated until it held was not yet what it waited for.
+                once = side.step.attempts == 1
+                if once and side.short not in told and _alone([side], work.a if mine else work.b):
                     told.add(side.short)
                     text = side.message.summary
                     work.report(

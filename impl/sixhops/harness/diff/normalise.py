@@ -113,6 +113,8 @@ class _Work:
             # The order of a process table is that of pids.
             rows = [self.value(row) for row in facets.pop("processes")]
             return {**self.value(facets), "processes": sorted(rows, key=_row_key)}
+        if exchange.kind == "runc" and "ps" in sent.get("argv", ()) and isinstance(facets.get("json"), list):
+            facets["json"] = [self._number(item, "pid") for item in facets["json"]]
         if exchange.kind == "file":
             facets = self._file(str(exchange.sent.get("path", "")), facets)
         return {name: self.value(value, name) for name, value in facets.items()}
@@ -121,7 +123,7 @@ class _Work:
         """Return what a file says, with mount tables and pid files read as such."""
         if path.endswith("mountinfo") and isinstance(facets.get("text"), str):
             return {**facets, "text": [self._mount(line) for line in facets["text"].splitlines()]}
-        if path.endswith(".pid") and isinstance(facets.get("json"), int):
+        if path.endswith(("/pid", ".pid")) and isinstance(facets.get("json"), int):
             return {**facets, "json": self._number(facets["json"], "pid"), "size": token("size")}
         return facets
 
