@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from itertools import repeat
 from typing import Final
 
 __all__ = ["fill_holes"]
@@ -18,6 +19,9 @@ _ALIGNMENT = 16
 _LARGEST_POOLED = 512
 _POOL = 1 << 14
 _POOL_HEADER = 48
+_IN_ROW = 4  # so many neighbours are no chance
+_OF_ADDRESSES = 48  # bytes that an id() takes
+_BLINDLY = 2000
 _BYTES_HEADER = b"".__sizeof__()
 # how many objects of one size are made at most; a pool holds less than a thousand
 _LIMIT = 20_000
@@ -64,19 +68,33 @@ def fill_holes() -> None:
     gc.freeze()
     _fill_heap()
     for size in range(_ALIGNMENT, _LARGEST_POOLED + 1, _ALIGNMENT):
-        for number in range(_LIMIT):
-            filler = _object_of(size, number)
-            _kept.append(filler)
-            if id(filler) % _POOL == _POOL_HEADER:
-                break  # the first of a pool: all others of this size are full
+        _fill_pools(size)
     gc.freeze()
 
 
-def _object_of(size: int, number: int) -> object:
+def _fill_pools(size: int) -> None:
+    """Make objects of one size until they come from a pool that has just been begun: one after the other, from its start."""
+    if size == _OF_ADDRESSES:
+        # the numbers by which it would be seen take and leave places of this size
+        _kept.extend(_object_of(size) for _ in repeat(None, _BLINDLY))
+        return
+    expected = -1
+    in_row = 0
+    for _ in repeat(None, _LIMIT):  # not range: its numbers are objects as well
+        filler = _object_of(size)
+        _kept.append(filler)
+        place = id(filler)
+        in_row = in_row + 1 if place == expected else int(place % _POOL == _POOL_HEADER)
+        if in_row == _IN_ROW:
+            return
+        expected = place + size
+
+
+def _object_of(size: int) -> object:
     if size == _ALIGNMENT:
         return object()
     if size == 2 * _ALIGNMENT:
-        return (1 << 60) + number  # an int of three digits
+        return complex(size, size)
     return bytes(size - _BYTES_HEADER)
 
 
