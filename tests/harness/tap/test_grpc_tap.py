@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
@@ -458,6 +459,36 @@ def _writable(connection: socket.socket) -> bool:
     import select
 
     return bool(select.select([], [connection], [], 0)[1])
+
+
+def test_a_connection_that_could_not_be_accepted_is_not_lost(tmp_path: Path) -> None:
+    class Full(socket.socket):
+        """No descriptor is left, twice."""
+
+        failures = 2
+
+        def accept(self) -> tuple[socket.socket, Any]:
+            if self.failures:
+                self.failures -= 1
+                raise OSError(errno.EMFILE, "Too many open files")
+            return super().accept()
+
+    with socket.socket(socket.AF_UNIX) as server, ExitStack() as stack:
+        server.bind(str(tmp_path / "up.sock"))
+        server.listen()
+        server.settimeout(WAIT)
+        listener = Full(socket.AF_UNIX)
+        listener.bind(str(tmp_path / "tap.sock"))
+        listener.listen()
+        stack.enter_context(GrpcTap(listener, tmp_path / "up.sock", Recorder()))
+        client = stack.enter_context(socket.socket(socket.AF_UNIX))
+        client.settimeout(WAIT)
+        client.connect(str(tmp_path / "tap.sock"))
+        client.sendall(b"hello")
+        connection = stack.enter_context(server.accept()[0])
+        connection.settimeout(WAIT)
+        assert connection.recv(100) == b"hello"
+        assert listener.failures == 0
 
 
 @pytest.mark.parametrize("server_goes", [True, False])

@@ -31,6 +31,8 @@ _Result = TypeVar("_Result")
 _STOP_TIMEOUT = 10.0
 #: Bytes on their way to a peer above which the other one isn't read any further.
 _HIGH_WATER = 1024 * 1024
+#: Seconds until a connection that could not be accepted is tried again.
+_AGAIN = 0.1
 
 
 class Log(Protocol):
@@ -126,7 +128,7 @@ class Relay:
         self._open: set[_Connection] = set()
         self._closed = False
         listener.setblocking(False)
-        self._loop.add_reader(listener.fileno(), self._accept)
+        self._listen()
 
     @property
     def connections(self) -> int:
@@ -151,10 +153,19 @@ class Relay:
         # Sockets are closed by callbacks, which the abort has put into the loop's queue.
         await asyncio.sleep(0)
 
+    def _listen(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+
     def _accept(self) -> None:
         try:
             accepted, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError:
+            # No descriptor or no memory is left, and whoever waits stays in the queue: look again in a while.
+            self._loop.remove_reader(self._listener.fileno())
+            self._loop.call_later(_AGAIN, self._listen)
             return
         self._count += 1
         task = self._loop.create_task(self._connect(accepted, self._count))
