@@ -184,7 +184,7 @@ def test_user_mount_replaces_the_engines_own() -> None:
 def test_exec_has_the_containers_environment_and_its_own() -> None:
     request = {"Cmd": ["sh"], "Env": ["X=1", "HOSTNAME=y"], "Tty": True, "WorkingDir": "/w"}
 
-    found = exec_process(container(Env=["A=b"]), Identity(), request)
+    found = exec_process(container(Env=["A=b"]), Identity(), request, owner=Identity())
 
     assert found["terminal"] is True
     assert found["cwd"] == "/w"

@@ -197,9 +197,11 @@ class Execs:
         root = f"/proc/{container.state.pid}/root"
         host = container.host_config
         try:
-            who = exec_.request.get("User") or container.config["User"]
-            identity = await asyncio.to_thread(user.resolve, root, who, host["GroupAdd"] or [])
-            process = exec_process(container, identity, exec_.request)
+            groups = host["GroupAdd"] or []
+            owner = identity = await asyncio.to_thread(user.resolve, root, container.config["User"], groups)
+            if exec_.request.get("User"):
+                identity = await asyncio.to_thread(user.resolve, root, exec_.request["User"], groups)
+            process = exec_process(container, identity, exec_.request, owner=owner)
             stdin = bool(exec_.request.get("AttachStdin"))
             exec_.stdio = Stdio(self._directory / container.id, exec_.id, stdin=stdin, terminal=exec_.tty)
             exec_.stdio.open(exec_.output.publish, exec_.output)

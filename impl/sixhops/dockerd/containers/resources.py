@@ -73,7 +73,8 @@ def memory_limits(host: dict[str, Any]) -> dict[str, Any]:
         ("KernelMemory", "kernel"),
         ("KernelMemoryTCP", "kernelTCP"),
     ):
-        if host[key]:
+        # -1 is no limit, and not written
+        if host[key] > 0:
             memory[name] = host[key]
     if host["MemorySwappiness"] is not None:
         memory["swappiness"] = host["MemorySwappiness"]

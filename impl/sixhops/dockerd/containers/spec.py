@@ -139,10 +139,12 @@ def make_spec(container: Container, around: Surroundings) -> dict[str, Any]:
 
 
 def exec_process(
-    container: Container, identity: Identity, request: dict[str, Any], *, unconfined: bool = False
+    container: Container, identity: Identity, request: dict[str, Any], *, owner: Identity
 ) -> dict[str, Any]:
-    """Return the document of a second process; `request` is the body of the exec."""
-    del unconfined
+    """Return the document of a second process that runs as `identity`; `request` is the body of the exec.
+
+    `owner` is whom the container's first process runs as: the capabilities are chosen for that one, as in dockerd.
+    """
     host = container.host_config
     privileged = bool(request.get("Privileged")) or host["Privileged"]
     chosen = capabilities.choose(host["CapAdd"] or [], host["CapDrop"] or [], privileged=privileged)
@@ -152,6 +154,7 @@ def exec_process(
     _overlay(variables, request.get("Env") or [])
     folder = request.get("WorkingDir") or container.config["WorkingDir"]
     process = _process(identity, list(request["Cmd"]), list(variables.values()), folder, chosen)
+    process["capabilities"] = _sets(owner, chosen)
     if request.get("Tty"):
         process = {"terminal": True} | process
     if security_of(host["SecurityOpt"] or []).no_new_privileges:
@@ -166,17 +169,20 @@ def exec_process(
 def _process(
     identity: Identity, words: list[str], variables: list[str], folder: str, chosen: list[str]
 ) -> dict[str, Any]:
-    sets = {"bounding": chosen}
-    if identity.uid == 0:
-        # for others execve would clear both anyhow
-        sets |= {"effective": chosen, "permitted": chosen}
     return {
         "user": {"uid": identity.uid, "gid": identity.gid, "additionalGids": list(identity.additional)},
         "args": words,
         "env": variables,
         "cwd": posixpath.normpath(folder) if folder else "/",
-        "capabilities": sets,
+        "capabilities": _sets(identity, chosen),
     }
+
+
+def _sets(identity: Identity, chosen: list[str]) -> dict[str, list[str]]:
+    # for others than root execve would clear the other two anyhow
+    return dict.fromkeys(
+        ("bounding", "effective", "permitted") if identity.uid == 0 else ("bounding",), chosen
+    )
 
 
 def _linux(
