@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import posixpath
 import shutil
 import time
 from pathlib import Path
@@ -374,7 +375,7 @@ class Runner:
             return
         descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.close(make_directories(descriptor, path))
+            os.close(make_directories(descriptor, posixpath.normpath(path)))
         except LinuxError as error:
             raise system(f"Cannot mkdir: {path} is not a directory") from error
         finally:

@@ -107,7 +107,9 @@ def new_objects(before: Objects, now: Objects) -> list[tuple[str, str, str]]:
         for (namespace, kind), names in now.names.items()
         for name in sorted(names - before.names.get((namespace, kind), frozenset()))
     ]
-    return found + [(name, "namespace", name) for name in sorted(now.namespaces - before.namespaces)]
+    # dockerd's own namespaces come with its first container and stay
+    new = now.namespaces - before.namespaces - _DOCKER
+    return found + [(name, "namespace", name) for name in sorted(new)]
 
 
 def remove_objects(before: Objects, client: ContainerdClient) -> list[str]:
