@@ -267,15 +267,16 @@ def test_a_terminal_is_the_programs(bench: Bench) -> None:
 
 
 def test_it_is_no_parent_of_what_the_program_leaves(bench: Bench) -> None:
-    bench.real("(read x < $1; ps -o ppid= -p $(exec sh -c 'echo $PPID') > out) & exit 0")
+    bench.real("(read x < $1; ps -o ppid= -p $(exec sh -c 'echo $PPID') > out) & echo $! > pid; exit 0")
     os.mkfifo(bench.home / "fifo")
     # The orphan goes where it would have gone: to the nearest subreaper, or process 1.
     prctl.set_subreaper(enabled=True)
     try:
         assert bench.popen(str(bench.home / "fifo"), cwd=bench.home).wait(WAIT) == 0
         (bench.home / "fifo").write_text("go\n")
-        orphan, _ = os.wait()
-        assert orphan
+        # By its pid: other tests' programs may be children of this process as well.
+        orphan = int((bench.home / "pid").read_text())
+        assert os.waitpid(orphan, 0)[0] == orphan
     finally:
         prctl.set_subreaper(enabled=False)
     assert int((bench.home / "out").read_text()) == os.getpid()

@@ -101,13 +101,15 @@ class ShimSocket:
         else:
             if self._watch is None:
                 self._watch = asyncio.get_running_loop().create_task(self._await_end(watcher))
+                # Not by the task itself: one that is cancelled before its first step never gets to do it.
+                self._watch.add_done_callback(lambda _: watcher.close())
             else:
                 watcher.close()
 
     async def _await_end(self, watcher: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         try:
-            with watcher, contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
                 while await loop.sock_recv(watcher, 4096):
                     pass
         finally:
