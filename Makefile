@@ -46,9 +46,12 @@ format: setup ## let ruff rewrite the code
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-bench: upstream ## measure, side by side with real Docker: harness, run path, registry
+bench: upstream ## measure, side by side with real Docker: harness, taps, run path, tasks, runtime, registry
 	$(PYTHON) -m benchmarks.harness
+	$(PYTHON) -m benchmarks.taps
 	$(PYTHON) -m benchmarks.run_path
+	-$(PYTHON) -m benchmarks.tasks
+	$(PYTHON) -m benchmarks.runtime
 	$(PYTHON) -m benchmarks.registry
 
 clean: ## remove what the build and the runs left in this checkout

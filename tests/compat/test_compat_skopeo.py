@@ -102,9 +102,11 @@ def test_push_without_a_password(registry: Registry, archive: Path) -> None:
         assert "unauthorized" in done.stderr or "authentication required" in done.stderr
 
 
-def test_a_wrong_password(registry: Registry) -> None:
-    words = ["inspect", "--tls-verify=false", f"--creds={USER}:wrong"]
-    done = skopeo(*words, f"docker://{registry.host}/lib/busybox:1", check=False)
+def test_a_wrong_password(registry: Registry, archive: Path) -> None:
+    place = f"docker://{registry.host}/lib/guarded:1"
+    skopeo("copy", *into(registry), f"docker-archive:{archive}", place)
+
+    done = skopeo("inspect", "--tls-verify=false", f"--creds={USER}:wrong", place, check=False)
 
     assert (done.returncode == 0) is not registry.guarded
 
