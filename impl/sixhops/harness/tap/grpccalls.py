@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from sixhops.harness.tap.http2 import Event, Headers
     from sixhops.harness.tap.recorder import Recorder
 
-__all__ = ["BYTES_LIMIT", "CallLog", "shorten"]
+__all__ = ["BYTES_LIMIT", "CallLog", "note_broken", "shorten"]
 
 #: Bytes values that are longer are reported as length, SHA-256 and first 64 bytes.
 BYTES_LIMIT = 4096
@@ -91,10 +91,7 @@ class CallLog:
         for call in calls.values():
             call.break_off(reason)
         if broken and not calls:
-            fields: dict[str, Facet] = {"complete": False, "error": reason, "client": self._client}
-            if not self._any:
-                fields["request_raw"] = self._head
-            self._recorder.note(self._hop, "? -> no answer", fields)
+            note_broken(self._recorder, self._hop, self._client, reason, None if self._any else self._head)
 
     @property
     def torn(self) -> bool:
@@ -316,6 +313,14 @@ class _Call:
         else:
             fields["event"] = value
         self._recorder.note(self._hop, f"event {topic}", fields)
+
+
+def note_broken(recorder: Recorder, hop: Hop, client: int, reason: str, head: bytes | None) -> None:
+    """Record a connection that broke while no call was open; `head` are its first bytes when no call ever began."""
+    fields: dict[str, Facet] = {"complete": False, "error": reason, "client": client}
+    if head is not None:
+        fields["request_raw"] = head
+    recorder.note(hop, "? -> no answer", fields)
 
 
 def shorten(value: Any) -> tuple[Any, int]:

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.tap.decode import decode, decode_bytes, find_method
-from sixhops.harness.tap.grpccalls import BYTES_LIMIT, shorten
+from sixhops.harness.tap.grpccalls import BYTES_LIMIT, note_broken, shorten
 from sixhops.harness.tap.grpcmetadata import code_name
 from sixhops.harness.tap.http2frames import ProtocolError
 from sixhops.wire.proto import rpc_pb2
@@ -91,10 +91,7 @@ class TtrpcLog:
         for call in calls.values():
             call.break_off(reason)
         if broken and not calls:
-            fields: dict[str, Facet] = {"complete": False, "error": reason, "client": self._client}
-            if not self._any:
-                fields["request_raw"] = self._head
-            self._recorder.note(self._hop, "? -> no answer", fields)
+            note_broken(self._recorder, self._hop, self._client, reason, None if self._any else self._head)
 
     @property
     def torn(self) -> bool:
