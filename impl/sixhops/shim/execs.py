@@ -35,7 +35,9 @@ async def exec_(shim: Shim, request: Any) -> Message:
         refuse(init, "exec")
         try:
             document = json.loads(request.spec.value)
-            document["terminal"] = request.terminal
+            document.pop("terminal", None)
+            if request.terminal:
+                document["terminal"] = True
         except (ValueError, TypeError) as error:
             raise RpcError(Code.UNKNOWN, json_error(request.spec.value, error)) from error
         paths = Paths(request.stdin, request.stdout, request.stderr, request.terminal)

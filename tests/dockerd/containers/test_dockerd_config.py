@@ -12,6 +12,7 @@ from sixhops.dockerd.containers.mounts import plan
 from sixhops.dockerd.containers.names import check_name, generate
 from sixhops.dockerd.containers.runtimes import Runtimes
 from sixhops.dockerd.containers.signals import parse_signal
+from sixhops.dockerd.containers.updating import merge as merge_update
 from sixhops.dockerd.errors import EngineError
 
 IMAGE = {"Cmd": ["sh"], "Env": ["PATH=/bin", "A=image"], "Labels": {"l": "image"}, "User": "nobody"}
@@ -116,6 +117,38 @@ def test_what_is_not_supported_is_refused_and_named(host: dict[str, Any]) -> Non
 
     assert status == 501
     assert f"HostConfig.{next(iter(host))}" in message
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        ({"PidMode": "host"}, ["label=disable"]),
+        ({"IpcMode": "host"}, ["label=disable"]),
+        ({"Privileged": True, "SecurityOpt": ["no-new-privileges"]}, ["no-new-privileges", "label=disable"]),
+        ({"PidMode": "host", "SecurityOpt": ["label=disable"]}, ["label=disable"]),
+        ({}, None),
+    ],
+)
+def test_labels_are_off_where_the_host_is_seen(asked: dict[str, Any], kept: list[str] | None) -> None:
+    assert host_config(asked)["SecurityOpt"] == kept
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(-1, None), (0, None), (7, 7)])
+def test_any_number_of_processes_is_no_limit(asked: int, kept: int | None) -> None:
+    assert host_config({"PidsLimit": asked})["PidsLimit"] == kept
+
+
+def test_an_update_hands_on_what_was_asked_and_zeros() -> None:
+    host = host_config({"Memory": 64 << 20, "CpuShares": 7})
+    changed, limits, warnings = merge_update({"PidsLimit": -1, "NanoCpus": 500_000_000}, host)
+    assert (changed["Memory"], changed["NanoCpus"], changed["PidsLimit"]) == (64 << 20, 500_000_000, 0)
+    assert limits == {
+        "memory": {"limit": 0, "reservation": 0, "kernel": 0},
+        "cpu": {"shares": 0, "quota": 50_000, "period": 100_000},
+        "blockIO": {"weight": 0},
+        "pids": {"limit": -1},
+    }
+    assert warnings == []
 
 
 def test_what_the_cli_sends_is_accepted() -> None:

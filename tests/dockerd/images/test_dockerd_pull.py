@@ -38,10 +38,10 @@ class Memory:
         self.kept: dict[str, bytes] = {}
         self.held: dict[str, str] = {}
 
-    async def read(self, digest: str, repository: str) -> bytes | None:
+    async def read(self, digest: str, domain: str, repository: str) -> bytes | None:
         return self.kept.get(digest)
 
-    async def write(self, digest: str, media_type: str, data: bytes, repository: str) -> None:
+    async def write(self, digest: str, media_type: str, data: bytes, domain: str, repository: str) -> None:
         self.kept[digest] = data
 
     async def hold(self, image: str, digest: str) -> None:

@@ -55,7 +55,7 @@ def read(store: Store, path: Path) -> bytes | None:
         await server.start()
         containerd = Containerd(str(path))
         try:
-            return await ContainerdContents(containerd).read(DIGEST, "library/hello-world")
+            return await ContainerdContents(containerd).read(DIGEST, "docker.io", "library/hello-world")
         finally:
             await containerd.channel.close()
             await server.stop(0)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ContainerdContents"]
 
 _CONTENT = service(content_pb2.DESCRIPTOR, "Content").methods
-_SOURCE_LABEL = "containerd.io/distribution.source.docker.io"
+_SOURCE_LABEL = "containerd.io/distribution.source."  # and the domain
 _SERVICE_UNAVAILABLE = 503
 
 #: The lease of the pull that the current task works for.
@@ -57,8 +57,9 @@ class ContainerdContents:
             with contextlib.suppress(ContainerdError):
                 await self._containerd.delete_lease(lease, under=lease)
 
-    async def read(self, digest: str, repository: str) -> bytes | None:
-        """Return the manifest when it is here, noting `repository` as another source of it, else None."""
+    async def read(self, digest: str, domain: str, repository: str) -> bytes | None:
+        """Return the manifest when it is here, noting `domain`'s `repository` as another source of it, else None."""
+        label = _SOURCE_LABEL + domain
         channel, lease = self._containerd.channel, _lease.get()
         try:
             found = await channel.unary(
@@ -71,10 +72,10 @@ class ContainerdContents:
             if error.is_not_found:
                 return None
             raise _as_engine_error(error) from error
-        known = [name for name in found.info.labels.get(_SOURCE_LABEL, "").split(",") if name]
+        known = [name for name in found.info.labels.get(label, "").split(",") if name]
         request = content_pb2.UpdateRequest(info=found.info)
-        request.info.labels[_SOURCE_LABEL] = ",".join(sorted({*known, repository}))
-        request.update_mask.paths.append(f"labels.{_SOURCE_LABEL}")
+        request.info.labels[label] = ",".join(sorted({*known, repository}))
+        request.update_mask.paths.append(f"labels.{label}")
         try:
             await channel.unary(_CONTENT["Update"], request, content_pb2.UpdateResponse, lease=lease)
             read = content_pb2.ReadContentRequest(digest=digest, size=found.info.size)
@@ -91,13 +92,13 @@ class ContainerdContents:
         # what another program damaged in the store is fetched again
         return data if digest_of(data) == digest else None
 
-    async def write(self, digest: str, media_type: str, data: bytes, repository: str) -> None:
+    async def write(self, digest: str, media_type: str, data: bytes, domain: str, repository: str) -> None:
         """Ingest a manifest whose digest was verified; `media_type` is not kept by containerd."""
         del media_type
         channel = self._containerd.channel
         request = content_pb2.WriteContentRequest
         size = len(data)
-        labels = {_SOURCE_LABEL: repository}
+        labels = {_SOURCE_LABEL + domain: repository}
         call = channel.duplex(_CONTENT["Write"], lease=_lease.get())
         try:
             with channel.translated():

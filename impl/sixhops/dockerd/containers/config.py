@@ -246,6 +246,10 @@ def merge_host_config(
         "Name": restart.get("Name") or "",
         "MaximumRetryCount": restart.get("MaximumRetryCount") or 0,
     }
+    if (host["PidsLimit"] or 0) <= 0:
+        # 0 and -1 are "any number"; dockerd keeps neither
+        host["PidsLimit"] = None
+    host["SecurityOpt"] = _with_labels_off(host)
     if host["MemorySwappiness"] == -1:
         host["MemorySwappiness"] = None
     if host["Memory"] > 0 and host["MemorySwap"] == 0:
@@ -260,6 +264,15 @@ def merge_host_config(
         for key, value in host.items()
         if key not in _OPTIONAL_IN_HOST or (value is not None and value != {})
     }
+
+
+def _with_labels_off(host: dict[str, Any]) -> list[str] | None:
+    """Return SecurityOpt; labels are off where a container sees the host's processes, unless the user speaks of labels."""
+    asked: list[str] | None = host["SecurityOpt"]
+    sees_host = host["IpcMode"] == "host" or host["PidMode"] == "host" or host["Privileged"]
+    if not sees_host or any(option.partition("=")[0] == "label" for option in asked or []):
+        return asked
+    return [*(asked or []), "label=disable"]
 
 
 def validate(config: dict[str, Any], host: dict[str, Any]) -> list[str]:

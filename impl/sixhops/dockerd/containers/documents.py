@@ -34,6 +34,7 @@ def inspect_document(held: Held, graph: dict[str, str], network: dict[str, Any])
     `graph`: GraphDriver.Data, `network`: NetworkSettings.
     """
     container, files = held.container, held.files
+    used = files.of(container.files_of) if container.files_of else files
     has_run = container.state.started_at > 0 or container.state.error != ""
     document: dict[str, Any] = {
         "Id": container.id,
@@ -42,9 +43,9 @@ def inspect_document(held: Held, graph: dict[str, str], network: dict[str, Any])
         "Args": list(container.arguments),
         "State": container.state.document(),
         "Image": container.image,
-        "ResolvConfPath": str(files.resolv_conf) if has_run else "",
-        "HostnamePath": str(files.hostname) if has_run else "",
-        "HostsPath": str(files.hosts) if has_run else "",
+        "ResolvConfPath": str(used.resolv_conf) if has_run else "",
+        "HostnamePath": str(used.hostname) if has_run else "",
+        "HostsPath": str(used.hosts) if has_run else "",
         "LogPath": str(files.log) if has_run and held.log is not None else "",
         "Name": f"/{container.name}",
         "RestartCount": container.state.restart_count,

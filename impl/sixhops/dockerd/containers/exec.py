@@ -112,7 +112,8 @@ class Execs:
         if not words:
             raise invalid("No exec command specified")
         parse_keys(request.get("DetachKeys") or "")
-        exec_ = Exec(secrets.token_hex(32), held, {**request, "Cmd": words})
+        user_ = request.get("User") or held.container.config["User"]
+        exec_ = Exec(secrets.token_hex(32), held, {**request, "Cmd": words, "User": user_})
         self._all[exec_.id] = exec_
         held.execs[exec_.id] = exec_
         self._tell(exec_, "exec_create")

@@ -58,6 +58,10 @@ class ContainerFiles:
         """Where /dev/shm of a container with shareable IPC is mounted on the host."""
         return self.directory / "mounts" / "shm"
 
+    def of(self, other: str) -> ContainerFiles:
+        """Return those of the container with the id `other`."""
+        return ContainerFiles(self.directory.parent / other)
+
     def make(self) -> None:
         """Make the directory, as at a create."""
         self.directory.mkdir(mode=0o710)

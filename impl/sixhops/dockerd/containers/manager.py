@@ -309,9 +309,9 @@ class Containers:
         async with held.lock:
             before = container.host_config
             try:
-                changed, warnings = updating.merge(body, before)
+                changed, limits, warnings = updating.merge(body, before)
                 if container.state.has_process:
-                    await self._containerd.update(container.id, updating.limits(changed))
+                    await self._containerd.update(container.id, limits)
             except ContainerdError as error:
                 raise EngineError(500, f"Cannot update container {container.id}: {error}") from error
             except EngineError as error:

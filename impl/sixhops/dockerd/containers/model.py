@@ -85,7 +85,10 @@ class ContainerState:
 
 @dataclass(slots=True)
 class Container:
-    """One container. `layer` is the cache id of its writable layer; `endpoint` what its network saved at the last start."""
+    """One container. `layer` is the cache id of its writable layer; `endpoint` what its network saved at the last start.
+
+    `files_of`: id of the container whose hostname, hosts and resolv.conf it uses, "" for its own.
+    """
 
     id: str
     name: str
@@ -100,6 +103,7 @@ class Container:
     mounts: tuple[MountPoint, ...] = ()
     state: ContainerState = field(default_factory=ContainerState)
     endpoint: dict[str, Any] | None = None
+    files_of: str = ""
 
     @property
     def tty(self) -> bool:

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
-    "block_io",
     "device_nodes",
     "discard_unsupported",
-    "memory_limits",
     "processors",
     "resources",
     "rlimits",
@@ -54,16 +52,16 @@ def discard_unsupported(host: dict[str, Any], *, unified: bool) -> list[str]:
 def resources(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return `linux.resources`; `devices` are the nodes that `device_nodes` found."""
     found: dict[str, Any] = {"devices": _device_rules(host, devices)}
-    found["memory"] = memory_limits(host)
+    found["memory"] = _memory_limits(host)
     found["memory"]["disableOOMKiller"] = bool(host["OomKillDisable"])
     found["cpu"] = processors(host)
     if (host["PidsLimit"] or 0) > 0:
         found["pids"] = {"limit": host["PidsLimit"]}
-    found["blockIO"] = block_io(host)
+    found["blockIO"] = _block_io(host)
     return found
 
 
-def memory_limits(host: dict[str, Any]) -> dict[str, Any]:
+def _memory_limits(host: dict[str, Any]) -> dict[str, Any]:
     """Return `linux.resources.memory`."""
     memory: dict[str, Any] = {}
     for key, name in (
@@ -159,7 +157,7 @@ def processors(host: dict[str, Any]) -> dict[str, Any]:
     return {"shares": host["CpuShares"]} | {name: value for name, value in limits.items() if value}
 
 
-def block_io(host: dict[str, Any]) -> dict[str, Any]:
+def _block_io(host: dict[str, Any]) -> dict[str, Any]:
     """Return `linux.resources.blockIO`. Raises EngineError for a device that is none."""
     found: dict[str, Any] = {"weight": host["BlkioWeight"]}
     for key, name, field in (

@@ -174,7 +174,10 @@ class Runner:
             held.log.open()
         directory = self._settings.exec_root / "containerd" / container.id
         held.stdio = Stdio(
-            directory, "init", stdin=bool(container.config["OpenStdin"]), terminal=container.tty
+            directory,
+            "init",
+            stdin=bool(container.config["OpenStdin"]) or container.tty,
+            terminal=container.tty,
         )
         held.stdio.open(self.record(held), held.output, fresh=fresh)
 
@@ -281,10 +284,12 @@ class Runner:
         identity = user.resolve(root, config["User"], host["GroupAdd"] or [])
         self._make_working_directory(root, config["WorkingDir"])
         volumes.prepare(container, root)
+        # first: it settles the hostname
+        files = self._write_files(held)
         return Surroundings(
             root=root,
             identity=identity,
-            files=self._write_files(held),
+            files=files,
             netns=self._netns(held),
             hostname=config["Hostname"],
             cgroup_parent=self._settings.cgroup_parent,
@@ -300,7 +305,12 @@ class Runner:
         config, host = container.config, container.host_config
         mode = host["NetworkMode"]
         if mode.startswith("container:"):
-            files = self._find(mode.partition(":")[2]).files
+            # with the network comes the name: dockerd copies it into the document
+            other = self._find(mode.partition(":")[2])
+            config["Hostname"] = other.container.config["Hostname"]
+            config["Domainname"] = other.container.config["Domainname"]
+            container.files_of = other.container.id
+            files = other.files
         else:
             own = mode != "host"
             servers = host["Dns"] or self._settings.dns

@@ -179,6 +179,9 @@ def _process(
 
 
 def _sets(identity: Identity, chosen: list[str]) -> dict[str, list[str]]:
+    if not chosen:
+        # as Go writes it: an empty set is left out
+        return {}
     # for others than root execve would clear the other two anyhow
     return dict.fromkeys(
         ("bounding", "effective", "permitted") if identity.uid == 0 else ("bounding",), chosen
@@ -195,7 +198,7 @@ def _linux(
     host = container.host_config
     privileged = host["Privileged"]
     sysctls = dict(host.get("Sysctls") or {})
-    if around.netns:
+    if around.netns and not host["NetworkMode"].startswith("container:"):
         sysctls = {_PORT_SYSCTL: "0", _PING_SYSCTL: "0 2147483647"} | sysctls
     if container.config["Domainname"]:
         # the specification has no member for it; one of the user's own wins

@@ -1,7 +1,7 @@
 """POST /containers/{id}/update: new limits and a new restart policy for a container, running or not.
 
 Facts (dockerd 20.10): 0 and "" mean "as it was"; what can't be together with what is set already is a 409; a running
-container gets all of its limits again; a runtime's refusal leaves the container's document as it was.
+container gets what was asked, and zeros for the rest; a runtime's refusal leaves the container's document as it was.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from sixhops.dockerd.containers.config import check_memory, check_processors, check_restart_policy
-from sixhops.dockerd.containers.resources import block_io, memory_limits, processors
+from sixhops.dockerd.containers.resources import processors
 from sixhops.dockerd.errors import conflict
 
-__all__ = ["limits", "merge"]
+__all__ = ["merge"]
 
 _NUMBERS = (
     "BlkioWeight",
@@ -33,8 +33,11 @@ _ZEROS: dict[str, Any] = dict.fromkeys(_NUMBERS, 0) | {"CpusetCpus": "", "Cpuset
 _KERNEL_MEMORY = "Specifying a kernel memory limit is deprecated and will be removed in a future release."
 
 
-def merge(body: dict[str, Any], host: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return HostConfig with the changes of an update, and warnings. Raises EngineError 400 and 409."""
+def merge(body: dict[str, Any], host: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Return HostConfig with the changes of an update, the runtime's document for them, and warnings.
+
+    Raises EngineError 400 and 409.
+    """
     asked = _ZEROS | {key: body[key] for key in _NUMBERS if body.get(key)}
     asked |= {"MemorySwappiness": None, "OomKillDisable": bool(body.get("OomKillDisable"))}
     policy = body.get("RestartPolicy") or {}
@@ -52,19 +55,26 @@ def merge(body: dict[str, Any], host: dict[str, Any]) -> tuple[dict[str, Any], l
         if host["AutoRemove"] and restart["Name"] != "no":
             raise conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
         changed["RestartPolicy"] = restart
-    return changed, warnings
+    return changed, _limits(asked, body.get("PidsLimit")), warnings
 
 
-def limits(host: dict[str, Any]) -> dict[str, Any]:
-    """Return the runtime's document for the limits of a running container."""
-    found: dict[str, Any] = {"memory": memory_limits(host), "cpu": processors(host)}
-    if not found["cpu"]["shares"]:
-        del found["cpu"]["shares"]
-    if host["PidsLimit"] is not None:
+def _limits(asked: dict[str, Any], pids: int | None) -> dict[str, Any]:
+    """Return the runtime's document: what was asked, and zeros, which it takes for "as it was", for the rest."""
+    memory = {
+        "limit": asked["Memory"],
+        "reservation": asked["MemoryReservation"],
+        "kernel": asked["KernelMemory"],
+    }
+    if asked["MemorySwap"] > 0:
+        memory["swap"] = asked["MemorySwap"]
+    cpu = {"quota": 0, "period": 0} | processors(asked)
+    for name in ("realtimeRuntime", "realtimePeriod"):
+        # accepted and kept, but never handed on
+        cpu.pop(name, None)
+    found: dict[str, Any] = {"memory": memory, "cpu": cpu, "blockIO": {"weight": asked["BlkioWeight"]}}
+    if pids is not None:
         # for the runtime 0 is "as it was", and none at all is -1
-        found["pids"] = {"limit": host["PidsLimit"] or -1}
-    if host["BlkioWeight"]:
-        found["blockIO"] = block_io(host)
+        found["pids"] = {"limit": max(0, pids) or -1}
     return found
 
 

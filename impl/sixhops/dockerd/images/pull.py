@@ -69,11 +69,11 @@ _NOT_CONFORMING = (
 class ManifestContents(Protocol):
     """Where raw manifests are kept: containerd's content store, under a lease for each image."""
 
-    async def read(self, digest: str, repository: str) -> bytes | None:
-        """Return the manifest when it is here (and note that `repository` has it too), else None."""
+    async def read(self, digest: str, domain: str, repository: str) -> bytes | None:
+        """Return the manifest when it is here (and note that `domain`'s `repository` has it too), else None."""
         ...
 
-    async def write(self, digest: str, media_type: str, data: bytes, repository: str) -> None:
+    async def write(self, digest: str, media_type: str, data: bytes, domain: str, repository: str) -> None:
         """Keep a manifest whose digest was verified."""
         ...
 
@@ -231,7 +231,7 @@ class _Pull:
             current = self._puller.images.by_name(self._reference.canonical)
             held = self._puller.images.by_name(self._reference.at(digest).canonical)
             if current is not None and held is not None and current.id == held.id:
-                kept = await self._puller.contents.read(digest, self._reference.path)
+                kept = await self._puller.contents.read(digest, self._reference.domain, self._reference.path)
                 if kept is not None:
                     return digest, kept, ""
             try:
@@ -249,7 +249,7 @@ class _Pull:
 
         What comes for a digest that a HEAD named is taken for what the tag points to, whatever its digest is.
         """
-        kept = await self._puller.contents.read(digest, self._reference.path)
+        kept = await self._puller.contents.read(digest, self._reference.domain, self._reference.path)
         if kept is not None:
             return kept, ""
         data, kind = await self._remote.get_manifest(digest)
@@ -257,7 +257,9 @@ class _Pull:
             return data, kind
         fits = digest_of(data) == digest
         if fits:
-            await self._puller.contents.write(digest, kind, data, self._reference.path)
+            await self._puller.contents.write(
+                digest, kind, data, self._reference.domain, self._reference.path
+            )
         elif named:
             raise EngineError(500, f"manifest verification failed for digest {digest}")
         else:
