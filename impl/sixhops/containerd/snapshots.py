@@ -137,7 +137,7 @@ class Snapshotter:
         directory.mkdir(mode=0o700)
         if self.name == NATIVE:
             directory.chmod(0o755)
-            if above is not None:
+            if above is not None and kind == ACTIVE:
                 _copy_tree(self._content(above.number), directory)
             return
         content = directory / "fs"
@@ -156,9 +156,17 @@ class Snapshotter:
             text = f"requested snapshot {record.backend} not active or view"
             raise failed_precondition(f"failed to get {what}: {text}")
         mode = "ro" if info.kind == VIEW else "rw"
-        if self.name == NATIVE:
-            return [Mount("bind", str(self._content(record.number)), ("rbind", mode))]
         parents = self._parents(namespace, info.parent)
+        if self.name == NATIVE:
+            # a view needs no copy: nobody writes to a committed parent
+            shows_parent = info.kind == VIEW and parents
+            return [
+                Mount(
+                    "bind",
+                    parents[0] if shows_parent else str(self._content(record.number)),
+                    ("rbind", mode),
+                )
+            ]
         if not parents:
             return [Mount("bind", str(self._content(record.number)), (mode, "rbind"))]
         if info.kind == VIEW and len(parents) == 1:

@@ -116,8 +116,10 @@ def routes(containers: Containers) -> list[Route]:
         if wanted and call.flag("one-shot"):
             raise invalid("cannot have stream=true and one-shot=true")
         found = await containers.stats(call["name"], wanted, call.flag("one-shot"))
+        if not wanted:
+            return await answers.json_answer(call.request, await anext(found))
         # what does not end has no type (observed)
-        response = await answers.stream(call.request, "" if wanted else "application/json")
+        response = await answers.stream(call.request, "")
         async for sample in found:
             await response.write(encode(sample))
         return response

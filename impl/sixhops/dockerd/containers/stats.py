@@ -109,8 +109,9 @@ def _version1(found: cgroup1_pb2.Metrics) -> dict[str, Any]:
     details = {
         field.name.replace("pg_pg_", "pgpg")
         .replace("pg_maj_fault", "pgmajfault")
-        .replace("pg_fault", "pgfault"): value
-        for field, value in memory.ListFields()
+        .replace("pg_fault", "pgfault")
+        .replace("_swap_limit", "_memsw_limit"): getattr(memory, field.name)
+        for field in memory.DESCRIPTOR.fields
         if field.message_type is None
     }
     return {

@@ -52,9 +52,10 @@ _FIRST: Final = (
     r"|(?P<uuid>(?<![0-9a-f])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-f]))"
     r"|(?P<opaque>(?<=[?&]_state=)[\w%=-]+)"
     r"|(?P<scratch>(?<=/)sixhops-[a-z0-9_]{8}(?=/))"
-    r"|(?P<temporary>(?<=/runc-process)\w+|(?<=/pty)\w+(?=/pty\.sock)"
-    r"|(?<=/log-)\d+-\d+(?=\.json))"
+    r"|(?P<temporary>(?<=/runc-process)\w+|(?<=/pty)\w+(?=/pty\.sock))"
     r"|(?P<inode>(?:(?<=pipe:\[)|(?<=socket:\[))\d+(?=\]))"
+    r"|(?P<sequence>(?<=\bsixhops/)\d+(?=/)|(?<=\bmoby/)\d+(?=/))"
+    r"|(?P<peers>(?:(?<= shared:)|(?<= master:)|(?<= propagate_from:))\d+(?= ))"
     r"|(?P<snapshot>(?<=/snapshots/)\d+(?=/|$))"
     r"|(?P<proc>(?<=/proc/)\d+(?=/))"
     r"|(?P<lease>(?<![\w-])\d{5,10}-[\w-]{4}(?![\w-]))"
@@ -251,6 +252,14 @@ class Tokens:
 
     def _snapshot(self, found: re.Match[str]) -> str:
         return self.number("snapshot", found[0])
+
+    def _peers(self, found: re.Match[str]) -> str:
+        # A line of mountinfo that a program in a container prints.
+        return self.number("peer group", found[0])
+
+    def _sequence(self, _found: re.Match[str]) -> str:
+        # Under what a snapshotter keeps a snapshot: namespace, count, name.
+        return token("count")
 
     def _proc(self, found: re.Match[str]) -> str:
         return found[0] if found[0] == "1" else self.number("pid", found[0])
