@@ -102,10 +102,11 @@ def test_a_subscription_in_the_background(containerd: FakeContainerd, run: Run) 
     more, told = threading.Event(), threading.Event()
 
     def subscribe(_request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        # Before anything is answered: once the call is over, no callback is taken any more.
+        assert context.add_callback(told.set)
         yield types_pb2.Envelope(topic="/one")
         assert more.wait(5)
         yield types_pb2.Envelope(topic="/two")
-        context.add_callback(told.set)
         assert told.wait(5)
 
     def get(_request: Any, _context: grpc.ServicerContext) -> Any:
