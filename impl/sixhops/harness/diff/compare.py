@@ -59,9 +59,10 @@ class _Side:
 _Key: TypeAlias = "Callable[[_Side], str]"
 _STRICT: Final[tuple[_Key, ...]] = (
     lambda side: f"{side.strand} {side.whole}",
-    lambda side: f"{side.strand} {side.short}",
+    # An event may reach its subscriber a step later, and the same in another step is nearer than another one in the same.
+    lambda side: f"{side.strand} {side.whole if side.short.startswith('event ') else side.short}",
 )
-"""Of one strand: equal ones, then those of one summary."""
+"""Of one strand: equal ones, then those of one summary, but for events."""
 _LOOSE: Final[tuple[_Key, ...]] = (lambda side: side.whole, lambda side: side.short)
 """The same without regard to strands."""
 
