@@ -59,6 +59,8 @@ def tokens() -> Tokens:
         ("pipe:[4859792] socket:[12]", "pipe:[⟨inode 1⟩] socket:[⟨inode 2⟩]"),
         ("/overlayfs/snapshots/7/fs", "/overlayfs/snapshots/⟨snapshot 1⟩/fs"),
         ("lease 962651679-2kT0", "lease ⟨lease 1⟩"),
+        ("6289-bjiH", "⟨lease 1⟩"),
+        ("8080-8090", "8080-8090"),
         ("/tmp/runc-process12a /tmp/ptyx_9/pty.sock", "/tmp/runc-process⟨any⟩ /tmp/pty⟨any⟩/pty.sock"),
         (":".join(["ABCD"] * 12), "⟨fingerprint 1⟩"),
     ],

@@ -58,7 +58,7 @@ _FIRST: Final = (
     r"|(?P<peers>(?:(?<= shared:)|(?<= master:)|(?<= propagate_from:))\d+(?= ))"
     r"|(?P<snapshot>(?<=/snapshots/)\d+(?=/|$))"
     r"|(?P<proc>(?<=/proc/)\d+(?=/))"
-    r"|(?P<lease>(?<![\w-])\d{5,10}-[\w-]{4}(?![\w-]))"
+    r"|(?P<lease>(?<![\w-])\d{5,9}-[\w-]{4}(?![\w-])|^\d{1,4}-(?=\d*[A-Za-z_-])[\w-]{4}$)"
     r"|(?P<engine>\b(?:[A-Z2-7]{4}:){11}[A-Z2-7]{4}\b)|"
 )
 _DATES: Final = (
