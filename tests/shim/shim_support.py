@@ -12,9 +12,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from sixhops.wire.proto import events_ttrpc_pb2, payloads_pb2, runc_options_pb2, shim_v2_pb2
 from sixhops.wire.proto.services import pack, service
@@ -23,11 +25,10 @@ from sixhops.wire.ttrpc.calls import CallServer
 from sixhops.wire.ttrpc.frames import FrameError
 from sixhops.wire.ttrpc.status import RpcError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 NAMESPACE = "shimtest"
 SECONDS = 20.0
+NOT_FOUND = ("NOT_FOUND", "container not created: not found")
+CRIU = "runc did not terminate successfully: exit status 1: "
 TASK = service(shim_v2_pb2.DESCRIPTOR, "Task")
 EVENTS = {
     "/tasks/create": payloads_pb2.TaskCreate,
@@ -332,3 +333,33 @@ def missing() -> str:
         return "needs root"
     absent = [name for name in ("runc", "busybox") if shutil.which(name) is None]
     return f"needs {' and '.join(absent)} on PATH" if absent else ""
+
+
+def fifo(path: Path) -> tuple[str, int]:
+    os.mkfifo(path)
+    return str(path), os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def read_all(descriptor: int) -> bytes:
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "rb") as stream:
+        return stream.read()
+
+
+def topics(events: list[tuple[str, object]]) -> list[str]:
+    return [topic for topic, _ in events]
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def until(condition: object) -> None:
+    deadline = time.monotonic() + SECONDS
+    assert callable(condition)
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

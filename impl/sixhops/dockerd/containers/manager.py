@@ -9,37 +9,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
-import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containerd.client import ContainerdError
-from sixhops.dockerd.containers import config as configs
-from sixhops.dockerd.containers import documents, logs, names, pruning, stats, top, updating, volumes
+from sixhops.dockerd.containers import documents, names, pruning, stats, top, updating
 from sixhops.dockerd.containers.attach import AttachSession, Input, parse_keys
+from sixhops.dockerd.containers.creation import Creator
 from sixhops.dockerd.containers.exec import Execs
-from sixhops.dockerd.containers.files import ContainerFiles
-from sixhops.dockerd.containers.held import Held
 from sixhops.dockerd.containers.lifecycle import Operation, Status, check
-from sixhops.dockerd.containers.model import Container
-from sixhops.dockerd.containers.mounts import plan
 from sixhops.dockerd.containers.reading import LogReader, past_output
 from sixhops.dockerd.containers.registry import Registry
-from sixhops.dockerd.containers.resources import discard_unsupported
 from sixhops.dockerd.containers.running import Runner
 from sixhops.dockerd.containers.settings import ContainerSettings
 from sixhops.dockerd.containers.signals import LAST_SIGNAL, parse_signal
-from sixhops.dockerd.containers.spec import security_of
 from sixhops.dockerd.containers.stopping import Stopper
 from sixhops.dockerd.containers.supervisor import Supervisor
-from sixhops.dockerd.errors import EngineError, conflict, invalid, not_found, system
+from sixhops.dockerd.errors import EngineError, conflict, invalid, system
 from sixhops.wire.rawstream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
     from sixhops.dockerd.containerd.client import Containerd
+    from sixhops.dockerd.containers.held import Held
+    from sixhops.dockerd.containers.model import Container
     from sixhops.dockerd.containers.ports import Networks
     from sixhops.dockerd.containers.streams import AttachOptions, LogOptions, Session
     from sixhops.dockerd.events import Events
@@ -54,20 +48,6 @@ _NOT_MODIFIED = 304
 _REMOVALS = 10
 #: How long the automatic removal of a killed container is waited for, in seconds.
 _REMOVAL_PATIENCE = 10.0
-
-#: What every container's root has, whatever its image lacks.
-_INITIAL = (
-    ("/dev/pts", "dir"),
-    ("/dev/shm", "dir"),
-    ("/proc", "dir"),
-    ("/sys", "dir"),
-    ("/.dockerenv", "file"),
-    ("/etc/resolv.conf", "file"),
-    ("/etc/hosts", "file"),
-    ("/etc/hostname", "file"),
-    ("/dev/console", "file"),
-    ("/etc/mtab", "link:/proc/mounts"),
-)
 
 
 class Containers:
@@ -91,6 +71,7 @@ class Containers:
         self._runner = Runner(
             settings, images.layers, networks, containerd, events, self._registry.find, self._registry.save
         )
+        self._creator = Creator(settings, images, self._registry, events)
         self._stopper = Stopper(containerd, events, self._save)
         self._execs = Execs(settings.exec_root / "containerd", containerd, events)
         self._supervisor = Supervisor(
@@ -112,7 +93,7 @@ class Containers:
             for key in ("Dns", "DnsOptions", "DnsSearch"):
                 # dockerd makes lists of them when it reads a container from disk (observed)
                 container.host_config[key] = container.host_config[key] or []
-            self._registry.add(self._hold(container))
+            self._registry.add(self._creator.hold(container))
         await self._supervisor.begin()
 
     async def close(self) -> None:
@@ -153,55 +134,7 @@ class Containers:
 
     async def create(self, body: dict[str, Any], name: str, platform: str) -> tuple[str, list[str]]:
         """Create a container; return its id and warnings. Raises EngineError."""
-        if not any(key in configs.CONFIG_MEMBERS for key in body):
-            raise invalid("Config cannot be empty in order to create a container")
-        image = self._images.resolve(str(body.get("Image") or ""))
-        _check_platform(image.config, platform, str(body.get("Image")))
-        identity = secrets.token_hex(32)
-        defaults = image.config.get("config") or {}
-        config = configs.merge_config(body, defaults, identity, socket.gethostname())
-        host = configs.merge_host_config(
-            body,
-            runtime=self._settings.runtimes.default,
-            shm_size=self._settings.shm_size,
-            log_driver=self._settings.log_driver,
-            log_options=dict(self._settings.log_options),
-            unified=self._settings.unified,
-        )
-        warnings = configs.validate(config, host)
-        warnings += discard_unsupported(host, unified=self._settings.unified)
-        self._settings.runtimes.get(host["Runtime"] or self._settings.runtimes.default)
-        security_of(host["SecurityOpt"] or [])
-        if (defaults.get("Healthcheck") or {}).get("Test"):
-            warnings.append(
-                "The image's health check is not run: health checks are not supported by this engine yet."
-            )
-        path, arguments = configs.command_of(config)
-        chosen = names.check_name(name) if name else names.generate(self._registry.names, identity[:12])
-        self._registry.reserve(chosen, identity)
-        container = Container(
-            id=identity,
-            name=chosen,
-            created=time.time_ns(),
-            image=image.id,
-            path=path,
-            arguments=arguments,
-            config=config,
-            host_config=host,
-            networking=body.get("NetworkingConfig") or {},
-            layer=secrets.token_hex(32),
-        )
-        try:
-            container.mounts = tuple(plan(config, host, self._settings.data_root / "volumes"))
-            held = self._hold(container)
-            await asyncio.to_thread(self._make_files, held, image.chain_id)
-        except BaseException:
-            self._registry.free(chosen)
-            raise
-        self._registry.save(container)
-        self._registry.add(held)
-        self._events.emit("container", "create", identity, container.attributes)
-        return identity, warnings
+        return await self._creator.create(body, name, platform)
 
     async def start(self, text: str, detach_keys: str = "") -> None:
         """Start a container. Raises EngineError, with status 304 when it runs."""
@@ -493,22 +426,6 @@ class Containers:
 
     # -- inside
 
-    def _hold(self, container: Container) -> Held:
-        files = ContainerFiles(self._settings.data_root / "containers" / container.id)
-        driver = container.host_config["LogConfig"]
-        log = None if driver["Type"] == "none" else logs.JsonFileLog(files.log, driver["Config"])
-        return Held(container, files, log)
-
-    def _make_files(self, held: Held, chain_id: str) -> None:
-        try:
-            held.files.make()
-            self._images.layers.create_writable(held.container.layer, chain_id, _INITIAL)
-            volumes.make(held.container.mounts)
-        except BaseException:
-            self._images.layers.remove_writable(held.container.layer)
-            held.files.remove()
-            raise
-
     async def _kill_for_removal(self, held: Held) -> bool:
         """End a program; return whether the container's own AutoRemove has removed it then."""
         removed = held.waiters.removal()
@@ -585,18 +502,3 @@ def _resolved(code: int) -> asyncio.Future[int]:
     future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     future.set_result(code)
     return future
-
-
-def _check_platform(image: dict[str, Any], platform: str, name: str) -> None:
-    """Refuse an image of another platform than the one asked for (`os[/architecture]`)."""
-    if not platform:
-        return
-    system, _, architecture = platform.partition("/")
-    actual = f"{image.get('os', '')}/{image.get('architecture', '')}"
-    if system != image.get("os") or (
-        architecture and architecture.partition("/")[0] != image.get("architecture")
-    ):
-        raise not_found(
-            f"image with reference {name} was found but does not match the specified platform: wanted {platform}, "
-            f"actual: {actual}"
-        )
