@@ -27,7 +27,7 @@ from benchmarks.run_path import STEPS, WARM_UP, cycle, furnished, timed_cycle
 from sixhops.harness.errors import SixhopsError, UsageError
 from sixhops.harness.stack.options import StackOptions
 from sixhops.harness.stack.private import PrivateStack
-from sixhops.harness.tap.exectap import ExecTap
+from sixhops.harness.tap.exec.tap import ExecTap
 from sixhops.harness.tap.recorder import Recorder
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from docker_normal import normal
 from docker_screen import rendered, run_on_terminal
 
 from sixhops.harness.scenario.model import Hop
-from sixhops.harness.tap.http import HttpTap
+from sixhops.harness.tap.http.tap import HttpTap
 from sixhops.harness.tap.recorder import Recorder
 from sixhops.harness.target import Address
 

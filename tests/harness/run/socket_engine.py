@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sixhops.harness.errors import TargetError
 from sixhops.harness.scenario.load import load_text
 from sixhops.harness.scenario.model import Hop, Scenario
-from sixhops.harness.tap.httpmessage import Kind, MessageReader
+from sixhops.harness.tap.http.message import Kind, MessageReader
 from sixhops.harness.tap.recorder import Recorder
 from sixhops.harness.target import Address, FileFacts, RegistryAccess, TargetFacts
 

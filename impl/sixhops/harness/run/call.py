@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sixhops.harness.exchange import Facet
     from sixhops.harness.run.content import Content
     from sixhops.harness.run.outgoing import Outgoing
-    from sixhops.harness.tap.httpmessage import Head
+    from sixhops.harness.tap.http.message import Head
     from sixhops.harness.target import Address
 
 __all__ = ["HttpCall"]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sixhops.harness.errors import TargetError
 from sixhops.harness.run.tls import TlsStream
-from sixhops.harness.tap.httpmessage import Head, Kind, MessageError, MessageReader, Piece
+from sixhops.harness.tap.http.message import Head, Kind, MessageError, MessageReader, Piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

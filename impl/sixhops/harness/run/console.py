@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sixhops.harness.errors import TargetError
 from sixhops.harness.run.live import Live
 from sixhops.harness.run.program import read_some
-from sixhops.harness.tap.httprecord import as_text
+from sixhops.harness.tap.values import as_text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from sixhops.harness.run.direct import machine_of
 from sixhops.harness.run.live import Live
 from sixhops.harness.scenario.variables import resolve
 from sixhops.harness.tap.decode import decode_bytes
-from sixhops.harness.tap.grpcmetadata import code_name, metadata
+from sixhops.harness.tap.grpc.metadata import code_name, metadata
 from sixhops.wire.catalog import find_method
 from sixhops.wire.proto import rpc_pb2
 

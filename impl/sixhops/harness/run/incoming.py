@@ -10,12 +10,12 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from sixhops.harness.tap.httprecord import as_text
+from sixhops.harness.tap.values import as_text
 from sixhops.wire.rawstream import Decoder, Frame, RawStreamError, Stream
 
 if TYPE_CHECKING:
     from sixhops.harness.exchange import Facet
-    from sixhops.harness.tap.httpmessage import Head
+    from sixhops.harness.tap.http.message import Head
 
 __all__ = ["Incoming", "JsonValues", "multiplexed"]
 

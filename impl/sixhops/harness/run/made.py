@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from sixhops.harness.run.api import Api, quoted
 from sixhops.harness.run.incoming import JsonValues
-from sixhops.harness.tap.httprecord import split_target
+from sixhops.harness.tap.http.record import split_target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -13,7 +13,7 @@ from sixhops.harness.run.incoming import JsonValues
 from sixhops.harness.run.program import ProgramCall
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.scenario.variables import resolve
-from sixhops.harness.tap.httprecord import as_text
+from sixhops.harness.tap.values import as_text
 
 if TYPE_CHECKING:
     from sixhops.harness.exchange import Facet

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from sixhops.harness.errors import TargetError
 from sixhops.harness.run.live import Live
-from sixhops.harness.tap.httprecord import as_text
+from sixhops.harness.tap.values import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

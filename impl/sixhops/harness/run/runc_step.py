@@ -19,7 +19,7 @@ from sixhops.harness.run.direct import machine_of, workspace
 from sixhops.harness.run.incoming import JsonValues
 from sixhops.harness.run.program import ProgramCall, read_some
 from sixhops.harness.scenario.variables import resolve
-from sixhops.harness.tap.httprecord import as_text
+from sixhops.harness.tap.values import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from sixhops.harness.run.direct import machine_of
 from sixhops.harness.run.live import Live
 from sixhops.harness.scenario.variables import resolve
 from sixhops.harness.tap.decode import decode_bytes
-from sixhops.harness.tap.grpcmetadata import code_name
+from sixhops.harness.tap.grpc.metadata import code_name
 from sixhops.wire.catalog import find_method
 from sixhops.wire.ttrpc.blocking import BlockingClient
 from sixhops.wire.ttrpc.status import Code, RpcError

@@ -17,14 +17,14 @@ from websockets.utils import accept_key
 
 from sixhops.harness.errors import TargetError
 from sixhops.harness.run.call import HttpCall
-from sixhops.harness.tap.httprecord import as_text
+from sixhops.harness.tap.values import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sixhops.harness.exchange import Facet
     from sixhops.harness.run.connection import Connection
-    from sixhops.harness.tap.httpmessage import Head
+    from sixhops.harness.tap.http.message import Head
 
 __all__ = ["WebSocketCall"]
 

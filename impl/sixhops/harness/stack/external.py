@@ -17,7 +17,7 @@ from sixhops.harness.stack.facts import engine_client, read_facts
 from sixhops.harness.stack.host import LocalHost
 from sixhops.harness.stack.programs import ROLES
 from sixhops.harness.stack.remote import RemoteHost, SshConnection
-from sixhops.harness.tap.http import HttpTap
+from sixhops.harness.tap.http.tap import HttpTap
 from sixhops.harness.tap.recorder import Recorder
 from sixhops.harness.target import Address, Host, RegistryAccess, TargetFacts
 

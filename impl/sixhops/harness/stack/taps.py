@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.stack.programs import names_of
-from sixhops.harness.tap.http import HttpTap
+from sixhops.harness.tap.http.tap import HttpTap
 from sixhops.harness.target import Address
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from sixhops.harness.scenario.model import FaultRule
     from sixhops.harness.stack.daemons import Choice
     from sixhops.harness.stack.sandbox import Sandbox
-    from sixhops.harness.tap.exectap import ExecTap
-    from sixhops.harness.tap.grpc import GrpcTap
+    from sixhops.harness.tap.exec.tap import ExecTap
+    from sixhops.harness.tap.grpc.tap import GrpcTap
     from sixhops.harness.tap.recorder import Recorder
 
 __all__ = ["CONTAINERD_TAP", "StackTaps"]
@@ -63,8 +63,8 @@ class StackTaps:
         """Start the taps of the inner hops, if they are wanted; before containerd starts."""
         if not self._inner:
             return
-        from sixhops.harness.tap.exectap import ExecTap  # noqa: PLC0415
-        from sixhops.harness.tap.grpc import GrpcTap  # noqa: PLC0415
+        from sixhops.harness.tap.exec.tap import ExecTap  # noqa: PLC0415
+        from sixhops.harness.tap.grpc.tap import GrpcTap  # noqa: PLC0415
 
         self._exec = ExecTap(
             self._home,

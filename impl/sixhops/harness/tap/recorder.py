@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sixhops.harness.scenario.model import Hop
 
-__all__ = ["OpenMessage", "Recorder"]
+__all__ = ["OpenMessage", "Recorder", "note_broken"]
 
 
 class OpenMessage:
@@ -128,3 +128,11 @@ class Recorder:
             found = [message for message in self._messages if message.sequence >= mark]
         found += [view for view in views if view is not None]
         return sorted(found, key=lambda message: message.sequence)
+
+
+def note_broken(recorder: Recorder, hop: Hop, client: int, reason: str, head: bytes | None) -> None:
+    """Record a connection that broke while no call was open; `head` are its first bytes when no call ever began."""
+    fields: dict[str, Facet] = {"complete": False, "error": reason, "client": client}
+    if head is not None:
+        fields["request_raw"] = head
+    recorder.note(hop, "? -> no answer", fields)

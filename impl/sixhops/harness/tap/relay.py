@@ -17,7 +17,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from sixhops.harness.errors import InternalError
-from sixhops.harness.tap.http2frames import ProtocolError
+from sixhops.harness.tap.errors import ProtocolError
 
 if TYPE_CHECKING:
     import socket

@@ -13,9 +13,10 @@ from google.protobuf.message import DecodeError
 
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.tap.decode import decode, decode_bytes, find_method
-from sixhops.harness.tap.grpccalls import BYTES_LIMIT, note_broken, shorten
-from sixhops.harness.tap.grpcmetadata import code_name
-from sixhops.harness.tap.http2frames import ProtocolError
+from sixhops.harness.tap.errors import ProtocolError
+from sixhops.harness.tap.grpc.metadata import code_name
+from sixhops.harness.tap.recorder import note_broken
+from sixhops.harness.tap.values import BYTES_LIMIT, shorten
 from sixhops.wire.proto import rpc_pb2
 from sixhops.wire.ttrpc.frames import FrameDecoder, FrameError, FrameType
 

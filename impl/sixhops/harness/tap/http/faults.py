@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.errors import InternalError
-from sixhops.harness.tap.httpmessage import Body, Head
+from sixhops.harness.tap.http.message import Body, Head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

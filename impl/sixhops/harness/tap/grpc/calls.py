@@ -6,12 +6,12 @@ headers, can be seen while it is open, and is finished before the bytes that end
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.tap.decode import decode_bytes, find_method
-from sixhops.harness.tap.grpcmetadata import (
+from sixhops.harness.tap.grpc.lengthprefixed import Long
+from sixhops.harness.tap.grpc.metadata import (
     Status,
     code_name,
     deadline,
@@ -19,7 +19,7 @@ from sixhops.harness.tap.grpcmetadata import (
     status_of,
     status_of_reset,
 )
-from sixhops.harness.tap.http2 import (
+from sixhops.harness.tap.grpc.session import (
     Answered,
     Begun,
     Ended,
@@ -29,7 +29,8 @@ from sixhops.harness.tap.http2 import (
     Reset,
     Session,
 )
-from sixhops.harness.tap.lengthprefixed import Long
+from sixhops.harness.tap.recorder import note_broken
+from sixhops.harness.tap.values import BYTES_LIMIT, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,13 +38,12 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message as ProtoMessage
 
     from sixhops.harness.exchange import Facet
-    from sixhops.harness.tap.http2 import Event, Headers
+    from sixhops.harness.tap.grpc.session import Event, Headers
     from sixhops.harness.tap.recorder import Recorder
 
-__all__ = ["BYTES_LIMIT", "CallLog", "note_broken", "shorten"]
+__all__ = ["CallLog"]
 
-#: Bytes values that are longer are reported as length, SHA-256 and first 64 bytes.
-BYTES_LIMIT = 4096
+#: Bytes that are kept of a connection that turns out to be something else.
 _HEAD = 64
 #: Messages of one direction of a call that are kept, and bytes of them; later ones are counted (`*_omitted`).
 _KEPT_MESSAGES = 1000
@@ -313,27 +313,3 @@ class _Call:
         else:
             fields["event"] = value
         self._recorder.note(self._hop, f"event {topic}", fields)
-
-
-def note_broken(recorder: Recorder, hop: Hop, client: int, reason: str, head: bytes | None) -> None:
-    """Record a connection that broke while no call was open; `head` are its first bytes when no call ever began."""
-    fields: dict[str, Facet] = {"complete": False, "error": reason, "client": client}
-    if head is not None:
-        fields["request_raw"] = head
-    recorder.note(hop, "? -> no answer", fields)
-
-
-def shorten(value: Any) -> tuple[Any, int]:
-    """Return a decoded value with its long bytes values replaced by length, SHA-256 and head; and the bytes saved."""
-    if isinstance(value, bytes):
-        if len(value) <= BYTES_LIMIT:
-            return value, 0
-        digest = hashlib.sha256(value).hexdigest()
-        return {"length": len(value), "sha256": digest, "head": value[:_HEAD]}, len(value) - _HEAD
-    if isinstance(value, dict):
-        pairs = {name: shorten(item) for name, item in value.items()}
-        return {name: item for name, (item, _) in pairs.items()}, sum(saved for _, saved in pairs.values())
-    if isinstance(value, list):
-        items = [shorten(item) for item in value]
-        return [item for item, _ in items], sum(saved for _, saved in items)
-    return value, 0

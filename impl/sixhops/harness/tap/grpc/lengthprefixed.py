@@ -6,7 +6,7 @@ import hashlib
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from sixhops.harness.tap.http2frames import ProtocolError
+from sixhops.harness.tap.errors import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

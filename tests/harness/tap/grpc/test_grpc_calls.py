@@ -9,9 +9,11 @@ import hpack
 import pytest
 
 from sixhops.harness.scenario.model import Hop
-from sixhops.harness.tap.grpccalls import BYTES_LIMIT, CallLog, shorten
-from sixhops.harness.tap.http2frames import PREFACE, ProtocolError
+from sixhops.harness.tap.errors import ProtocolError
+from sixhops.harness.tap.grpc.calls import CallLog
+from sixhops.harness.tap.grpc.frames import PREFACE
 from sixhops.harness.tap.recorder import Recorder
+from sixhops.harness.tap.values import BYTES_LIMIT, shorten
 from sixhops.wire.proto import content_pb2, tasks_pb2
 
 GET = "/containerd.services.tasks.v1.Tasks/Get"

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from sixhops.harness.tap.decode import decode_bytes
-from sixhops.harness.tap.httprecord import as_text
+from sixhops.harness.tap.values import as_text
 from sixhops.wire.proto import rpc_pb2
 
 if TYPE_CHECKING:
     from sixhops.harness.exchange import Facet
-    from sixhops.harness.tap.http2 import Headers
+    from sixhops.harness.tap.grpc.session import Headers
 
 __all__ = ["Status", "code_name", "deadline", "metadata", "status_of", "status_of_reset"]
 

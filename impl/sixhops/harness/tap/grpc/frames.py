@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from sixhops.harness.tap.errors import ProtocolError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,7 +23,6 @@ __all__ = [
     "SETTINGS",
     "Frame",
     "FrameReader",
-    "ProtocolError",
     "fragment",
     "settings",
 ]
@@ -44,10 +45,6 @@ _SETTING = struct.Struct(">HL")
 _WHOLE = frozenset({HEADERS, RST_STREAM, SETTINGS, PUSH_PROMISE, GOAWAY, CONTINUATION})
 _WHOLE_LIMIT = 64 * 1024 + 512
 _DEFAULT_LIMIT = 16 * 1024
-
-
-class ProtocolError(ValueError):
-    """The bytes are not HTTP/2, or not gRPC, as far as a reader needs them to be."""
 
 
 class Frame(NamedTuple):

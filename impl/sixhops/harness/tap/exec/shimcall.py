@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.tap.decode import decode_any, decode_bytes
-from sixhops.harness.tap.httprecord import as_text
+from sixhops.harness.tap.values import as_text
 from sixhops.wire.proto import shim_v2_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sixhops.harness.exchange import Facet
-    from sixhops.harness.tap.execprotocol import Ended, Started
+    from sixhops.harness.tap.exec.protocol import Ended, Started
     from sixhops.harness.tap.recorder import Recorder
 
 __all__ = ["Bootstrap", "ShimCall", "read_bootstrap"]

@@ -6,7 +6,14 @@ import base64
 
 import pytest
 
-from sixhops.harness.tap.grpcmetadata import Status, code_name, deadline, metadata, status_of, status_of_reset
+from sixhops.harness.tap.grpc.metadata import (
+    Status,
+    code_name,
+    deadline,
+    metadata,
+    status_of,
+    status_of_reset,
+)
 from sixhops.wire.proto import rpc_pb2, tasks_pb2
 from sixhops.wire.proto.services import pack
 

@@ -1,6 +1,6 @@
 """The tap on the containerd hop: a byte pass-through in front of containerd's socket that records gRPC calls.
 
-It reads HTTP/2 alongside (`grpccalls`), so metadata, deadlines, cancellation, flow control and trailers are the
+It reads HTTP/2 alongside (`calls`), so metadata, deadlines, cancellation, flow control and trailers are the
 peers' own. Bytes that aren't gRPC are recorded as such and passed on: what they deserve is containerd's to say.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sixhops.harness.scenario.model import Hop
-from sixhops.harness.tap.grpccalls import CallLog
+from sixhops.harness.tap.grpc.calls import CallLog
 from sixhops.harness.tap.relay import LoopThread, Relay
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import threading
 from typing import TYPE_CHECKING, TypeAlias
 
 from sixhops.harness.errors import InternalError
-from sixhops.harness.tap.faults import FaultPlan
-from sixhops.harness.tap.httpconnection import Connection
+from sixhops.harness.tap.http.connection import Connection
+from sixhops.harness.tap.http.faults import FaultPlan
 
 if TYPE_CHECKING:
     import socket

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.scenario.model import Hop
-from sixhops.harness.tap.machinefiles import absolute, read_file, read_json, size_of
+from sixhops.harness.tap.exec.machinefiles import absolute, read_file, read_json, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from sixhops.harness.exchange import Facet
-    from sixhops.harness.tap.execprotocol import Ended, Started
+    from sixhops.harness.tap.exec.protocol import Ended, Started
     from sixhops.harness.tap.recorder import Recorder
 
 __all__ = ["CommandLine", "RuntimeCall", "parse"]

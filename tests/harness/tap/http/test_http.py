@@ -13,7 +13,7 @@ from tapped_http import GET, OK, WAIT, Handler, Proxy, answering, read_all, read
 
 from sixhops.harness.errors import InternalError
 from sixhops.harness.scenario.model import Hop
-from sixhops.harness.tap.http import HttpTap
+from sixhops.harness.tap.http.tap import HttpTap
 from sixhops.harness.tap.recorder import Recorder
 from sixhops.harness.target import Address
 

@@ -12,15 +12,15 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
-from sixhops.harness.tap.faults import declare, describe, flip, made_up_answer, retargeted
-from sixhops.harness.tap.httpmessage import Body, Head, Kind, MessageError, MessageReader, Piece
-from sixhops.harness.tap.httprecord import HttpRecord
+from sixhops.harness.tap.http.faults import declare, describe, flip, made_up_answer, retargeted
+from sixhops.harness.tap.http.message import Body, Head, Kind, MessageError, MessageReader, Piece
+from sixhops.harness.tap.http.record import HttpRecord
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sixhops.harness.scenario.model import FaultRule, Hop
-    from sixhops.harness.tap.faults import FaultPlan
+    from sixhops.harness.tap.http.faults import FaultPlan
     from sixhops.harness.tap.recorder import Recorder
 
 __all__ = ["Connection"]

@@ -17,8 +17,8 @@ import grpc
 import pytest
 
 from sixhops.harness.scenario.model import Hop
-from sixhops.harness.tap.grpc import GrpcTap
-from sixhops.harness.tap.http2frames import PREFACE
+from sixhops.harness.tap.grpc.frames import PREFACE
+from sixhops.harness.tap.grpc.tap import GrpcTap
 from sixhops.harness.tap.recorder import Recorder
 from sixhops.wire.proto import content_pb2, rpc_pb2, tasks_pb2, types_pb2
 from sixhops.wire.proto.services import pack

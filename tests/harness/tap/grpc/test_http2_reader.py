@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING
 import hpack
 import pytest
 
-from sixhops.harness.tap import http2frames, lengthprefixed
-from sixhops.harness.tap.http2 import (
+from sixhops.harness.tap.errors import ProtocolError
+from sixhops.harness.tap.grpc import frames, lengthprefixed
+from sixhops.harness.tap.grpc.frames import PREFACE, Frame, FrameReader, fragment, settings
+from sixhops.harness.tap.grpc.lengthprefixed import MESSAGE_LIMIT, Budget, Long, MessageReader
+from sixhops.harness.tap.grpc.session import (
     Answered,
     Begun,
     Ended,
     GoAway,
     HalfClosed,
     Message,
-    ProtocolError,
     Reset,
     Session,
 )
-from sixhops.harness.tap.http2frames import PREFACE, Frame, FrameReader, fragment, settings
-from sixhops.harness.tap.lengthprefixed import MESSAGE_LIMIT, Budget, Long, MessageReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.harness.tap.http2 import Event
+    from sixhops.harness.tap.grpc.session import Event
 
 DATA, HEADERS, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 8, 9
 ENDS, END_HEADERS, PADDED, PRIORITY = 1, 4, 8, 32
@@ -159,7 +159,7 @@ class TestFrames:
 
     def test_settings(self) -> None:
         assert settings(Frame(SETTINGS, 0, 0, b"\0\5\0\1\0\0\0\1\0\0\0\7")) == [(5, 65536), (1, 7)]
-        assert settings(Frame(SETTINGS, http2frames.ACK, 0, b"")) == []
+        assert settings(Frame(SETTINGS, frames.ACK, 0, b"")) == []
         with pytest.raises(ProtocolError, match="5 bytes"):
             settings(Frame(SETTINGS, 0, 0, b"12345"))
 

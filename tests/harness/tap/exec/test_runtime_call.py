@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sixhops.harness.scenario.model import Hop
-from sixhops.harness.tap.execprotocol import Descriptor, Ended, Started
-from sixhops.harness.tap.machinefiles import FILE_LIMIT, absolute, read_file, read_json, size_of
+from sixhops.harness.tap.exec.machinefiles import FILE_LIMIT, absolute, read_file, read_json, size_of
+from sixhops.harness.tap.exec.protocol import Descriptor, Ended, Started
+from sixhops.harness.tap.exec.runtimecall import RuntimeCall, parse
 from sixhops.harness.tap.recorder import Recorder
-from sixhops.harness.tap.runtimecall import RuntimeCall, parse
 
 if TYPE_CHECKING:
     from pathlib import Path

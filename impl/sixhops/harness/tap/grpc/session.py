@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import hpack
 
-from sixhops.harness.tap.http2frames import (
+from sixhops.harness.tap.errors import ProtocolError
+from sixhops.harness.tap.grpc.frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -26,16 +27,15 @@ from sixhops.harness.tap.http2frames import (
     RST_STREAM,
     SETTINGS,
     FrameReader,
-    ProtocolError,
     fragment,
     settings,
 )
-from sixhops.harness.tap.lengthprefixed import Budget, Long, MessageReader
+from sixhops.harness.tap.grpc.lengthprefixed import Budget, Long, MessageReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sixhops.harness.tap.http2frames import Frame
+    from sixhops.harness.tap.grpc.frames import Frame
 
 __all__ = [
     "Answered",
@@ -46,7 +46,6 @@ __all__ = [
     "HalfClosed",
     "Headers",
     "Message",
-    "ProtocolError",
     "Reset",
     "Session",
 ]

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sixhops.harness.scenario.model import Hop
-from sixhops.harness.tap.exectap import ExecTap
+from sixhops.harness.tap.exec.tap import ExecTap
 from sixhops.harness.tap.recorder import Recorder
 from sixhops.linux import prctl
 from sixhops.wire.proto import rpc_pb2, shim_v2_pb2

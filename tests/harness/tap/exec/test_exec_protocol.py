@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sixhops.harness.scenario.model import Hop
-from sixhops.harness.tap.execprotocol import (
+from sixhops.harness.tap.exec.protocol import (
     Descriptor,
     Ended,
     ReportError,
@@ -18,8 +18,8 @@ from sixhops.harness.tap.execprotocol import (
     read_end,
     read_start,
 )
+from sixhops.harness.tap.exec.shimcall import Bootstrap, ShimCall, read_bootstrap
 from sixhops.harness.tap.recorder import Recorder
-from sixhops.harness.tap.shimcall import Bootstrap, ShimCall, read_bootstrap
 from sixhops.wire.proto import shim_v2_pb2
 
 START = b"runc\0002\0runc\0list\0003\0A=1\0B=x=y\0A=2\0/b\0005\0004\0002\0000\0character\0/dev/null\0007\0fifo\0pipe:[1]\0"

@@ -7,12 +7,14 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from sixhops.harness.tap.values import as_text
+
 if TYPE_CHECKING:
     from sixhops.harness.exchange import Facet
-    from sixhops.harness.tap.httpmessage import Head
+    from sixhops.harness.tap.http.message import Head
     from sixhops.harness.tap.recorder import OpenMessage
 
-__all__ = ["BODY_LIMIT", "Capture", "HttpRecord", "as_text", "split_target"]
+__all__ = ["BODY_LIMIT", "Capture", "HttpRecord", "split_target"]
 
 #: Bytes of a body that a message keeps. Beyond it `*_truncated` is true; length and SHA-256 always cover
 #: the whole.
@@ -127,14 +129,6 @@ def split_target(target: str) -> tuple[str, dict[str, Facet]]:
         elif isinstance(seen, str):
             query[name] = [seen, value]
     return path, query
-
-
-def as_text(data: bytes) -> str | bytes:
-    """Return `data` as a string when it is UTF-8, else as it is."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data
 
 
 def _is_json(headers: dict[str, str]) -> bool:

@@ -4,7 +4,7 @@
     shim ── bin/runc ── bin/real/runc
 
 What stands there (`programs/exectap.c`, compiled once) tells the tap what it was started with, runs the real program and
-tells how that ended. A shim that has been started is then listened to on its socket (`shimsocket`); what it tells
+tells how that ended. A shim that has been started is then listened to on its socket (`ttrpc/shimsocket.py`); what it tells
 containerd goes through a socket of the tap's, which is the only thing that the programs see of it: TTRPC_ADDRESS in a
 shim's environment. Messages have the real one.
 """
@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING
 from sixhops.harness.cache import cache_folder
 from sixhops.harness.images.toolbox import Toolbox
 from sixhops.harness.scenario.model import Hop
-from sixhops.harness.tap.execprotocol import MESSAGE_LIMIT, ReportError, answer, read_end, read_start
-from sixhops.harness.tap.grpccalls import CallLog
+from sixhops.harness.tap.exec.protocol import MESSAGE_LIMIT, ReportError, answer, read_end, read_start
+from sixhops.harness.tap.exec.runtimecall import RuntimeCall
+from sixhops.harness.tap.exec.shimcall import ShimCall, read_bootstrap
+from sixhops.harness.tap.grpc.calls import CallLog
 from sixhops.harness.tap.relay import LoopThread, Relay
-from sixhops.harness.tap.runtimecall import RuntimeCall
-from sixhops.harness.tap.shimcall import ShimCall, read_bootstrap
-from sixhops.harness.tap.shimsocket import ShimSocket
-from sixhops.harness.tap.ttrpccalls import TtrpcLog
+from sixhops.harness.tap.ttrpc.calls import TtrpcLog
+from sixhops.harness.tap.ttrpc.shimsocket import ShimSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from sixhops.harness.tap.execprotocol import Ended, Started
+    from sixhops.harness.tap.exec.protocol import Ended, Started
     from sixhops.harness.tap.recorder import Recorder
     from sixhops.harness.tap.relay import Log
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sixhops.harness.scenario.model import Hop
-from sixhops.harness.tap.http import HttpTap
+from sixhops.harness.tap.http.tap import HttpTap
 from sixhops.harness.tap.recorder import Recorder
 from sixhops.harness.target import Address
 

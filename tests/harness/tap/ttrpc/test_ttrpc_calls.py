@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from sixhops.harness.scenario.model import Hop
-from sixhops.harness.tap.http2frames import ProtocolError
+from sixhops.harness.tap.errors import ProtocolError
 from sixhops.harness.tap.recorder import Recorder
-from sixhops.harness.tap.ttrpccalls import TtrpcLog, container_of
+from sixhops.harness.tap.ttrpc.calls import TtrpcLog, container_of
 from sixhops.wire.proto import events_ttrpc_pb2, rpc_pb2, shim_v2_pb2
 from sixhops.wire.ttrpc.frames import HEADER, Frame, FrameType, encode_frame
 

@@ -1,0 +1,1 @@
+"""The tap on the containerd hop: HTTP/2 and gRPC, read alongside."""

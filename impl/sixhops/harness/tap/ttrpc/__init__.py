@@ -1,0 +1,1 @@
+"""The tap on a shim's socket: ttrpc, read alongside."""
