@@ -18,6 +18,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from foreground import converse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +63,11 @@ class Ctr:
         )
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
+
+    def converse(
+        self, *words: str, out: str, err: str = "", say: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        return converse(self.command(*words), out=out, err=err, say=say, bound=BOUND)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +123,9 @@ def test_images_are_pulled_tagged_exported_and_imported(ctr: Ctr, tmp_path: Path
 def test_archive_of_dockers_is_imported(ctr: Ctr, stack: Stack) -> None:
     ctr("images", "import", str(stack.folder / "busybox.tar"))
     (name,) = [name for name in ctr("images", "ls", "-q").split() if name.startswith("docker.io/")]
-    assert ctr("run", "--rm", name, "imported", "echo", "hello") == "hello\n"
+    script = "echo hello; read line"
+    done = ctr.converse("run", "--rm", name, "imported", "sh", "-c", script, out="hello\n")
+    assert (done.returncode, done.stdout) == (0, "hello\n")
     ctr("images", "rm", name)
 
 
@@ -125,9 +133,10 @@ def test_archive_of_dockers_is_imported(ctr: Ctr, stack: Stack) -> None:
 def test_run_in_the_foreground(ctr: Ctr, snapshotter: str) -> None:
     if snapshotter == "native":
         ctr("images", "pull", "--plain-http", "--snapshotter", snapshotter, ctr.image)
-    done = ctr.run(
-        "run", "--rm", "--snapshotter", snapshotter, ctr.image, "front", "sh", "-c", "echo out; echo err >&2; exit 3",
-        check=False,
+    script = "echo out; echo err >&2; read line; exit 3"
+    done = ctr.converse(
+        "run", "--rm", "--snapshotter", snapshotter, ctr.image, "front", "sh", "-c", script,
+        out="out\n", err="err\n",
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
     assert ctr("containers", "ls", "-q") == ""
@@ -167,8 +176,9 @@ def test_run_on_a_terminal(ctr: Ctr) -> None:
 def test_tasks(ctr: Ctr, sleeper: str) -> None:
     (row,) = rows(ctr("tasks", "ls"))
     assert (row[0], row[2]) == (sleeper, "RUNNING")
-    done = ctr.run(
-        "tasks", "exec", "--exec-id", "e", sleeper, "sh", "-c", "echo out; echo err >&2; exit 5", check=False
+    script = "echo out; echo err >&2; read line; exit 5"
+    done = ctr.converse(
+        "tasks", "exec", "--exec-id", "e", sleeper, "sh", "-c", script, out="out\n", err="err\n"
     )
     assert (done.returncode, done.stdout, done.stderr) == (5, "out\n", "err\n")
     assert [words[0] for words in rows(ctr("tasks", "ps", sleeper))] == [row[1]]
@@ -181,8 +191,8 @@ def test_tasks(ctr: Ctr, sleeper: str) -> None:
 
 
 def test_attach_sees_the_rest(ctr: Ctr) -> None:
-    ctr("run", "-d", ctr.image, "att", "sh", "-c", "read line; echo got $line; exit 4")
-    done = ctr.run("tasks", "attach", "att", text="words\n", check=False)
+    ctr("run", "-d", ctr.image, "att", "sh", "-c", "read line; echo got $line; read line; exit 4")
+    done = ctr.converse("tasks", "attach", "att", say="words\n", out="got words\n")
     assert (done.returncode, done.stdout) == (4, "got words\n")
     ctr("containers", "rm", "att")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from foreground import converse
 
 from sixhops.harness.images import build, docker_archive, load_recipe
 from sixhops.harness.stack.facts import engine_client
@@ -52,23 +53,31 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     assert left == []
 
 
-def ctr(stack: PrivateStack, *words: str) -> subprocess.CompletedProcess[str]:
+def command(stack: PrivateStack, *words: str) -> list[str]:
     address = stack.engine.text.removeprefix("unix://").replace("engine.sock", "containerd.sock")
-    command = [*stack.machine.command([]), "ctr", "--address", address, *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=BOUND, check=False)
+    return [*stack.machine.command([]), "ctr", "--address", address, *words]
+
+
+def ctr(stack: PrivateStack, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(stack, *words), capture_output=True, text=True, timeout=BOUND, check=False)
 
 
 def test_ctr_runs_by_its_name(stack: PrivateStack) -> None:
-    script = "echo out; echo err >&2; exit 3"
+    script = "echo out; echo err >&2; read line; exit 3"
+    words = command(stack, "run", "--rm", "--runtime", NAME, IMAGE, "one", "sh", "-c", script)
 
-    done = ctr(stack, "run", "--rm", "--runtime", NAME, IMAGE, "one", "sh", "-c", script)
+    done = converse(words, out="out\n", err="err\n", bound=BOUND)
 
     assert (done.returncode, done.stdout, done.stderr.splitlines()[:1]) == (3, "out\n", ["err"])
 
 
 def test_ctr_controls_a_task(stack: PrivateStack) -> None:
     started = ctr(stack, "run", "-d", "--runtime", NAME, IMAGE, "two", "sleep", "1000")
-    inside = ctr(stack, "tasks", "exec", "--exec-id", "e", "two", "echo", "inside")
+    inside = converse(
+        command(stack, "tasks", "exec", "--exec-id", "e", "two", "sh", "-c", "echo inside; read line"),
+        out="inside\n",
+        bound=BOUND,
+    )
     paused = ctr(stack, "tasks", "pause", "two")
     listed = ctr(stack, "tasks", "ls")
     resumed = ctr(stack, "tasks", "resume", "two")
