@@ -1,45 +1,26 @@
 """One client connection: HTTP by aiohttp, until a request takes the connection over (attach, exec start).
 
-Theory of operation: aiohttp parses everything that it is given, and what comes behind the head of a hijacked request is no
-HTTP. So this protocol looks at the beginning of each piece of data: from a head that may be hijacked on, bytes behind that
-request are kept back. The request's handler then either takes the connection (`take_over`), and they are the stream's
-first bytes, or it answers as usual, and they go on to the parser as the next request.
+Theory of operation: what comes behind a hijacked request is no HTTP, so the reader (`requests`) gives out one request at
+a time and keeps the rest. The request's handler then either takes the connection (`take_over`), and the rest are the
+stream's first bytes, or it answers as usual (`decline`), and they are read as the next request.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+
+from sixhops.dockerd.api.requests import BadRequestError, RequestReader
 
 if TYPE_CHECKING:
     from sixhops.dockerd.containers.streams import ClientStream
 
 __all__ = ["Connection", "HijackedStream", "Taken", "refuse"]
 
-_HIJACKABLE = re.compile(rb"POST [^ ?]*/(?:containers/[^ ?]+/attach|exec/[^/ ?]+/start)[? ]")
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
 _TEXT = "text/plain; charset=utf-8"
-_TOO_LARGE = (431, "Request Header Fields Too Large", "431 Request Header Fields Too Large")
-#: What aiohttp's parser says (in part, in lower case), and what Go's server answers then.
-_BODY_ERRORS = (
-    ("chunk size overflow", "http chunk length too large"),
-    ("chunk size", "invalid byte in chunk length"),
-    ("chunk data", "malformed chunked encoding"),
-)
-_HEAD_ERRORS = (
-    ("missing 'host'", (400, "Bad Request", "400 Bad Request: missing required Host header")),
-    ("got more than", _TOO_LARGE),
-    ("invalid header token", (400, "Bad Request", "400 Bad Request: invalid header name")),
-    ("transfer-encoding", (501, "Not Implemented", "Unsupported transfer encoding")),
-)
-_END = b"\r\n\r\n"
-_LONGEST_HEAD = 1 << 16
 #: How much of a client's input may wait for the container, in bytes.
 _LONGEST_INPUT = 1 << 18
 
@@ -115,26 +96,32 @@ class Connection(web.RequestHandler):
         self._stream: HijackedStream | None = None
         #: Whether the head of the present request's answer has been sent.
         self.answer_has_begun = False
-        self._head = b""
-        self._kept: bytes | None = None
         self._half_closed = False
+        self._answers_with_stream = False
+        self._reader = RequestReader(self, loop)
+        # the seam at which aiohttp itself chooses between its two parsers
+        self._parser = self._reader  # type: ignore[assignment] # it has the methods that are called
 
     def take_over(self) -> ClientStream:
         """Give the connection to the caller, who must write the head of the answer himself."""
         stream = HijackedStream(self)
         self._stream = stream
-        if self._kept:
-            stream.feed(self._kept)
-        self._kept = None
+        rest = self._reader.take_rest()
+        if rest:
+            stream.feed(rest)
         if self._half_closed:
             stream.end()
         return stream
 
     def decline(self) -> None:
         """Go on with HTTP: the request that might have taken the connection over did not."""
-        kept, self._kept = self._kept, None
-        if kept:
-            self.data_received(kept)
+        if self._stream is not None:
+            return
+        self._answers_with_stream = False
+        self._reader.finished()
+        super().data_received(b"")
+        if self._half_closed and not self._reader.is_busy:
+            self.close()
 
     def let_in(self, wanted: bool) -> None:
         """Read from the client, or stop reading until the stream has room."""
@@ -146,36 +133,29 @@ class Connection(web.RequestHandler):
             self.transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
-        """Hand data to the stream, to the parser, or keep it back."""
+        """Hand data to the stream or to the reader."""
         if self._stream is not None:
             self._stream.feed(data)
-            return
-        if self._kept is not None:
-            self._kept += data
-            return
-        if self._head or _may_be_post(data):
-            data = self._head + data
-            self._head = b""
-            split = _split(data)
-            if split is None and len(data) < _LONGEST_HEAD:
-                self._head = data
-                return
-            if split is not None and split >= 0:
-                # set first: the parser may run the request's handler before it returns
-                self._kept = data[split:]
-                data = data[:split]
-        super().data_received(data)
+        else:
+            super().data_received(data)
 
     def eof_received(self) -> bool | None:  # type: ignore[override] # asyncio: True keeps the transport open
-        """Pass a half-close on to the stream; an ordinary client that half-closes has gone."""
+        """Pass a half-close on to the stream; a client that half-closes still gets the answer that it waits for."""
         if self._stream is not None:
             self._stream.end()
             return True
-        if self._kept is not None:
+        if self._reader.is_busy and not self._answers_with_stream:
+            self._reader.feed_eof()
             self._half_closed = True
             return True
         super().eof_received()
         return None
+
+    def begin_stream(self) -> None:
+        """Note that the answer has no end of its own, so that it ends when the client closes its side."""
+        self._answers_with_stream = True
+        if self._half_closed and self.transport is not None:
+            self.transport.close()
 
     def handle_error(
         self,
@@ -184,18 +164,10 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Say what is wrong with bytes that aiohttp can't read, in Go's words as far as they can be told apart."""
-        if exc is None or not isinstance(exc, HttpProcessingError):
-            return super().handle_error(request, status, exc, message)
-        said = f"{message or ''} {exc}".lower()
-        for mark, text in _BODY_ERRORS:
-            if mark in said:
-                body = f'{{"message":"{text}"}}\n'
-                return refuse(self, 500, "Internal Server Error", body, "application/json")
-        for mark, (code, reason, text) in _HEAD_ERRORS:
-            if mark in said:
-                return refuse(self, code, reason, text)
-        return refuse(self, 400, "Bad Request", "400 Bad Request")
+        """Say what is wrong with bytes that are no request, in Go's words."""
+        if isinstance(exc, BadRequestError):
+            return refuse(self, exc.code, exc.text, exc.body)
+        return super().handle_error(request, status, exc, message)
 
     def pause_writing(self) -> None:
         """Make the stream's writers wait."""
@@ -216,10 +188,10 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
 
-def refuse(connection: web.RequestHandler, status: int, reason: str, text: str, kind: str = _TEXT) -> Taken:
+def refuse(connection: web.RequestHandler, status: int, reason: str, text: str) -> Taken:
     """Answer what is no HTTP, in the bytes of Go's server, and end the connection."""
     if connection.transport is not None:
-        head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n"
+        head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: {_TEXT}\r\nConnection: close\r\n\r\n"
         connection.transport.write(f"{head}{text}".encode())
         connection.transport.close()
     return Taken()
@@ -235,41 +207,3 @@ class Taken(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Send nothing."""
-
-
-def _may_be_post(data: bytes) -> bool:
-    return data.startswith(b"POST ") or (0 < len(data) < 5 and b"POST ".startswith(data))
-
-
-def _split(data: bytes) -> int | None:
-    """Return where the request at the beginning of `data` ends if it may be hijacked, -1 if it may not, None if its end
-    has not arrived yet.
-    """
-    line = data.find(b"\r\n")
-    if line < 0:
-        return None
-    if not _HIJACKABLE.match(data[: line + 2]):
-        return -1
-    head = data.find(_END)
-    if head < 0:
-        return None
-    fields = data[line : head + 2]
-    if _CHUNKED.search(fields):
-        return _end_of_chunks(data, head + len(_END))
-    length = _LENGTH.search(fields)
-    end = head + len(_END) + (int(length[1]) if length else 0)
-    return end if len(data) >= end else None
-
-
-def _end_of_chunks(data: bytes, at: int) -> int | None:
-    while True:
-        line = data.find(b"\r\n", at)
-        if line < 0:
-            return None
-        try:
-            size = int(data[at:line].partition(b";")[0], 16)
-        except ValueError:
-            return -1  # the parser says what is wrong with it
-        at = line + 2 + size + 2
-        if size == 0:
-            return at if len(data) >= at else None

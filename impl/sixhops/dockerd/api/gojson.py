@@ -12,7 +12,17 @@ import string
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-__all__ = ["GoJsonError", "Kind", "Number", "Struct", "check", "decode", "decode_whole", "encode"]
+__all__ = [
+    "GoJsonError",
+    "IncompleteError",
+    "Kind",
+    "Number",
+    "Struct",
+    "check",
+    "decode",
+    "decode_whole",
+    "encode",
+]
 
 _SPACE = " \t\r\n"
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
@@ -33,6 +43,10 @@ class Number(float):
         number = super().__new__(cls, text)
         number.text = text
         return number
+
+
+class IncompleteError(GoJsonError):
+    """The text ends before its value does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +92,7 @@ def decode(data: bytes) -> Any:
     """
     text = data.decode("utf-8", "replace").lstrip(_SPACE)
     if not text:
-        raise GoJsonError("EOF")
+        raise IncompleteError("EOF")
     try:
         value, _end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
@@ -94,10 +108,8 @@ def decode_whole(data: bytes) -> Any:
     """
     try:
         value = decode(data)
-    except GoJsonError as error:
-        if str(error) in {"EOF", "unexpected EOF"}:
-            raise GoJsonError("unexpected end of JSON input") from None
-        raise
+    except IncompleteError:
+        raise GoJsonError("unexpected end of JSON input") from None
     text = data.decode("utf-8", "replace").lstrip(_SPACE)
     rest = text[_DECODER.raw_decode(text)[1] :].lstrip(_SPACE)
     if rest:
@@ -286,7 +298,7 @@ class _Scanner:
     def _next(self) -> str:
         mark = self._here()
         if not mark:
-            raise GoJsonError("unexpected EOF")
+            raise IncompleteError("unexpected EOF")
         self._at += 1
         return mark
 

@@ -101,10 +101,10 @@ def routes(containers: Containers) -> list[Route]:
         return answers.nothing(200)
 
     return [
-        route("POST", "/containers/{name:.*}/attach", attach, streams=True),
-        route("GET", "/containers/{name:.*}/attach/ws", attach_websocket, streams=True),
+        route("POST", "/containers/{name:.*}/attach", attach, hijacks=True),
+        route("GET", "/containers/{name:.*}/attach/ws", attach_websocket, hijacks=True),
         route("POST", "/containers/{name:.*}/exec", exec_create),
-        route("POST", "/exec/{id}/start", exec_start, streams=True),
+        route("POST", "/exec/{id}/start", exec_start, hijacks=True),
         route("POST", "/exec/{id}/resize", exec_resize),
         route("GET", "/exec/{id}/json", exec_inspect),
     ]

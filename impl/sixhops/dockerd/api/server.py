@@ -21,6 +21,7 @@ from aiohttp import web
 from sixhops.dockerd.api import answers, gojson
 from sixhops.dockerd.api.connection import Connection, Taken, refuse
 from sixhops.dockerd.api.gojson import Kind
+from sixhops.dockerd.api.requests import BodyError
 from sixhops.dockerd.errors import EngineError, invalid, system
 from sixhops.dockerd.version import API_VERSION, MINIMUM_API_VERSION
 
@@ -43,8 +44,6 @@ _LONGEST_BODY = 64 << 20
 _FILTERS = Kind("map[string]map[string]bool", "map", Kind("map[string]bool", "map", Kind("bool", "bool")))
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 _BACKLOG = 128
-#: What Go's server reads of a request's head: a mebibyte, and a little slack.
-_LONGEST_HEAD = (1 << 20) + 4096
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
 _INT64 = range(-(2**63), 2**63)
 #: How long streams may take to end when the engine does, in seconds.
@@ -59,16 +58,20 @@ class Route:
     pattern: re.Pattern[str]
     handler: Handler
     streams: bool = False
+    hijacks: bool = False
 
 
-def route(method: str, path: str, handler: Handler, *, streams: bool = False) -> Route:
-    """Return a route for a path such as `/containers/{name}/start`; `{name:.*}` also matches slashes."""
+def route(method: str, path: str, handler: Handler, *, streams: bool = False, hijacks: bool = False) -> Route:
+    """Return a route for a path such as `/containers/{name}/start`; `{name:.*}` also matches slashes.
+
+    `streams`: the answer goes on until the client goes. `hijacks`: the handler may take the connection over.
+    """
     pattern, end = "", 0
     for found in _PARAMETER.finditer(path):
         pattern += re.escape(path[end : found.start()])
         pattern += f"(?P<{found[1]}>{'.*' if found[2] else '[^/]+'})"
         end = found.end()
-    return Route(method, re.compile(pattern + re.escape(path[end:]), re.DOTALL), handler, streams)
+    return Route(method, re.compile(pattern + re.escape(path[end:]), re.DOTALL), handler, streams, hijacks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +132,13 @@ class Call:
     async def raw_body(self) -> bytes:
         """Return the whole body. EngineError when it is longer than any document should be."""
         data = bytearray()
-        async for piece in self.request.content.iter_any():
-            data += piece
-            if len(data) > _LONGEST_BODY:
-                raise system("http: request body too large")
+        try:
+            async for piece in self.request.content.iter_any():
+                data += piece
+                if len(data) > _LONGEST_BODY:
+                    raise system("http: request body too large")
+        except BodyError as error:
+            raise system(str(error)) from error
         return bytes(data)
 
     def require_json(self) -> None:
@@ -149,12 +155,27 @@ class Call:
         `empty` is the message for no body at all, when it is not just "EOF".
         """
         try:
-            value = gojson.decode(await self.raw_body())
+            value = await self._first_value()
             gojson.check(value, kind)
-        except gojson.GoJsonError as error:
+        except (gojson.GoJsonError, BodyError) as error:
             text = str(error)
             raise EngineError(status, empty if empty is not None and text == "EOF" else text) from error
         return value if isinstance(value, dict) else {}
+
+    async def _first_value(self) -> Any:
+        """Return the body's first JSON value, without waiting for what may follow it."""
+        data = bytearray()
+        enough = 0
+        async for piece in self.request.content.iter_any():
+            data += piece
+            if len(data) > _LONGEST_BODY:
+                raise system("http: request body too large")
+            if len(data) >= enough:
+                # tried again once there is twice as much, so that a long body is not read over and over
+                enough = 2 * len(data)
+                with contextlib.suppress(gojson.IncompleteError):
+                    return gojson.decode(bytes(data))
+        return gojson.decode(bytes(data))
 
 
 def go_quoted(text: str) -> str:
@@ -195,9 +216,6 @@ class Server:
                 manager,
                 loop=loop,
                 access_log=None,
-                auto_decompress=False,
-                max_line_size=_LONGEST_HEAD,
-                max_field_size=_LONGEST_HEAD,
             )
 
         for listener in sockets:
@@ -229,6 +247,8 @@ class Server:
             response = await self._route(request)
         except EngineError as error:
             response = _failed(request, error)
+        except BodyError as error:
+            response = _failed(request, system(str(error)))
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the trace
@@ -280,7 +300,9 @@ class Server:
         return answers.bare(answers.failure(EngineError(404, "page not found")))
 
     async def _run(self, found: Route, call: Call) -> web.StreamResponse:
-        if found.streams:
+        if found.streams and isinstance(call.request.protocol, Connection):
+            call.request.protocol.begin_stream()
+        if found.streams or found.hijacks:
             return await found.handler(call)
         operation = asyncio.ensure_future(found.handler(call))
         self._operations.add(operation)
