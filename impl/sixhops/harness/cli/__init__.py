@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from sixhops.harness.cli import coverage, dev, diff, doctor, inspect, programs, replay, run, show, suite, up
+from sixhops.harness.cli import (
+    coverage,
+    dev,
+    diff,
+    doctor,
+    inspect,
+    programs,
+    replay,
+    report,
+    run,
+    show,
+    suite,
+    up,
+)
 from sixhops.harness.errors import ScenarioError, TargetError, UsageError
 from sixhops.harness.integrity import Exit
 
@@ -80,6 +93,7 @@ cli.add_command(suite.test)
 cli.add_command(replay.check)
 cli.add_command(replay.mutate)
 cli.add_command(show.show)
+cli.add_command(report.report)
 cli.add_command(diff.diff)
 cli.add_command(inspect.lint)
 cli.add_command(inspect.list_)

@@ -92,6 +92,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         help="where transcripts and results.json go (default: results/<run>)",
     )
+    group.addoption(
+        "--report",
+        metavar="DIR",
+        type=Path,
+        dest="sixhops_report",
+        help="write a report of the run there: index.html, summary.json, junit.xml, summary.md",
+    )
+    group.addoption(
+        "--baseline",
+        metavar="RUN",
+        type=Path,
+        help="an earlier run (its folder or results.json): what failed there as well is a known difference, "
+        "so only what is new fails",
+    )
 
 
 def _at_least_one(text: str) -> int:
@@ -113,6 +127,14 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = config.getoption("scenarios")
     if folder is not None and not folder.is_dir():
         raise pytest.UsageError(f"--scenarios: no such folder: {folder}")
+    if config.getoption("baseline") is not None:
+        from sixhops.harness.errors import UsageError
+        from sixhops.harness.plugin.session import baseline_of
+
+        try:
+            baseline_of(config)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from error
     for name, meaning in HOPS.items():
         config.addinivalue_line("markers", f"{name}: scenarios of {name}/ ({meaning})")
     config.pluginmanager.register(SessionReport(config), "sixhops-session")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from sixhops.harness.exchange import Exchange
     from sixhops.harness.judge import StepVerdict
+    from sixhops.harness.plugin.baseline import Baseline
     from sixhops.harness.plugin.library import Library
     from sixhops.harness.run import ScenarioRun
     from sixhops.harness.scenario.model import Scenario, Step
@@ -97,7 +98,7 @@ class Room:
     """The targets and the scenarios that run on them, one after the other.
 
     `results` is the run's folder; `worker` tells the folders of several workers apart; `taps` is auto, all or outer, as
-    the option --taps has it.
+    the option --taps has it; what `baseline` failed at is known.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Room:
         seams: Seams,
         worker: str = "main",
         taps: str = "auto",
+        baseline: Baseline | None = None,
     ) -> None:
         self.name = name
         self.results = results
@@ -118,6 +120,7 @@ class Room:
         self._seams = seams
         self._worker = worker
         self._taps = taps
+        self._baseline = baseline
         #: By whether the inner hops are tapped.
         self._targets: dict[bool, Target] = {}
         self._engine = ""
@@ -180,6 +183,8 @@ class Room:
             writer.abandon()
             raise
         outcome = self._still_alive(target, outcome)
+        if self._baseline is not None:
+            outcome = self._baseline.apply(outcome)
         if run is None and not writer.has_begun:
             return outcome
         try:

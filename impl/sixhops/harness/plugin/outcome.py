@@ -28,6 +28,7 @@ class Outcome:
     `verdict`: passed, failed, skipped, known (only differences that the engine's profile names) or
     unreachable (no target to run it on). `fault` says whom to call when it is not an expectation that failed:
     scenario, target, or sixhops. `brief` is one line, `text` the whole failure report.
+    `failures` are the places that failed and that no profile foresaw ("step 3 status"), the same in every run.
     `skips` holds a reason for each expectation (or the whole scenario) that could not be judged. `seconds` is
     wall time.
     """
@@ -43,6 +44,7 @@ class Outcome:
     fault: str = ""
     brief: str = ""
     text: str = ""
+    failures: tuple[str, ...] = ()
     skips: tuple[str, ...] = ()
     known: tuple[KnownDifference, ...] = ()
     leftovers: tuple[str, ...] = ()
@@ -62,6 +64,7 @@ class Outcome:
     def to_data(self) -> dict[str, Any]:
         """Return the outcome as plain JSON data (lists, not tuples): what xdist and results.json take."""
         data = asdict(self)
+        data["failures"] = list(self.failures)
         data["skips"] = list(self.skips)
         data["known"] = [asdict(item) for item in self.known]
         data["leftovers"] = list(self.leftovers)
@@ -72,6 +75,7 @@ class Outcome:
         """Undo `to_data`."""
         known = {field.name for field in fields(cls)}
         values = {key: value for key, value in data.items() if key in known}
+        values["failures"] = tuple(data["failures"])
         values["skips"] = tuple(data["skips"])
         values["known"] = tuple(KnownDifference(**item) for item in data["known"])
         values["leftovers"] = tuple(data["leftovers"])

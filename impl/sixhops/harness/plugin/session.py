@@ -21,6 +21,7 @@ from sixhops.harness.plugin.collect import ScenarioItem, default_root, has_suite
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from sixhops.harness.plugin.baseline import Baseline
     from sixhops.harness.plugin.live import Room
     from sixhops.harness.plugin.outcome import Outcome
 
@@ -53,8 +54,22 @@ def room_of(config: pytest.Config) -> Room:
             library=library,
             seams=config.hook,
             worker=getattr(config, "workerinput", {}).get("workerid", "main"),
+            baseline=baseline_of(config),
         )
     return config.stash[_ROOM]
+
+
+_BASELINE = pytest.StashKey["Baseline | None"]()
+
+
+def baseline_of(config: pytest.Config) -> Baseline | None:
+    """Return what --baseline names, read once in each process; None without it. Raises UsageError."""
+    if _BASELINE not in config.stash:
+        from sixhops.harness.plugin.baseline import read_baseline
+
+        given: Path | None = config.getoption("baseline")
+        config.stash[_BASELINE] = None if given is None else read_baseline(given)
+    return config.stash[_BASELINE]
 
 
 _RESULTS = pytest.StashKey[Path]()
@@ -231,6 +246,7 @@ class SessionReport:
             )
         if not missing and self.outcomes and is_full_run(self.config):
             self._compare_counts()
+        self._compare_baseline(complete=not missing)
         if self.problems:
             codes.append(Exit.FAILED)
         if self.errors or self.unreachable or any(item.fault == "scenario" for item in self.outcomes):
@@ -249,7 +265,36 @@ class SessionReport:
                 outcomes=ran,
                 problems=self.problems,
             )
+            if self.config.getoption("sixhops_report") is not None:
+                code = worst_exit((code, self._report(folder, ran)))
         return code
+
+    def _compare_baseline(self, *, complete: bool) -> None:
+        baseline = baseline_of(self.config)
+        if baseline is not None and self.outcomes:
+            is_full = complete and is_full_run(self.config)
+            self.problems.extend(baseline.problems(self.outcomes, is_full=is_full))
+            self.notes.extend(baseline.notes(self.outcomes))
+
+    def _report(self, folder: Path, outcomes: Sequence[Outcome]) -> int:
+        """Write the report of this run's transcripts; return an exit code."""
+        from sixhops.harness.errors import UsageError
+        from sixhops.harness.integrity import Exit
+        from sixhops.harness.report import gather, write_report
+
+        written = [folder / outcome.transcript for outcome in outcomes if outcome.transcript]
+        if not written:
+            self.notes.append("no report: there is no transcript")
+            return Exit.OK
+        try:
+            made = gather(written, with_differences=False)
+            page = write_report(made, self.config.getoption("sixhops_report"))
+        except UsageError as error:
+            self.problems.append(str(error))
+            return Exit.USAGE
+        self.notes.extend(made.problems)
+        self.notes.append(f"report: {page}")
+        return Exit.FAILED if made.problems else Exit.OK
 
     def _cleaned(self, exitstatus: int) -> int:
         # pytest calls it "interrupted" too when a run stops early by itself: -x under xdist, or our

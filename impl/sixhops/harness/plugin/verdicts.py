@@ -96,6 +96,7 @@ def assess(
         engine=facts.engine_version,
         brief=_brief(word, sorted_, skips, run.leftovers),
         text=_text(scenario, run, facts, sorted_, logs) if failed else "",
+        failures=_places(sorted_, run.leftovers),
         skips=skips,
         known=sorted_.known,
         leftovers=tuple(run.leftovers),
@@ -128,6 +129,13 @@ def _sort(scenario: Scenario, verdicts: Sequence[StepVerdict], differences: Sequ
 def _covered(difference: Difference, steps: Iterable[Step]) -> set[int]:
     # A difference in a step that was not reached, or not fully observed, may well still be there.
     return {step.index for step in steps if difference.covers_step(step)}
+
+
+def _places(sorted_: _Sorted, leftovers: Sequence[str]) -> tuple[str, ...]:
+    """Return where a scenario failed, in words that are the same in every run (`baseline`)."""
+    places = [f"step {failure.step + 1} {failure.facet}".rstrip() for failure in sorted_.news]
+    places += [f"stale {difference.reason}" for difference in sorted_.stale]
+    return tuple(dict.fromkeys([*places, *(["left behind"] if leftovers else [])]))
 
 
 def _brief(word: str, sorted_: _Sorted, skips: Sequence[str], leftovers: Sequence[str]) -> str:
