@@ -45,7 +45,16 @@ def test_network_event_has_no_legacy_members() -> None:
         ({"label": ["colour"]}, True),
         ({"label": ["colour=blue"]}, True),
         ({"label": ["colour=red"]}, False),
+        ({"label": ["colour", "shape"]}, False),
         ({"image": ["busybox"]}, True),
+        ({"image": ["box"]}, False),
+        ({"network": ["we"]}, True),
+        ({"network": ["other"]}, False),
+        ({"scope": ["local", "swarm"]}, True),
+        ({"scope": ["swarm"]}, False),
+        ({"unknown": ["x"]}, True),
+        ({"event": ["exec_create", "sta"]}, True),
+        ({"event": ["sta"]}, False),
         ({"type": ["container"], "event": ["die"]}, False),
     ],
 )
@@ -59,6 +68,14 @@ def test_filter_for_exec_create_ignores_the_command_line() -> None:
     assert passes(Event("container", "exec_create: sh -c x", "c", {}, 0), {"event": ["exec_create"]})
 
 
+def test_filter_for_an_image_ignores_its_tag() -> None:
+    event = Event("image", "pull", "team/app:1.2", {"name": "team/app"}, 0)
+
+    assert passes(event, {"image": ["team/app"]})
+    assert passes(event, {"image": ["team/app:1.2"]})
+    assert not passes(event, {"image": ["team/app:1.3"]})
+
+
 async def _collect(events: Events, since: int | None, until: int | None) -> list[str]:
     return [event.action async for event in events.subscribe(since, until, {})]
 
@@ -70,6 +87,15 @@ def test_past_events_end_at_once_when_until_is_over() -> None:
         events.emit("container", action, "c", {})
 
     assert asyncio.run(_collect(events, 15, 25)) == ["two"]
+
+
+def test_past_is_told_up_to_an_end_without_a_beginning() -> None:
+    now = iter([10, 20, 30, 99, 99])
+    events = Events(clock=lambda: next(now))
+    for action in ("one", "two", "three"):
+        events.emit("container", action, "c", {})
+
+    assert asyncio.run(_collect(events, None, 25)) == ["one", "two"]
 
 
 def test_live_event_reaches_a_listener_that_subscribed_before() -> None:

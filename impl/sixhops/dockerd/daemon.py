@@ -20,7 +20,9 @@ from sixhops.dockerd.api import containers as containers_api
 from sixhops.dockerd.api import elsewhere, hijack
 from sixhops.dockerd.api import images as images_api
 from sixhops.dockerd.api import networks as networks_api
+from sixhops.dockerd.api import plugins as plugins_api
 from sixhops.dockerd.api import remote as remote_api
+from sixhops.dockerd.api import swarm as swarm_api
 from sixhops.dockerd.api import system as system_api
 from sixhops.dockerd.api import trees as trees_api
 from sixhops.dockerd.api import volumes as volumes_api
@@ -173,6 +175,8 @@ async def _start(options: Options, helpers: ForkServer, stack: contextlib.AsyncE
         *networks_api.routes(networks),
         *volumes_api.routes(volumes),
         *remote_api.routes(_pull_settings(options), images, containers, volumes),
+        *swarm_api.routes(),
+        *plugins_api.routes(),
         *elsewhere.routes(),
     ]
     server = Server(routes)

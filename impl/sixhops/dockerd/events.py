@@ -12,6 +12,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sixhops.dockerd.errors import EngineError
+from sixhops.dockerd.images.reference import parse
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
@@ -21,6 +24,12 @@ __all__ = ["Event", "Events", "Filters"]
 REMEMBERED = 256
 #: How many events may wait for one listener.
 LONGEST_QUEUE = 4096
+#: Filters by the beginning of the actor's id or name.
+_OBJECTS = frozenset(
+    {"container", "daemon", "plugin", "volume", "network", "node", "service", "secret", "config"}
+)
+#: Actions that have more behind them (a command, a state); a filter with one of them looks at beginnings.
+_WITH_MORE_BEHIND = frozenset({"health_status", "exec_create", "exec_start"})
 _WITH_LEGACY_MEMBERS = frozenset({"container", "image"})
 _SECOND = 1_000_000_000
 
@@ -83,13 +92,15 @@ class Events:
         return len(self._listeners)
 
     def subscribe(self, since: int | None, until: int | None, filters: Filters) -> AsyncIterator[Event]:
-        """Return the events from `since` (nanoseconds; None: from now) to `until` (None: for ever) that pass `filters`.
+        """Return the events from `since` (nanoseconds) to `until` (None: for ever) that pass `filters`.
 
-        Listening begins with this call, not with the first `anext`. With `until` in the past only the past is told. The
-        iterator must be closed (`aclose`) or read to its end.
+        Without `since` the past is told if there is an `until`, and else what comes from now on. Listening begins with this
+        call, not with the first `anext`. With `until` in the past only the past is told. The iterator must be closed
+        (`aclose`) or read to its end.
         """
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
-        past = [event for event in self._past if since is not None and event.nanoseconds >= since]
+        begin = since if since is not None else None if until is None else 0
+        past = [event for event in self._past if begin is not None and event.nanoseconds >= begin]
         self._listeners.add(queue)
         return self._tell(queue, past, until, filters)
 
@@ -98,7 +109,8 @@ class Events:
     ) -> AsyncIterator[Event]:
         try:
             for event in past:
-                if (until is None or event.nanoseconds <= until) and passes(event, filters):
+                # dockerd takes an end before 1970 for none here
+                if (until is None or until <= 0 or event.nanoseconds <= until) and passes(event, filters):
                     yield event
             while True:
                 left = None if until is None else (until - self._clock()) / _SECOND
@@ -118,34 +130,45 @@ class Events:
 
 
 def passes(event: Event, filters: Filters) -> bool:
-    """Return whether an event fits: every key must fit, with any of its values."""
-    return all(any(_fits(event, key, value) for value in values) for key, values in filters.items() if values)
+    """Return whether an event fits: every key must fit, with any of its values, but all labels.
+
+    Keys that mean nothing are not looked at. As in dockerd, `container`, `network` and so on look at the actor and its name
+    whatever the type of the event.
+    """
+    return all(_fits(event, key, values) for key, values in filters.items() if values)
 
 
-def _fits(event: Event, key: str, value: str) -> bool:
+def _fits(event: Event, key: str, values: Sequence[str]) -> bool:
+    name = event.attributes.get("name", "")
+    if key in _OBJECTS:
+        return any(event.actor.startswith(value) or name.startswith(value) for value in values)
     match key:
         case "event":
-            # exec events carry the command line behind the action
-            return event.action == value or event.action.startswith(f"{value}:")
+            if set(values) & _WITH_MORE_BEHIND:
+                return any(event.action.startswith(value) for value in values)
+            return event.action in values
         case "type":
-            return event.type == value
+            return event.type in values
         case "scope":
-            return value == "local"
+            return "local" in values
         case "label":
-            name, has_value, wanted = value.partition("=")
-            return name in event.attributes and (not has_value or event.attributes[name] == wanted)
+            return all(_has_label(event.attributes, value) for value in values)
         case "image":
-            return (
-                value in (event.actor, event.attributes.get("name"))
-                if event.type == "image"
-                else (event.attributes.get("image") == value)
+            image = name if event.type == "image" else event.attributes.get("image", "")
+            return any(
+                text in values for text in (event.actor, image, _untagged(event.actor), _untagged(image))
             )
-        case "daemon":
-            return event.type == "daemon" and value in (event.actor, event.attributes.get("name"))
-        case "container" if event.type == "network":
-            # network events name the container that was connected
-            return bool(value) and event.attributes.get("container", "").startswith(value)
         case _:
-            return event.type == key and (
-                (bool(value) and event.actor.startswith(value)) or event.attributes.get("name") == value
-            )
+            return True
+
+
+def _has_label(attributes: Mapping[str, str], text: str) -> bool:
+    name, has_value, wanted = text.partition("=")
+    return name in attributes and (not has_value or attributes[name] == wanted)
+
+
+def _untagged(image: str) -> str:
+    try:
+        return parse(image).familiar_name
+    except EngineError:
+        return image

@@ -41,6 +41,9 @@ class Volumes:
         for key in filters:
             if key not in _FILTERS:
                 raise invalid(f"Invalid filter '{key}'")
+        dangling = filters.get("dangling") or ()
+        if len(dangling) > 1 or not set(dangling) <= {"0", "1", "false", "true"}:
+            raise invalid(f"Invalid filter 'dangling=[{' '.join(dangling)}]'")
         names = sorted(entry.name for entry in self._root.iterdir() if (entry / "_data").is_dir())
         return [document for document in map(self._document, names) if self._passes(document, filters)]
 

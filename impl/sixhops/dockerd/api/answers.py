@@ -45,7 +45,7 @@ COMMON = {
     "Ostype": "linux",
     "Server": SERVER,
 }
-_LAST = ("Date", "Content-Length", "Transfer-Encoding", "Connection")
+_LAST = ("Date", "Content-Length", "Connection", "Transfer-Encoding")
 
 
 async def arrange(request: web.BaseRequest, response: web.StreamResponse) -> None:
@@ -72,7 +72,9 @@ async def arrange(request: web.BaseRequest, response: web.StreamResponse) -> Non
     response.headers.extend(sorted(headers.items()))
     response.headers.extend(last)
     if guessed and request.method != hdrs.METH_HEAD:
-        response.headers[hdrs.CONTENT_TYPE] = response.headers.pop(hdrs.CONTENT_TYPE)
+        for name in (hdrs.CONTENT_TYPE, hdrs.CONNECTION):
+            if name in response.headers:
+                response.headers[name] = response.headers.pop(name)
 
 
 async def json_answer(request: web.BaseRequest, value: Any, status: int = 200) -> web.StreamResponse:

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from sixhops.dockerd.api.gojson import Kind, Struct
 
-__all__ = ["AUTH", "CREATE", "EXEC_CREATE", "EXEC_START", "NETWORK_CREATE", "UPDATE", "VOLUME_CREATE"]
+__all__ = [
+    "AUTH",
+    "CREATE",
+    "EXEC_CREATE",
+    "EXEC_START",
+    "HEALTH",
+    "MOUNT",
+    "NETWORK_CREATE",
+    "ULIMIT",
+    "UPDATE",
+    "VOLUME_CREATE",
+]
 
 _STRING = Kind("string", "string")
 _BOOL = Kind("bool", "bool")
@@ -31,7 +42,7 @@ def _all(kind: Kind, *names: str) -> dict[str, Kind | Struct]:
     return dict.fromkeys(names, kind)
 
 
-_HEALTH = Struct(
+HEALTH = Struct(
     "HealthConfig",
     {
         "Test": _STRINGS,
@@ -40,11 +51,11 @@ _HEALTH = Struct(
     },
     "container",
 )
-_ULIMIT = Struct("Ulimit", {"Name": _STRING, "Soft": _INT64, "Hard": _INT64}, "units")
+ULIMIT = Struct("Ulimit", {"Name": _STRING, "Soft": _INT64, "Hard": _INT64}, "units")
 _DEVICE = Struct(
     "DeviceMapping", _all(_STRING, "PathOnHost", "PathInContainer", "CgroupPermissions"), "container"
 )
-_MOUNT = Struct(
+MOUNT = Struct(
     "Mount",
     {"Type": _named("mount.Type"), "Source": _STRING, "Target": _STRING, "ReadOnly": _BOOL},
     "mount",
@@ -114,8 +125,8 @@ _HOST_CONFIG = Struct(
         "Annotations": _MAP,
         "ConsoleSize": Kind("[2]uint", "list", Kind("uint", "int")),
         "Devices": Kind("[]container.DeviceMapping", "list", _DEVICE),
-        "Ulimits": Kind("[]*units.Ulimit", "list", _ULIMIT),
-        "Mounts": Kind("[]mount.Mount", "list", _MOUNT),
+        "Ulimits": Kind("[]*units.Ulimit", "list", ULIMIT),
+        "Mounts": Kind("[]mount.Mount", "list", MOUNT),
     },
     "container",
 )
@@ -150,7 +161,7 @@ CREATE = Struct(
         "Volumes": Kind("map[string]struct {}", "map", _EMPTY),
         "Labels": _MAP,
         "StopTimeout": _INT,
-        "Healthcheck": _HEALTH,
+        "Healthcheck": HEALTH,
         "HostConfig": _HOST_CONFIG,
         "NetworkingConfig": _NETWORKING,
     },

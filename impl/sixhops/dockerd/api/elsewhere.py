@@ -1,85 +1,75 @@
-"""What this engine is not: a swarm, a builder, a plugin host. It answers as Docker's engine does outside a swarm."""
+"""What this engine is not: a builder. It answers as dockerd does as far as that needs no builder, and refuses to build."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aiohttp import web
+
 from sixhops.dockerd.api import answers
-from sixhops.dockerd.api.server import Route, route
-from sixhops.dockerd.errors import EngineError, invalid, not_found
+from sixhops.dockerd.api.server import Route, go_quoted, route
+from sixhops.dockerd.errors import EngineError, invalid, system
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from sixhops.dockerd.api.server import Call
 
 __all__ = ["routes"]
 
-_NO_SWARM = (
-    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to '
-    "swarm and try again."
-)
-_UNAVAILABLE = 503
 _NOT_IMPLEMENTED = 501
-_SWARM = ("/swarm", "/swarm/unlockkey", "/nodes", "/services", "/tasks", "/secrets", "/configs")
-_SWARM_OBJECTS = ("nodes", "services", "tasks", "secrets", "configs")
+_NO_BUILDER = "this engine has no builder"
+_NO_UPGRADE = "no upgrade proto in request"
 
 
 def routes() -> list[Route]:
     """Return the routes of what is not here."""
-
-    async def no_swarm(call: Call) -> web.StreamResponse:
-        del call
-        raise EngineError(_UNAVAILABLE, _NO_SWARM)
-
-    async def no_swarm_with_body(call: Call) -> web.StreamResponse:
-        if not await call.raw_body():
-            raise invalid("got EOF while reading request body")
-        raise EngineError(_UNAVAILABLE, _NO_SWARM)
-
-    async def leave(call: Call) -> web.StreamResponse:
-        del call
-        raise EngineError(_UNAVAILABLE, "This node is not part of a swarm")
-
-    async def start_swarm(call: Call) -> web.StreamResponse:
-        if not await call.raw_body():
-            raise invalid("got EOF while reading request body")
-        raise EngineError(_NOT_IMPLEMENTED, "this engine can't be part of a swarm")
-
-    async def no_plugins(call: Call) -> web.StreamResponse:
-        return await answers.json_answer(call.request, [])
-
-    async def no_plugin(call: Call) -> web.StreamResponse:
-        raise not_found(f'plugin "{call["name"]}" not found')
-
-    async def session(call: Call) -> web.StreamResponse:
-        if not call.request.headers.get("Upgrade"):
-            raise invalid("no upgrade proto in request")
-        raise EngineError(_NOT_IMPLEMENTED, "this engine has no builder")
-
-    async def no_builder(call: Call) -> web.StreamResponse:
-        del call
-        raise EngineError(_NOT_IMPLEMENTED, "this engine has no builder")
-
-    async def prune_builds(call: Call) -> web.StreamResponse:
-        return await answers.json_answer(call.request, {"CachesDeleted": None, "SpaceReclaimed": 0})
-
     return [
-        *(route("GET", path, no_swarm) for path in _SWARM),
-        *(route("GET", f"/{kind}/{{id}}", no_swarm) for kind in _SWARM_OBJECTS),
-        *(route("DELETE", f"/{kind}/{{id}}", no_swarm) for kind in _SWARM_OBJECTS if kind != "tasks"),
-        *(
-            route("POST", f"/{kind}/create", no_swarm_with_body)
-            for kind in ("services", "secrets", "configs")
-        ),
-        *(route("POST", f"/{kind}/{{id}}/update", no_swarm_with_body) for kind in _SWARM_OBJECTS),
-        *(route("POST", f"/swarm/{action}", no_swarm_with_body) for action in ("update", "unlock")),
-        *(route("POST", f"/swarm/{action}", start_swarm) for action in ("init", "join")),
-        route("POST", "/swarm/leave", leave),
-        route("GET", "/plugins", no_plugins),
-        route("GET", "/plugins/{name:.*}/json", no_plugin),
-        route("POST", "/session", session),
-        route("POST", "/build", no_builder),
-        route("POST", "/commit", no_builder),
-        route("POST", "/build/prune", prune_builds),
+        route("POST", "/session", _session),
+        route("POST", "/grpc", _grpc),
+        route("POST", "/build", _no_builder),
+        route("POST", "/commit", _no_builder),
+        route("POST", "/build/prune", _prune_builds),
+        route("POST", "/build/cancel", _cancel_build),
     ]
+
+
+async def _session(call: Call) -> web.StreamResponse:
+    protocol = call.request.headers.get("Upgrade", "")
+    if not protocol:
+        raise invalid(_NO_UPGRADE)
+    if protocol != "h2c":
+        raise invalid(f"protocol {protocol} not supported")
+    raise EngineError(_NOT_IMPLEMENTED, _NO_BUILDER)
+
+
+async def _grpc(call: Call) -> web.StreamResponse:
+    protocol = call.request.headers.get("Upgrade", "")
+    if not protocol:
+        raise system(_NO_UPGRADE)
+    if protocol != "h2c":
+        raise system(f"protocol {protocol} not supported")
+    raise EngineError(_NOT_IMPLEMENTED, _NO_BUILDER)
+
+
+async def _no_builder(call: Call) -> web.StreamResponse:
+    version = call.text("version")
+    if version not in {"", "1", "2"}:
+        raise system(f"invalid version {go_quoted(version)}")
+    raise EngineError(_NOT_IMPLEMENTED, _NO_BUILDER)
+
+
+async def _prune_builds(call: Call) -> web.StreamResponse:
+    call.filters(prefix="could not parse filters: ")
+    try:
+        call.number("keep-storage")
+    except EngineError as error:
+        text = call.text("keep-storage")
+        raise system(
+            f"keep-storage is in bytes and expects an integer, got {text}: {error.message}"
+        ) from error
+    return await answers.json_answer(call.request, {"CachesDeleted": None, "SpaceReclaimed": 0})
+
+
+async def _cancel_build(call: Call) -> web.StreamResponse:
+    if not call.text("id"):
+        raise system("build ID not provided")
+    return web.Response(content_type="application/json")

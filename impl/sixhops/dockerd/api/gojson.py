@@ -25,6 +25,18 @@ __all__ = [
 ]
 
 _SPACE = " \t\r\n"
+_BASE64 = (string.ascii_letters + string.digits + "+/").encode()
+_INT64 = range(-(2**63), 2**63)
+_UINT8 = range(2**8)
+_RANGES = {
+    "uint8": _UINT8,
+    "uint16": range(2**16),
+    "uint32": range(2**32),
+    "fs.FileMode": range(2**32),
+    "uint64": range(2**64),
+    "uint": range(2**64),
+    "int32": range(-(2**31), 2**31),
+}
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
 _ESCAPES = 'bfnrt\\/"'
 
@@ -53,8 +65,8 @@ class IncompleteError(GoJsonError):
 class Kind:
     """A Go type by its printed name, and what it accepts.
 
-    `accepts` is one of string, bool, int, list, map, any, and words (a string or a list of strings); `element` is the type
-    of a list's or map's values.
+    `accepts` is one of string, bool, int, number, list, map, any, words (a string or a list of strings), and bytes (base64);
+    `element` is the type of a list's or map's values. How large an int may be follows from the name.
     """
 
     name: str
@@ -147,7 +159,17 @@ def _check(value: object, kind: Kind | Struct, inside: Struct | None, path: tupl
         case "bool":
             fits = isinstance(value, bool)
         case "int":
-            fits = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+            fits = (
+                isinstance(value, int)
+                and not isinstance(value, bool)
+                and value in _RANGES.get(kind.name, _INT64)
+            )
+        case "number":
+            fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+        case "bytes":
+            fits = isinstance(value, str) or _are_bytes(value)
+            if isinstance(value, str):
+                _check_base64(value)
         case "list":
             fits = isinstance(value, list)
         case "map":
@@ -184,6 +206,27 @@ def _word(value: object) -> str:
     if isinstance(value, str):
         return "string"
     return "array" if isinstance(value, list) else "object"
+
+
+def _are_bytes(value: object) -> bool:
+    return isinstance(value, list) and all(
+        item is None or (type(item) is int and item in _UINT8) for item in value
+    )
+
+
+def _check_base64(text: str) -> None:
+    """Raise GoJsonError for what is no padded standard base64, at the place that Go names."""
+    data = text.replace("\r", "").replace("\n", "").encode()
+    whole = len(data) // 4 * 4
+    padding = len(data) - len(data.rstrip(b"="))
+    for index, byte in enumerate(data):
+        is_pad = byte == ord("=")
+        if is_pad and index >= len(data) - padding and padding <= 2 and len(data) == whole:
+            continue
+        if is_pad or byte not in _BASE64:
+            raise GoJsonError(f"illegal base64 data at input byte {index}")
+    if len(data) != whole:
+        raise GoJsonError(f"illegal base64 data at input byte {whole}")
 
 
 class _Scanner:

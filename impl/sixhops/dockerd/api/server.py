@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[["Call"], Awaitable[web.StreamResponse]]
 
-__all__ = ["Call", "Route", "Server", "go_quoted", "route", "unix_listener"]
+__all__ = ["Call", "Route", "Server", "go_quoted", "parse_bool", "route", "unix_listener"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +44,18 @@ _LONGEST_BODY = 64 << 20
 _FILTERS = Kind("map[string]map[string]bool", "map", Kind("map[string]bool", "map", Kind("bool", "bool")))
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 _BACKLOG = 128
+#: What Go's strconv.ParseBool takes.
+_BOOLS = {
+    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
+}
+#: Paths whose handlers never parse the query, so that it may be broken.
+_FORMLESS = re.compile(
+    r"/(?:_ping|version|info|system/df|auth|session|grpc|build/cancel|swarm(?:/(?:init|join|update|unlock|unlockkey))?"
+    r"|(?:nodes|services|secrets|configs)/(?:create|[^/]+/update)|(?:services|tasks|secrets|configs)/[^/]+"
+    r"|plugins/.*/(?:json|set)|exec/[^/]+/(?:json|start)|containers/.*/(?:changes|export)|images/.*/(?:json|history))"
+)
+_JSON_ERRORS_SINCE = "1.24"
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
 _INT64 = range(-(2**63), 2**63)
 #: How long streams may take to end when the engine does, in seconds.
@@ -87,6 +99,10 @@ class Call:
         """Return a parameter of the path."""
         return self.parameters[name]
 
+    def is_older_than(self, version: str) -> bool:
+        """Return whether the client speaks an older version of the API than this one."""
+        return _compare(self.version, version) < 0
+
     def text(self, name: str, default: str = "") -> str:
         """Return the first value of a query parameter."""
         values = self.query.get(name)
@@ -117,7 +133,7 @@ class Call:
         try:
             value = gojson.decode_whole(text.encode())
             # {"label": {"a=b": true}} is how clients since API 1.22 write it, {"label": ["a=b"]} how they did before
-            if not isinstance(value, dict) or not all(isinstance(member, list) for member in value.values()):
+            if not _is_old_filters(value):
                 gojson.check(value, _FILTERS)
         except gojson.GoJsonError as error:
             raise EngineError(status, f"{prefix}{error}") from error
@@ -126,7 +142,7 @@ class Call:
             if isinstance(members, dict):
                 found[key] = [item for item, wanted in members.items() if wanted]
             else:
-                found[key] = [str(item) for item in members or ()]
+                found[key] = [item or "" for item in members or ()]
         return found
 
     async def raw_body(self) -> bytes:
@@ -154,13 +170,18 @@ class Call:
 
         `empty` is the message for no body at all, when it is not just "EOF".
         """
+        value = await self.value(kind, status=status, empty=empty)
+        return value if isinstance(value, dict) else {}
+
+    async def value(self, kind: Kind | Struct, *, status: int = 400, empty: str | None = None) -> Any:
+        """Return the body as a value of a type. Errors as for `json`."""
         try:
             value = await self._first_value()
             gojson.check(value, kind)
         except (gojson.GoJsonError, BodyError) as error:
             text = str(error)
             raise EngineError(status, empty if empty is not None and text == "EOF" else text) from error
-        return value if isinstance(value, dict) else {}
+        return value
 
     async def _first_value(self) -> Any:
         """Return the body's first JSON value, without waiting for what may follow it."""
@@ -188,6 +209,11 @@ def go_quoted(text: str) -> str:
         .replace("\\u003e", ">")
         .replace("\\u0026", "&")
     )
+
+
+def parse_bool(text: str) -> bool | None:
+    """Return what Go's strconv.ParseBool makes of a text, None when it refuses it."""
+    return _BOOLS.get(text)
 
 
 class Server:
@@ -287,9 +313,8 @@ class Server:
                 refusal = _refuse(version)
                 if refusal is not None:
                     return refusal
-            broken = _BROKEN_ESCAPE.search(query)
-            if broken is not None:
-                raise invalid(f"invalid URL escape {go_quoted(broken[0])}")
+            if query and _FORMLESS.fullmatch(path) is None:
+                _check_query(query)
             call = Call(
                 request,
                 found.groupdict(),
@@ -297,6 +322,7 @@ class Server:
                 version,
             )
             return await self._run(candidate, call)
+        # no route, so no version either: the answer is JSON whatever stands before the path
         return answers.bare(answers.failure(EngineError(404, "page not found")))
 
     async def _run(self, found: Route, call: Call) -> web.StreamResponse:
@@ -316,8 +342,27 @@ class Server:
             operation.exception()
 
 
+def _check_query(query: str) -> None:
+    for pair in query.split("&"):
+        if ";" in pair:
+            raise invalid("invalid semicolon separator in query")
+        broken = _BROKEN_ESCAPE.search(pair)
+        if broken is not None:
+            raise invalid(f"invalid URL escape {go_quoted(broken[0])}")
+
+
+def _is_old_filters(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(member, list) and all(item is None or isinstance(item, str) for item in member)
+        for member in value.values()
+    )
+
+
 def _failed(request: web.BaseRequest, error: EngineError) -> web.StreamResponse:
     if not isinstance(request.protocol, Connection) or not request.protocol.answer_has_begun:
+        versioned = _VERSIONED.match(request.raw_path)
+        if versioned is not None and _compare(versioned[1], _JSON_ERRORS_SINCE) < 0:
+            return answers.plain(f"{error.message}\n", error.status, {"X-Content-Type-Options": "nosniff"})
         return answers.failure(error)
     # what has begun can't become an error any more: the client sees a stream that breaks off
     _log.warning("%s %s: %s", request.method, request.raw_path, error.message)

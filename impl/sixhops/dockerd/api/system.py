@@ -63,11 +63,23 @@ def routes(documents: System, events: Events) -> list[Route]:
 
 
 def _time(text: str) -> int | None:
-    """Return nanoseconds of `seconds[.fraction]`, None for "". EngineError 500 for another text, as dockerd answers."""
+    """Return nanoseconds of `seconds[.fraction]`, None for "". EngineError 500 for another text, as dockerd answers.
+
+    The second before 1970 is what dockerd itself writes for none.
+    """
     if not text:
         return None
-    found = _TIME.fullmatch(text)
-    if found is None:
-        whole = text.partition(".")[0]
-        raise system(f"strconv.ParseInt: parsing {go_quoted(whole)}: invalid syntax")
-    return int(found[1]) * _SECOND + int((found[2] or "").ljust(9, "0"))
+    whole, point, fraction = text.partition(".")
+    seconds = _int64(whole)
+    rest = _int64(fraction) * 10 ** (9 - len(fraction)) if point and len(fraction) <= 9 else 0
+    if point and len(fraction) > 9:
+        rest = _int64(fraction) // 10 ** (len(fraction) - 9)
+    return None if seconds == -1 else seconds * _SECOND + rest
+
+
+def _int64(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]+", text, re.ASCII):
+        raise system(f"strconv.ParseInt: parsing {go_quoted(text)}: invalid syntax")
+    if not -(2**63) <= int(text) < 2**63:
+        raise system(f"strconv.ParseInt: parsing {go_quoted(text)}: value out of range")
+    return int(text)

@@ -1,0 +1,124 @@
+"""Plugins of an engine that has none and takes none: what can be asked is answered as dockerd does without any plugin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sixhops.dockerd.api import answers, gojson
+from sixhops.dockerd.api.gojson import Kind, Struct
+from sixhops.dockerd.api.server import Route, route
+from sixhops.dockerd.errors import EngineError, invalid, not_found, system
+from sixhops.dockerd.images import reference
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from sixhops.dockerd.api.server import Call
+
+__all__ = ["routes"]
+
+_NOT_IMPLEMENTED = 501
+_STRINGS = Kind("[]string", "list", Kind("string", "string"))
+_PRIVILEGES = Kind(
+    "types.PluginPrivileges",
+    "list",
+    Struct(
+        "PluginPrivilege",
+        {
+            "Name": Kind("string", "string"),
+            "Description": Kind("string", "string"),
+            "Value": _STRINGS,
+        },
+        "types",
+    ),
+)
+_FILTERS = frozenset({"capability", "enabled"})
+
+
+def routes() -> list[Route]:
+    """Return the routes, in the order in which they are tried."""
+    return [
+        route("GET", "/plugins", _list),
+        route("GET", "/plugins/{name:.*}/json", _missing),
+        route("GET", "/plugins/privileges", _privileges),
+        route("DELETE", "/plugins/{name:.*}", _missing),
+        route("POST", "/plugins/{name:.*}/enable", _enable),
+        route("POST", "/plugins/{name:.*}/disable", _missing),
+        route("POST", "/plugins/pull", _pull),
+        route("POST", "/plugins/{name:.*}/push", _missing),
+        route("POST", "/plugins/{name:.*}/upgrade", _upgrade),
+        route("POST", "/plugins/{name:.*}/set", _set),
+        route("POST", "/plugins/create", _create),
+    ]
+
+
+async def _list(call: Call) -> web.StreamResponse:
+    filters = call.filters()
+    unknown = next((key for key in filters if key not in _FILTERS), None)
+    if unknown is not None:
+        raise invalid(f"Invalid filter '{unknown}'")
+    enabled = filters.get("enabled")
+    if enabled and not set(enabled) & {"true", "false"}:
+        raise invalid(f"Invalid filter 'enabled=[{' '.join(enabled)}]'")
+    return await answers.json_answer(call.request, [])
+
+
+async def _missing(call: Call) -> web.StreamResponse:
+    raise not_found(f'plugin "{call["name"]}" not found')
+
+
+async def _enable(call: Call) -> web.StreamResponse:
+    if call.number("timeout") is None:
+        raise system('strconv.Atoi: parsing "": invalid syntax')
+    return await _missing(call)
+
+
+async def _set(call: Call) -> web.StreamResponse:
+    await call.value(_STRINGS, empty="got EOF while reading request body")
+    return await _missing(call)
+
+
+async def _privileges(call: Call) -> web.StreamResponse:
+    _remote(call)
+    raise _refused()
+
+
+async def _pull(call: Call) -> web.StreamResponse:
+    await _read_privileges(call)
+    _remote(call)
+    raise _refused()
+
+
+async def _upgrade(call: Call) -> web.StreamResponse:
+    await _read_privileges(call)
+    _remote(call)
+    name = _parsed(call["name"])
+    raise not_found(f'plugin "{name.or_latest().familiar}" not found')
+
+
+def _remote(call: Call) -> reference.Reference:
+    return _parsed(call.text("remote"))
+
+
+def _parsed(text: str) -> reference.Reference:
+    try:
+        return reference.parse(text)
+    except EngineError as error:
+        raise system(error.message) from error
+
+
+async def _create(call: Call) -> web.StreamResponse:
+    await call.raw_body()
+    raise _refused()
+
+
+async def _read_privileges(call: Call) -> None:
+    try:
+        value = gojson.decode(await call.raw_body())
+        gojson.check(value, _PRIVILEGES)
+    except gojson.GoJsonError as error:
+        raise system(f"failed to parse privileges: {error}") from error
+
+
+def _refused() -> EngineError:
+    return EngineError(_NOT_IMPLEMENTED, "this engine takes no plugins")
