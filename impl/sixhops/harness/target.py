@@ -99,8 +99,8 @@ class Host(Protocol):
         """Return what `path` is, following no final link, with at most `limit` bytes of content."""
         ...
 
-    def mounts(self) -> list[str]:
-        """Return the mount points of the engine's mount namespace."""
+    def mounts(self) -> dict[str, str]:
+        """Return the mount points of the engine's mount namespace, as `tap.processes.parse_mounts` does."""
         ...
 
     def links(self) -> list[str]:

@@ -166,10 +166,13 @@ class FakeHost:
     def file(self, path: str, limit: int = 1 << 20) -> FileFacts:
         return self.files.get(path, FileFacts(exists=False))
 
-    def mounts(self) -> list[str]:
+    def mounts(self) -> dict[str, str]:
+        return {}
+
+    def links(self) -> list[str]:
         return []
 
-    links = cgroups = rules = mounts
+    cgroups = rules = links
 
 
 @dataclass

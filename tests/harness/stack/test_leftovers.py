@@ -26,7 +26,7 @@ EMPTY = Residue()
         ("volumes", {"v": "v"}, "volume: v"),
         ("networks", {"n": "net (n)"}, "network: net (n)"),
         ("processes", {(7, 100): "7 sleep (sleep 9)"}, "process: 7 sleep (sleep 9)"),
-        ("mounts", ("/x",), "mount: /x"),
+        ("mounts", {"7 1 0:5 /": "/x"}, "mount: /x"),
         ("links", ("veth1",), "network interface: veth1"),
         ("cgroups", ("cpu:/x",), "control group: cpu:/x"),
         ("rules", ("-A FORWARD",), "packet filter rule: -A FORWARD"),
@@ -42,7 +42,17 @@ def test_each_kind_is_told_when_it_is_new_and_only_then(field: str, value: Any, 
 
 
 def test_a_second_mount_on_the_same_place_is_new() -> None:
-    assert difference(Residue(mounts=("/x",)), Residue(mounts=("/x", "/x"))) == ["mount: /x"]
+    before, after = Residue(mounts={"7": "/x"}), Residue(mounts={"7": "/x", "8": "/x"})
+
+    assert difference(before, after) == ["mount: /x"]
+
+
+def test_a_mount_that_took_the_place_of_another_is_not() -> None:
+    assert difference(Residue(mounts={"7": "/x"}), Residue(mounts={"8": "/x"})) == []
+
+
+def test_a_mount_whose_directory_was_renamed_is_not() -> None:
+    assert difference(Residue(mounts={"7": "/made/proc"}), Residue(mounts={"7": "/there/proc"})) == []
 
 
 def test_a_reused_pid_is_another_process() -> None:

@@ -74,7 +74,7 @@ def test_what_is_written_to_etc_stays_inside(sandbox: Sandbox) -> None:
 
     assert not (Path("/etc") / name).exists()
     assert not (Path("/etc/docker") / name).exists()
-    assert "/mnt" in LocalHost(sandbox.init, sandbox.cgroup).mounts()
+    assert "/mnt" in LocalHost(sandbox.init, sandbox.cgroup).mounts().values()
 
 
 def test_programs_get_no_descriptor_but_their_own(sandbox: Sandbox) -> None:

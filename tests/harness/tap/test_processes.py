@@ -173,7 +173,10 @@ def test_this_process_is_in_this_machines_table() -> None:
 def test_mount_points_are_unescaped() -> None:
     line = "36 35 98:0 /m /mnt\\040two\\134x rw,noatime master:1 - ext3 /dev/root rw\n"
 
-    assert parse_mounts(line + line.replace("/mnt\\040two\\134x", "/")) == ["/mnt two\\x", "/"]
+    assert parse_mounts(line + "1 0 8:1 / / rw - ext4 /dev/root rw\n") == {
+        "36 35 98:0 /m": "/mnt two\\x",
+        "1 0 8:1 /": "/",
+    }
 
 
 def test_links_of_net_dev() -> None:

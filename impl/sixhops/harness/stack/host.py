@@ -80,8 +80,8 @@ class LocalHost:
         finally:
             os.close(above)
 
-    def mounts(self) -> list[str]:
-        """Return the mount points of the engine's mount namespace, in the kernel's order."""
+    def mounts(self) -> dict[str, str]:
+        """Return the mount points of the engine's mount namespace, in the kernel's order, by mount."""
         return parse_mounts(self._read("mountinfo"))
 
     def links(self) -> list[str]:

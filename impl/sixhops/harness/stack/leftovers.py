@@ -39,8 +39,9 @@ class Residue:
     """What there is: the engine's objects by id with the name that people know, and the host's by what
     identifies them.
 
-    `processes` have (pid, start) as key, so that a reused pid is another process. The host's fields stay
-    empty at a target whose host can't be seen.
+    `processes` have (pid, start) as key, so that a reused pid is another process, and `mounts` what tells the mount: where
+    it is changes when somebody renames a directory above it, in another mount namespace as well. The host's
+    fields stay empty at a target whose host can't be seen.
     """
 
     containers: dict[str, str] = field(default_factory=dict)
@@ -48,7 +49,7 @@ class Residue:
     volumes: dict[str, str] = field(default_factory=dict)
     networks: dict[str, str] = field(default_factory=dict)
     processes: dict[tuple[int, int], str] = field(default_factory=dict)
-    mounts: tuple[str, ...] = ()
+    mounts: dict[str, str] = field(default_factory=dict)
     links: tuple[str, ...] = ()
     cgroups: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
@@ -84,8 +85,11 @@ def difference(before: Residue, after: Residue) -> list[str]:
         for name in names.split(", ")
         if name not in before.images[key].split(", ")
     ]
+    mounted = Counter(point for mount, point in after.mounts.items() if mount not in before.mounts)
+    # what was mounted anew at its place
+    mounted -= Counter(point for mount, point in before.mounts.items() if mount not in after.mounts)
+    lines += [f"mount: {point}" for point in mounted.elements()]
     for kind, had, has in (
-        ("mount", before.mounts, after.mounts),
         ("network interface", before.links, after.links),
         ("control group", before.cgroups, after.cgroups),
         ("packet filter rule", before.rules, after.rules),
@@ -159,20 +163,17 @@ def _look_at_host(host: Host, *, private: bool, data_root: str, own: frozenset[i
         and daemons.get(_number(process, "ppid")) != process["argv"]
     }
     # dockerd binds its own network namespace there for the first container that shares it, and keeps it.
-    mounts = [mount for mount in host.mounts() if not mount.endswith("/netns/default")]
+    mounts = {mount: point for mount, point in host.mounts().items() if not point.endswith("/netns/default")}
     links, rules = host.links(), host.rules()
     if not private:
-        mounts = [
-            mount
-            for mount in mounts
-            if mount.startswith((f"{data_root}/", "/run/docker/", "/run/containerd/"))
-        ]
+        below = (f"{data_root}/", "/run/docker/", "/run/containerd/")
+        mounts = {mount: point for mount, point in mounts.items() if point.startswith(below)}
         links = [link for link in links if link.startswith(_ENGINE_LINKS)]
         rules = [rule for rule in rules if "docker" in rule.lower() or "br-" in rule]
     listing = getattr(host, "sockets", None)
     return {
         "processes": processes,
-        "mounts": tuple(mounts),
+        "mounts": mounts,
         "links": tuple(links),
         "cgroups": tuple(host.cgroups()),
         "rules": tuple(rules),

@@ -197,7 +197,7 @@ class RemoteHost:
             content=data if kind == "file" else b"",
         )
 
-    def mounts(self) -> list[str]:
+    def mounts(self) -> dict[str, str]:
         """Return the mount points of the engine's mount namespace."""
         return parse_mounts(self._text(f"cat /proc/{self._engine}/mountinfo"))
 

@@ -142,9 +142,14 @@ def build_table(raw: dict[int, RawProcess]) -> list[dict[str, Json]]:
     return list(table.values())
 
 
-def parse_mounts(mountinfo: str) -> list[str]:
-    """Return the mount points of a mountinfo file, in order; octal escapes are undone."""
-    return [_unescape(line.split(" ")[4]) for line in mountinfo.splitlines() if line]
+def parse_mounts(mountinfo: str) -> dict[str, str]:
+    """Return the mount points of a mountinfo file, in order, by what tells each mount: the numbers of it, of the mount
+    below and of the device, and its root there. The mount point itself changes when a directory above it is renamed.
+
+    Octal escapes in mount points are undone.
+    """
+    words = [line.split(" ") for line in mountinfo.splitlines() if line]
+    return {" ".join(each[:4]): _unescape(each[4]) for each in words}
 
 
 def parse_links(net_dev: str) -> list[str]:
