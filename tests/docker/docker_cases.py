@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import docker_cases_access
 import docker_cases_core
+import docker_cases_files
 
 __all__ = ["CASES"]
 
-CASES = docker_cases_core.CASES
+CASES = (*docker_cases_core.CASES, *docker_cases_files.CASES, *docker_cases_access.CASES)

@@ -72,7 +72,7 @@ class Comparison:
         self._engine = Engine(engine)
         self._environment = {
             "PATH": f"{self._directory}/bin:{os.environ['PATH']}", "HOME": str(self._directory), "TZ": "UTC",
-            "DOCKER_CONFIG": str(self._directory / "config"), "ONE": "from here",
+            "DOCKER_CONFIG": str(self._directory / "config"), "ONE": "from here", "BEHIND_SSH": f"unix://{engine}",
         }  # fmt: skip
 
     def close(self) -> None:
@@ -158,6 +158,9 @@ class Comparison:
         helper = work / "bin" / "docker-credential-toy"
         helper.write_text(_HELPER)
         helper.chmod(0o755)
+        ssh = work / "bin" / "ssh"
+        ssh.write_text(_SSH)
+        ssh.chmod(0o755)
         if case.config is not None:
             (work / "config" / "config.json").write_text(self._filled(json.dumps(case.config)))
         for line in case.before:
@@ -217,6 +220,16 @@ esac
 """
 
 
+_SSH = """#!/bin/sh
+echo "ssh $*" >>"$HOME/ssh.log"
+while [ "$1" != -- ]; do shift; done
+[ "$2" = refused ] && { echo "ssh: connect to host refused port 22: Connection refused" >&2; exit 255; }
+shift 2
+export DOCKER_HOST="$BEHIND_SSH"
+exec "$@"
+"""
+
+
 def _members(data: bytes) -> str:
     """Return what a tar archive holds: names, types, modes, owners, sizes, contents."""
     lines = []
@@ -232,6 +245,8 @@ def _request(fields: dict[str, Any]) -> str:
     """Return what was asked in one line: method, path, query and body, with ids normalised."""
     body = fields.get("request_body") or ""
     headers = fields.get("request_headers") or {}
+    if isinstance(body, str) and body[257:262] == "ustar":
+        body = body.encode()
     if isinstance(body, bytes) and len(body) >= 1024 and body[257:262] == b"ustar":
         body = _members(body)
     elif isinstance(body, bytes):

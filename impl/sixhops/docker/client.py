@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from sixhops.docker import streams
-from sixhops.docker.errors import ApiError, ConnectError, DockerError, NotFoundError
+from sixhops.docker.answers import Hijacked, Pending, Reply, refused
+from sixhops.docker.errors import ConnectError, DockerError, NotFoundError
 from sixhops.docker.http import Answer, ProtocolError, request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    #: parameters of a request; a list is a parameter that comes several times
+    Query = Mapping[str, str | Sequence[str]]
 
     from sixhops.docker.config import Settings
     from sixhops.docker.streams import Stream
 
-__all__ = ["API_VERSION", "VERSION", "Client", "Hijacked", "Pending", "Reply"]
+__all__ = ["API_VERSION", "NULL", "VERSION", "Client"]
 
 #: The engine API that this client knows, and the release of Docker whose client it behaves as.
 API_VERSION = "1.41"
@@ -29,162 +33,10 @@ VERSION = "20.10.24+sixhops"
 _AGENT = f"Docker-Client/{VERSION} (linux)"
 #: An engine that does not say its version is as old as this one (the last before the header).
 _ASSUMED = "1.24"
-
-
-class Reply:
-    """An answer that is being received. `body` reads the rest at once, `pieces` as it comes."""
-
-    def __init__(self, client: Client, stream: Stream, answer: Answer, first: bytes) -> None:
-        self.status = answer.status
-        self.headers = answer.headers
-        self._client = client
-        self._stream = stream
-        self._answer = answer
-        self._first = first
-        if answer.done:
-            self._release()
-
-    def fileno(self) -> int:
-        """Return the descriptor to wait on before `receive`."""
-        return self._stream.fileno()
-
-    @property
-    def done(self) -> bool:
-        """Tell whether the whole answer is here."""
-        return self._answer.done and not self._first
-
-    @property
-    def buffered(self) -> bool:
-        """Tell whether `receive` has something without waiting."""
-        return bool(self._first) or self._stream.buffered
-
-    def receive(self) -> bytes:
-        """Return the next part of the body, b"" when this read completed none (see `done`)."""
-        if self._first:
-            data, self._first = self._first, b""
-            return data
-        if self._answer.done:
-            return b""
-        try:
-            data = self._answer.feed(self._stream.receive())
-        except (ProtocolError, OSError) as error:
-            self._stream.close()
-            raise DockerError(str(error)) from error
-        if self._answer.done:
-            self._release()
-        return data
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the body as it arrives."""
-        while not self.done:
-            data = self.receive()
-            if data:
-                yield data
-
-    def body(self) -> bytes:
-        """Return the whole body."""
-        return b"".join(self.pieces())
-
-    def json(self) -> Any:
-        """Return the body as a JSON value. Raises DockerError when it is none."""
-        text = self.body()
-        try:
-            return json.loads(text) if text.strip() else None
-        except ValueError as error:
-            raise DockerError(f"the engine's answer is not JSON: {error}") from error
-
-    def close(self) -> None:
-        """Drop the connection unless the answer was read to its end."""
-        if not self._answer.done:
-            self._stream.close()
-
-    def _release(self) -> None:
-        if self._answer.keep_alive:
-            self._client.give_back(self._stream)
-        else:
-            self._stream.close()
-
-
-class Pending:
-    """A request whose answer has not begun; `advance` when there is something to read, `finish` when `ready`."""
-
-    def __init__(self, client: Client, stream: Stream, path: str) -> None:
-        self.ready = False
-        self._client = client
-        self._stream = stream
-        self._path = path
-        self._answer = Answer("POST")
-        self._first = b""
-
-    def fileno(self) -> int:
-        """Return the descriptor to wait on."""
-        return self._stream.fileno()
-
-    @property
-    def buffered(self) -> bool:
-        """Tell whether `advance` has something without waiting."""
-        return self._stream.buffered
-
-    def advance(self) -> bool:
-        """Read once; tell whether the answer's head is here. Raises ConnectError when the connection fails."""
-        try:
-            self._first = self._answer.feed(self._stream.receive())
-        except (ProtocolError, OSError) as error:
-            self._stream.close()
-            raise ConnectError(f"error during connect: {error}") from error
-        self.ready = bool(self._answer.status)
-        return self.ready
-
-    def finish(self) -> Reply:
-        """Return the answer. Raises ApiError for a status of 400 and above."""
-        reply = Reply(self._client, self._stream, self._answer, self._first)
-        if reply.status >= 400:
-            raise _refused(reply, self._path)
-        return reply
-
-
-class Hijacked:
-    """A connection that left HTTP: raw bytes both ways. `early` came together with the answer's head."""
-
-    def __init__(self, stream: Stream, early: bytes, headers: dict[str, str]) -> None:
-        self.headers = headers
-        self._stream = stream
-        self._early = early
-
-    def fileno(self) -> int:
-        """Return the descriptor to wait on."""
-        return self._stream.fileno()
-
-    @property
-    def buffered(self) -> bool:
-        """Tell whether `receive` has something without waiting."""
-        return bool(self._early) or self._stream.buffered
-
-    def receive(self) -> bytes:
-        """Return what is there, waiting for the first byte; b"" at the end (a reset counts as one)."""
-        if self._early:
-            data, self._early = self._early, b""
-            return data
-        try:
-            return self._stream.receive()
-        except ConnectionResetError:
-            return b""
-
-    def offer(self, data: bytes) -> None:
-        """Queue input for `push`."""
-        self._stream.offer(data)
-
-    def push(self) -> bool:
-        """Send queued input without blocking; tell whether all is sent. Raises OSError when the other side has gone."""
-        return self._stream.push()
-
-    def close_write(self) -> None:
-        """Half-close: our input is over, the output goes on."""
-        self._stream.close_write()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._stream.close()
+#: A document that is null.
+NULL = object()
+#: The host that requests name when ssh carries them: the engine's own is known on the other side only.
+_SSH_HOST = "docker.example.com"
 
 
 class Client:
@@ -236,7 +88,7 @@ class Client:
         self,
         method: str,
         path: str,
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         document: Any = None,
         headers: Mapping[str, str] | None = None,
         *,
@@ -244,46 +96,65 @@ class Client:
     ) -> Reply:
         """Send a request and return the answer once its head is here.
 
-        `document` is sent as JSON. `missing` is the kind and name of what a 404 says is not there: docker's client
-        words that itself for some requests. Raises ApiError for a status of 400 and above, ConnectError when there
-        is no engine.
+        `document` is sent as JSON (NULL: as null, which is something else than no body). `missing` is the kind and name
+        of what a 404 says is not there: docker's client words that itself for some requests. Raises ApiError for a
+        status of 400 and above, ConnectError when there is no engine.
         """
         self.negotiate()
         sent = dict(headers or {})
         body: bytes | None = b"" if method in ("POST", "PUT") else None
         if document is not None:
-            body = _encode(document)
+            body = _encode(None if document is NULL else document)
             sent["Content-Type"] = "application/json"
         elif body is not None:
             sent["Content-Type"] = "text/plain"
         reply = self._send(method, self._target(path, query), sent, body)
-        if reply.status == 404 and missing is not None:
-            reply.body()
-            raise NotFoundError(*missing)
-        if reply.status >= 400:
-            raise _refused(reply, path)
-        return reply
+        return _checked(reply, path, missing)
 
-    def begin(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Pending:
+    def upload(
+        self,
+        method: str,
+        path: str,
+        query: Query | None,
+        pieces: Iterable[bytes],
+        kind: str = "text/plain",
+        *,
+        missing: tuple[str, str] | None = None,
+    ) -> Reply:
+        """Send a body that is made while it is sent, in chunks, and return the answer once its head is here.
+
+        The engine may answer before it has seen all; the rest is sent while the answer is read. Raises as `call`, and
+        whatever DockerError `pieces` raises.
+        """
+        from sixhops.docker.upload import Upload  # noqa: PLC0415 - needs threads, which most commands don't
+
+        self.negotiate()
+        headers = {**self._headers(), "Content-Type": kind, "Transfer-Encoding": "chunked"}
+        target = self._target(path, query)
+        upload = Upload(self._connect(), pieces)
+        answer, first = upload.begin(
+            method, request(method, target, headers, None), self._named(method, target)
+        )
+        return _checked(Reply(upload.close, upload.stream, answer, first), path, missing)
+
+    def begin(self, method: str, path: str, query: Query | None = None) -> Pending:
         """Send a request without a body on a connection of its own and do not wait for the answer."""
         self.negotiate()
         stream = self._connect()
         headers = {**self._headers(), "Content-Type": "text/plain"}
         stream.send(request(method, self._target(path, query), headers, b""))
-        return Pending(self, stream, path)
+        return Pending(self.give_back, stream, path)
 
-    def json(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, document: Any = None
-    ) -> Any:
+    def json(self, method: str, path: str, query: Query | None = None, document: Any = None) -> Any:
         """Send a request and return the answer's JSON value. Raises as `call`."""
         return self.call(method, path, query, document).json()
 
-    def look(self, kind: str, name: str, query: Mapping[str, str] | None = None) -> Any:
+    def look(self, kind: str, name: str, query: Query | None = None) -> Any:
         """Return what the engine knows of a container or an image. Raises NotFoundError, and as `call`."""
         path = f"/{kind}s/{quote(name, safe='/:@')}/json"
         return self.call("GET", path, query, missing=(kind, name)).json()
 
-    def hijack(self, path: str, query: Mapping[str, str] | None = None, document: Any = None) -> Hijacked:
+    def hijack(self, path: str, query: Query | None = None, document: Any = None) -> Hijacked:
         """POST and take the connection over. Raises as `call`, also for an engine that does not upgrade."""
         self.negotiate()
         stream = self._connect()
@@ -300,7 +171,7 @@ class Client:
             stream.close()
             raise ConnectError(f"error during connect: {error}") from error
         if answer.status >= 400:
-            raise _refused(Reply(self, stream, answer, first), path)
+            raise refused(Reply(self.give_back, stream, answer, first), path)
         # 200 is an engine, or something between, that does not say 101 but hands the connection over just so
         return Hijacked(stream, answer.rest + first, answer.headers)
 
@@ -317,12 +188,12 @@ class Client:
             self._idle.close()
             self._idle = None
 
-    def _target(self, path: str, query: Mapping[str, str] | None) -> str:
-        text = urlencode(sorted((query or {}).items()))
+    def _target(self, path: str, query: Query | None) -> str:
+        text = urlencode(sorted((query or {}).items()), doseq=True)
         return f"/v{self.version}{path}{'?' + text if text else ''}"
 
     def _headers(self) -> dict[str, str]:
-        host = "docker" if self._scheme in ("unix", "npipe") else self._address
+        host = {"unix": "docker", "npipe": "docker", "ssh": _SSH_HOST}.get(self._scheme, self._address)
         return {**self.settings.headers, "Host": host, "User-Agent": _AGENT}
 
     def _send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
@@ -343,17 +214,24 @@ class Client:
                     # the engine closed the idle connection meanwhile; a new one decides
                     stream, used_before = None, False
                     continue
-                raise ConnectError(
-                    f'error during connect: {_verb(method)} "{self._url(target)}": {error}'
-                ) from error
-            return Reply(self, stream, answer, first)
+                raise ConnectError(f"error during connect: {self._named(method, target)}: {error}") from error
+            return Reply(self.give_back, stream, answer, first)
 
-    def _url(self, target: str) -> str:
-        scheme = "https" if self.settings.tls else "http"
-        place = quote(self._address, safe="") if self._scheme == "unix" else self._address
-        return f"{scheme}://{place}{target}"
+    def _named(self, method: str, target: str) -> str:
+        """Return a request as messages name it."""
+        scheme = "https" if self.settings.tls and self._scheme == "tcp" else "http"
+        place = {"unix": quote(self._address, safe=""), "ssh": _SSH_HOST}.get(self._scheme, self._address)
+        return f'{method.capitalize()} "{scheme}://{place}{target}"'
+
+    def connect(self) -> Stream:
+        """Return a new connection to the engine, before any request. Raises ConnectError, DockerError."""
+        return self._connect()
 
     def _connect(self) -> Stream:
+        if self._scheme == "ssh":
+            from sixhops.docker import ssh  # noqa: PLC0415 - only there
+
+            return ssh.connect(self.settings.host)
         try:
             context = streams.tls_context(self.settings)
         except OSError as error:
@@ -385,8 +263,13 @@ def _encode(document: Any) -> bytes:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
-def _verb(method: str) -> str:
-    return method.capitalize()
+def _checked(reply: Reply, path: str, missing: tuple[str, str] | None) -> Reply:
+    if reply.status == 404 and missing is not None:
+        reply.body()
+        raise NotFoundError(*missing)
+    if reply.status >= 400:
+        raise refused(reply, path)
+    return reply
 
 
 def _number(version: str) -> tuple[int, ...]:
@@ -400,17 +283,3 @@ def _host_and_port(address: str, tls: bool) -> tuple[str, int]:
     if not port.isdigit():
         raise DockerError(f"unable to parse docker host `tcp://{address}`")
     return host.strip("[]") or "127.0.0.1", int(port)
-
-
-def _refused(reply: Reply, path: str) -> ApiError:
-    """Return the engine's error: the message of its JSON, or its text as it is."""
-    text = reply.body().decode(errors="replace").strip()
-    if reply.headers.get("content-type", "").startswith("application/json"):
-        try:
-            message = json.loads(text)["message"]
-        except (ValueError, KeyError, TypeError):
-            message = text
-        return ApiError(reply.status, str(message).strip())
-    if not text:
-        text = f"request returned {reply.status} for API route and version {path}, check if the server supports it"
-    return ApiError(reply.status, text)

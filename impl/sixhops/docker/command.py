@@ -30,7 +30,9 @@ class Context:
 class Command:
     """One command. `usage` follows its name in the usage line; `least` and `most` count its arguments (most -1: any).
 
-    `run` returns the exit status. `anywhere` false: options stand before the first argument only.
+    `run` returns the exit status. `anywhere` false: options stand before the first argument only. `about` is what --help
+    says in place of the summary, `aliases` are the other names that it has in a group. `says_options` false: the
+    usage line leaves [OPTIONS] out.
     """
 
     usage: str
@@ -40,6 +42,9 @@ class Command:
     least: int = 0
     most: int = -1
     anywhere: bool = True
+    about: str = ""
+    aliases: tuple[str, ...] = ()
+    says_options: bool = True
 
 
 def execute(command: Command, name: str, arguments: list[str], make_client: Callable[[], Client]) -> int:
@@ -62,7 +67,9 @@ def execute(command: Command, name: str, arguments: list[str], make_client: Call
 
 def help_text(command: Command, name: str) -> str:
     """Return what --help prints."""
-    text = f"\nUsage:  {_usage(command, name)}\n\n{command.summary}\n"
+    text = f"\nUsage:  {_usage(command, name)}\n\n{command.about or command.summary}\n"
+    if command.aliases and " " in name:
+        text += f"\nAliases:\n  {', '.join(command.aliases)}\n"
     if command.flags:
         text += f"\nOptions:\n{describe(command.flags, width())}"
     return text
@@ -77,7 +84,7 @@ def width() -> int:
 
 
 def _usage(command: Command, name: str) -> str:
-    options = "[OPTIONS] " if command.flags else ""
+    options = "[OPTIONS] " if command.flags and command.says_options else ""
     return f"docker {name} {options}{command.usage}".rstrip()
 
 

@@ -1,15 +1,11 @@
 """The client's settings: config.json in DOCKER_CONFIG (or ~/.docker), and where the engine is.
 
 Keys that mean something here: auths, credsStore, credHelpers, HttpHeaders, detachKeys, psFormat, imagesFormat,
-proxies. Other keys belong to other commands and are left alone.
+networksFormat, volumesFormat, statsFormat, pruneFilters, currentContext, proxies. Other keys are left alone.
 """
-
-# ruff: noqa: PTH111, PTH123 - pathlib would cost every start of the client several milliseconds
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import os
 import sys
@@ -17,25 +13,37 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sixhops.docker.errors import DockerError
+from sixhops.docker.values import os_error
 
-__all__ = ["Settings", "credentials", "load", "proxy_environment"]
+__all__ = ["DEFAULT_HOST", "Settings", "default_directory", "load", "mapping", "proxy_environment", "save"]
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 
-#: config.json and the key under which Docker Hub's credentials are kept
 _FILE = "config.json"
-_HUB = "https://index.docker.io/v1/"
+#: The order of docker's keys in a file that it writes; others follow.
+_ORDER = (
+    "auths", "HttpHeaders", "psFormat", "imagesFormat", "networksFormat", "pluginsFormat", "volumesFormat",
+    "statsFormat", "detachKeys", "credsStore", "credHelpers", "serviceInspectFormat", "servicesFormat", "tasksFormat",
+    "secretFormat", "configFormat", "nodesFormat", "pruneFilters", "proxies", "experimental", "stackOrchestrator",
+    "kubernetes", "currentContext", "cliPluginsExtraDirs", "plugins", "aliases",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
 class Settings:
     """What a command knows of its surroundings. `document` is config.json as read; `host` the engine's address.
 
-    `tls` is None, or the three file names (CA, certificate, key); `verify` whether the server's certificate is checked.
+    `tls` is None, or the three file names (CA, certificate, key; "" for one that there is not); `verify` whether the
+    server's certificate is checked. `context` is the context in use; `default_host`, `default_tls` and
+    `default_verify` are those of the context `default`, whichever is in use.
     """
 
     directory: str
     host: str = DEFAULT_HOST
+    context: str = "default"
+    default_host: str = DEFAULT_HOST
+    default_tls: tuple[str, str, str] | None = None
+    default_verify: bool = False
     tls: tuple[str, str, str] | None = None
     verify: bool = False
     debug: bool = False
@@ -70,24 +78,34 @@ def load(directory: str) -> dict[str, Any]:
     return document
 
 
-def credentials(settings: Settings, registry: str) -> dict[str, str]:
-    """Return what X-Registry-Auth says for `registry` ("docker.io" for the Hub): {} when nobody is logged in.
+def save(settings: Settings) -> None:
+    """Write config.json: beside the old one, then in its place, with its mode. Raises DockerError."""
+    import tempfile  # noqa: PLC0415 - only here
 
-    Credential helpers are asked (docker-credential-NAME get). Raises DockerError when one fails.
-    """
-    key = _HUB if registry == "docker.io" else registry
-    helper = _mapping(settings.document, "credHelpers").get(key) or settings.text("credsStore")
-    if helper:
-        return _ask_helper(str(helper), key)
-    for name, entry in _mapping(settings.document, "auths").items():
-        if isinstance(entry, dict) and (name == key or (key != _HUB and _host_of(name) == key)):
-            return _from_entry(entry, key)
-    return {}
+    document = {"auths": {}, **settings.document}
+    ranks = {key: index for index, key in enumerate(_ORDER)}
+    ordered = dict(sorted(document.items(), key=lambda item: ranks.get(item[0], len(ranks))))
+    path = os.path.realpath(f"{settings.directory}/{_FILE}")
+    temporary = ""
+    try:
+        os.makedirs(settings.directory, 0o700, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=_FILE, dir=settings.directory)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(json.dumps(ordered, indent="\t", ensure_ascii=False))
+        if os.path.exists(path):
+            state = os.stat(path)
+            os.chmod(temporary, state.st_mode & 0o7777)
+            os.chown(temporary, state.st_uid, state.st_gid)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise DockerError(os_error("open", path, error)) from error
 
 
 def proxy_environment(settings: Settings, host: str) -> dict[str, str]:
     """Return the variables that config.json's `proxies` give to each container of the engine at `host`."""
-    proxies = _mapping(settings.document, "proxies")
+    proxies = mapping(settings.document, "proxies")
     chosen = proxies.get(host) or proxies.get("default")
     if not isinstance(chosen, dict):
         return {}
@@ -109,47 +127,7 @@ def default_directory() -> str:
     return os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
 
 
-def _mapping(document: dict[str, Any], key: str) -> dict[str, Any]:
+def mapping(document: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return a mapping of config.json, {} when it isn't there."""
     value = document.get(key)
     return value if isinstance(value, dict) else {}
-
-
-def _host_of(name: str) -> str:
-    return name.removeprefix("http://").removeprefix("https://").split("/")[0]
-
-
-def _from_entry(entry: dict[str, Any], server: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    try:
-        user, _, password = base64.b64decode(str(entry.get("auth", ""))).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError) as error:
-        raise DockerError(f"Invalid auth configuration file: {error}") from error
-    if user:
-        found = {"username": user, "password": password.rstrip("\0")}
-    if entry.get("identitytoken"):
-        found["identitytoken"] = str(entry["identitytoken"])
-        found.pop("password", None)
-    if entry.get("registrytoken"):
-        found["registrytoken"] = str(entry["registrytoken"])
-    return {**found, "serveraddress": server} if found else {}
-
-
-def _ask_helper(helper: str, key: str) -> dict[str, str]:
-    import subprocess  # noqa: PLC0415 - only with helpers
-
-    program = f"docker-credential-{helper}"
-    try:
-        done = subprocess.run([program, "get"], input=key.encode(), capture_output=True, check=False)
-    except OSError as error:
-        raise DockerError(
-            f'error getting credentials - err: exec: "{program}": executable file not found in $PATH, out: ``'
-        ) from error
-    output = done.stdout.decode(errors="replace").strip()
-    if done.returncode:
-        if "credentials not found" in output:
-            return {}
-        raise DockerError(f"error getting credentials - err: exit status {done.returncode}, out: `{output}`")
-    answer = json.loads(output)
-    if answer["Username"] == "<token>":
-        return {"identitytoken": answer["Secret"], "serveraddress": key}
-    return {"username": answer["Username"], "password": answer["Secret"], "serveraddress": key}

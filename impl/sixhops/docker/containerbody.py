@@ -4,8 +4,6 @@ Every key that docker 20.10 sends is sent, in its order, also where the value is
 Contradictions among options are found here, before anything is asked of the engine (DockerError with docker's message).
 """
 
-# ruff: noqa: PTH123 - pathlib would cost every start of the client several milliseconds
-
 from __future__ import annotations
 
 import os
@@ -19,7 +17,7 @@ from sixhops.docker.values import integer, quote
 if TYPE_CHECKING:
     from sixhops.docker.flags import Options
 
-__all__ = ["build", "key_value_lines"]
+__all__ = ["build", "key_value_lines", "restart_policy"]
 
 _MAC = re.compile(r"([0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\2){4}[0-9A-Fa-f]{2}")
 
@@ -165,7 +163,8 @@ def _healthcheck(options: Options) -> dict[str, Any] | None:
     return {key: value for key, value in found.items() if value}
 
 
-def _restart_policy(text: str) -> dict[str, Any]:
+def restart_policy(text: str) -> dict[str, Any]:
+    """Return HostConfig.RestartPolicy for --restart, NAME[:COUNT]. Raises DockerError."""
     name, colon, count = text.partition(":")
     if not text:
         return {"Name": "", "MaximumRetryCount": 0}
@@ -254,7 +253,7 @@ def _host_config(
     uts = _namespace(options, "uts", ("host",), "UTS")
     users = _namespace(options, "userns", ("host",), "USER")
     cgroups = _namespace(options, "cgroupns", ("host", "private"), "CGROUP")
-    restart = _restart_policy(options["restart"])
+    restart = restart_policy(options["restart"])
     logging = _logging(options)
     security, open_paths = _security(options)
     for text in options["storage-opt"]:
@@ -328,7 +327,7 @@ def _resources(options: Options, server_os: str) -> dict[str, Any]:
         "CpusetMems": options["cpuset-mems"],
         "Devices": _devices(options, server_os),
         "DeviceCgroupRules": options["device-cgroup-rule"] or None,
-        "DeviceRequests": None,
+        "DeviceRequests": options["gpus"] or None,
         "KernelMemory": options["kernel-memory"],
         "KernelMemoryTCP": 0,
         "MemoryReservation": options["memory-reservation"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sixhops.docker import hostspec, networks
-from sixhops.docker.flags import Flag, flag
+from sixhops.docker.flags import PLATFORM, TRUST, Flag, flag
 
 __all__ = ["CONTAINER_FLAGS"]
 
@@ -76,6 +76,13 @@ CONTAINER_FLAGS: tuple[Flag, ...] = (
     flag("env", "list", "e", "Environment variable", read=hostspec.environment_variable),
     flag("env-file", "list", help="File with environment variables"),
     flag("expose", "list", help="Port or range of ports to expose"),
+    flag(
+        "gpus",
+        "gpu-request",
+        help="GPUs to add: all, a number, or key=value pairs",
+        read=hostspec.gpus,
+        many=True,
+    ),
     flag("group-add", "list", help="Another group to be in"),
     flag("health-cmd", "string", help="Command that tells whether the container is healthy"),
     flag("health-interval", "duration", help="Time between two checks (ms|s|m|h)", shown="0s"),
@@ -87,6 +94,7 @@ CONTAINER_FLAGS: tuple[Flag, ...] = (
         shown="0s",
     ),
     flag("health-timeout", "duration", help="Time that one check may take (ms|s|m|h)", shown="0s"),
+    flag("help", help="Print usage"),
     flag("hostname", "string", "h", "Host name of the container"),
     flag("init", help="Run an init that passes signals on and reaps processes"),
     flag("interactive", short="i", help="Keep stdin open although nobody is attached"),
@@ -119,7 +127,8 @@ CONTAINER_FLAGS: tuple[Flag, ...] = (
     flag("oom-score-adj", "int", help="Preference of the kernel's killer (-1000 to 1000)"),
     flag("pid", "string", help="PID namespace"),
     flag("pids-limit", "int", help="Limit of processes, -1 for none"),
-    flag("platform", "string", help="Platform of the image, when there are several"),
+    PLATFORM,
+    TRUST,
     flag("privileged", help="Give all privileges"),
     flag("publish", "list", "p", "Port to publish on the host"),
     flag("publish-all", short="P", help="Publish all exposed ports"),

@@ -9,16 +9,27 @@ A command's options are a tuple of `Flag`; `parse` turns arguments into `Options
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sixhops.docker import values
-from sixhops.docker.errors import FlagError
+from sixhops.docker.errors import DockerError, FlagError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Flag", "HelpRequested", "Options", "describe", "flag", "parse"]
+__all__ = [
+    "PLATFORM",
+    "TRUST",
+    "Flag",
+    "HelpRequested",
+    "Options",
+    "check_trust",
+    "describe",
+    "flag",
+    "parse",
+]
 
 
 class HelpRequested(Exception):  # noqa: N818 - not a failure: the person asked
@@ -32,7 +43,8 @@ class HelpRequested(Exception):  # noqa: N818 - not a failure: the person asked
 @dataclass(frozen=True, slots=True)
 class Flag:
     """One option. `kind` is the word for its value in the help ("" for a switch), `read` turns the text into a
-    value and raises ValueError; `many` collects values in a list. `shown` is the default as the help tells it.
+    value and raises ValueError; `many` collects values in a list, `spread` those that one text holds as well. `shown`
+    is the default as the help tells it.
     """
 
     name: str
@@ -45,6 +57,7 @@ class Flag:
     shown: str = ""
     hidden: bool = False
     same_as: str = ""
+    spread: bool = False
 
 
 @dataclass(slots=True)
@@ -71,7 +84,11 @@ _KINDS: dict[str, tuple[Callable[[str], Any], bool, Any]] = {
     "list": (str, True, None),
     "map": (str, True, None),
     "filter": (values.name_and_value, True, None),
+    "strings": (values.separated, True, None),
+    "stringToString": (values.pairs, True, None),
 }
+#: kinds whose text holds several values
+_SPREAD = {"strings", "stringToString"}
 
 
 def flag(
@@ -100,7 +117,27 @@ def flag(
         shown=shown,
         hidden=hidden,
         same_as=same_as,
+        spread=kind in _SPREAD,
     )
+
+
+#: Signatures of images are not looked at; that they be is refused when the command is run (`check_trust`).
+TRUST = flag("disable-content-trust", help="Don't look at signatures of images", default=True, shown="true")
+PLATFORM = flag(
+    "platform",
+    "string",
+    help="Platform of the image, when there are several",
+    default=os.environ.get("DOCKER_DEFAULT_PLATFORM", ""),
+)
+
+
+def check_trust(options: Options) -> None:
+    """Raise DockerError when signatures of images shall be looked at, which this client can't."""
+    wanted = not options["disable-content-trust"]
+    if "disable-content-trust" not in options.given:
+        wanted = os.environ.get("DOCKER_CONTENT_TRUST", "") in ("1", "t", "T", "true", "TRUE", "True")
+    if wanted:
+        raise DockerError("content trust is on, and this client can't look at signatures of images")
 
 
 def parse(flags: Sequence[Flag], arguments: Sequence[str], *, anywhere: bool = True) -> Options:
@@ -155,9 +192,9 @@ def _long(word: str, rest: list[str], flags: dict[str, Flag], options: Options) 
     if not name or name.startswith("-"):
         raise FlagError(f"bad flag syntax: {word}")
     item = flags.get(name)
+    if name == "help":
+        raise HelpRequested
     if item is None:
-        if name == "help":
-            raise HelpRequested
         raise FlagError(f"unknown flag: --{name}")
     if not equals:
         if item.kind == "":
@@ -199,7 +236,9 @@ def _set(item: Flag, text: str, options: Options) -> None:
         name = f"-{item.short}, --{item.name}" if item.short else f"--{item.name}"
         raise FlagError(f'invalid argument {values.quote(text)} for "{name}" flag: {error}') from error
     target = item.same_as or item.name
-    if item.many:
+    if item.many and item.spread:
+        options.values[target] += value
+    elif item.many:
         options.values[target].append(value)
     else:
         options.values[target] = value

@@ -11,7 +11,7 @@ import os
 import re
 from typing import Any
 
-from sixhops.docker.values import boolean, quote, size_in_bytes
+from sixhops.docker.values import boolean, quote, separated, size_in_bytes
 
 __all__ = [
     "device",
@@ -19,8 +19,10 @@ __all__ = [
     "dns_search",
     "environment_variable",
     "extra_host",
+    "gpus",
     "ip_address",
     "key_value",
+    "label",
     "link",
     "mount",
     "stream_name",
@@ -101,6 +103,16 @@ def key_value(text: str) -> tuple[str, str]:
     """Read NAME=VALUE, or NAME alone with an empty value."""
     name, _, value = text.partition("=")
     return name, value
+
+
+def label(text: str) -> str:
+    """Read --label of a volume or a network, NAME[=VALUE]."""
+    name = text.partition("=")[0].lstrip(" \t\n\v\f\r")
+    if not name:
+        raise ValueError(f"invalid label '{text}': empty name")
+    if any(sign.isspace() for sign in name):
+        raise ValueError(f"label '{name}' contains whitespaces")
+    return text
 
 
 def link(text: str) -> str:
@@ -193,6 +205,37 @@ def device(text: str) -> dict[str, str]:
         bad = mode if not _device_mode(mode) else inside
         raise ValueError(f"bad mode specified: {bad}" if bad == mode else f"{bad} is not an absolute path")
     return {"PathOnHost": host, "PathInContainer": inside, "CgroupPermissions": mode}
+
+
+def gpus(text: str) -> dict[str, Any]:
+    """Read --gpus: all, a number, or key=value pairs, as an element of HostConfig.DeviceRequests."""
+    given: dict[str, str] = {}
+    for item in separated(text):
+        key, equals, value = item.partition("=")
+        if key in given:
+            raise ValueError(f"gpu request key '{key}' can be specified only once")
+        if not equals:
+            given[key] = ""
+            key, value = "count", key
+        elif key not in ("driver", "count", "device", "capabilities", "options"):
+            raise ValueError(f"unexpected key '{key}' in '{item}'")
+        given[key] = value
+    count = 0
+    if "count" in given:
+        if given["count"] != "all" and not re.fullmatch(r"[+-]?\d+", given["count"]):
+            reason = f"strconv.Atoi: parsing {quote(given['count'])}: invalid syntax"
+            raise ValueError(f"count must be an integer: {reason}")
+        count = -1 if given["count"] == "all" else int(given["count"])
+    elif "device" not in given:
+        count = 1
+    capabilities = given["capabilities"].split(",") if "capabilities" in given else []
+    return {
+        "Driver": given.get("driver", ""),
+        "Count": count,
+        "DeviceIDs": given["device"].split(",") if "device" in given else None,
+        "Capabilities": [[*capabilities, "gpu"]],
+        "Options": dict(key_value(item) for item in separated(given.get("options", ""))),
+    }
 
 
 def mount(text: str) -> dict[str, Any]:

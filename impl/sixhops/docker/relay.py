@@ -20,7 +20,7 @@ from sixhops.wire.rawstream import Decoder, RawStreamError, Stream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.docker.client import Hijacked
+    from sixhops.docker.answers import Hijacked
 
 __all__ = ["Loop", "Relay", "Signals", "write_all"]
 
@@ -84,18 +84,23 @@ class Loop:
     def run(self, finished: Callable[[], bool]) -> None:
         """Wait and call back until `finished()`."""
         while not finished():
-            poll = select.poll()
-            for number in {*self._readers, *self._writers}:
-                reads = select.POLLIN if number in self._readers else 0
-                poll.register(number, reads | (select.POLLOUT if number in self._writers else 0))
-            waiting = any(source.buffered for source, _ in self._readers.values())
-            ready = dict(poll.poll(0 if waiting else None))
-            for number, (source, callback) in list(self._readers.items()):
-                if number in self._readers and (ready.get(number, 0) & ~select.POLLOUT or source.buffered):
-                    callback()
-            for number, call in list(self._writers.items()):
-                if number in self._writers and ready.get(number, 0) & ~select.POLLIN:
-                    call()
+            self.step()
+
+    def step(self, bound: float | None = None) -> None:
+        """Wait, for at most `bound` seconds, until something is ready, and call back for all that is."""
+        poll = select.poll()
+        for number in {*self._readers, *self._writers}:
+            reads = select.POLLIN if number in self._readers else 0
+            poll.register(number, reads | (select.POLLOUT if number in self._writers else 0))
+        waiting = any(source.buffered for source, _ in self._readers.values())
+        limit = None if bound is None else bound * 1000
+        ready = dict(poll.poll(0 if waiting else limit))
+        for number, (source, callback) in list(self._readers.items()):
+            if number in self._readers and (ready.get(number, 0) & ~select.POLLOUT or source.buffered):
+                callback()
+        for number, call in list(self._writers.items()):
+            if number in self._writers and ready.get(number, 0) & ~select.POLLIN:
+                call()
 
 
 class Signals:

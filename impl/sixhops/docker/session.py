@@ -17,7 +17,8 @@ from sixhops.docker.relay import Loop, Relay, Signals, proxied_signals, signal_n
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.docker.client import Client, Hijacked, Reply
+    from sixhops.docker.answers import Hijacked, Reply
+    from sixhops.docker.client import Client
 
 __all__ = ["Session", "check_terminal"]
 

@@ -4,8 +4,6 @@ TLS goes through memory buffers and not through an SSLSocket, because a hijacked
 direction only (close_notify), which SSLSocket can't do.
 """
 
-# ruff: noqa: PTH110 - pathlib would cost every start of the client several milliseconds
-
 from __future__ import annotations
 
 import contextlib
@@ -67,20 +65,31 @@ class Stream:
             if error.errno not in _GONE:
                 raise
 
+    def abort(self) -> None:
+        """End both directions at once, also for another thread that sends or receives."""
+        with contextlib.suppress(OSError):  # the other side may have ended it
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self.close()
+
     def close(self) -> None:
         """Close both directions."""
         self._socket.close()
 
 
 class TlsStream(Stream):
-    """A connection inside TLS. Raises ssl.SSLError when the handshake or the server's certificate fails."""
+    """A connection inside TLS. Raises ssl.SSLError when the handshake or the server's certificate fails.
+
+    One thread may send while another receives.
+    """
 
     def __init__(self, connection: socket.socket, context: ssl.SSLContext, name: str) -> None:
         import ssl  # noqa: PLC0415 - only with TLS
+        import threading  # noqa: PLC0415 - only with TLS
 
         super().__init__(connection)
         self._want_read = ssl.SSLWantReadError
         self._zero_return = ssl.SSLZeroReturnError
+        self._lock = threading.RLock()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         while True:
@@ -104,7 +113,8 @@ class TlsStream(Stream):
         """Return decrypted bytes; b"" at the end."""
         while True:
             try:
-                return self._tls.read(_READ)
+                with self._lock:
+                    return self._tls.read(_READ)
             except self._want_read:
                 self._flush()
                 if self._incoming.eof:
@@ -117,8 +127,9 @@ class TlsStream(Stream):
         """Encrypt and send all of `data`."""
         view = memoryview(data)
         while view:
-            view = view[self._tls.write(view) :]
-            self._flush()
+            with self._lock:
+                view = view[self._tls.write(view) :]
+                self._flush()
 
     def offer(self, data: bytes) -> None:
         """Encrypt and queue `data`."""
@@ -136,9 +147,10 @@ class TlsStream(Stream):
         self._flush()
 
     def _flush(self) -> None:
-        data = self._outgoing.read()
-        if data:
-            self._socket.sendall(data)
+        with self._lock:
+            data = self._outgoing.read()
+            if data:
+                self._socket.sendall(data)
 
     def _fill(self) -> None:
         data = self._socket.recv(_READ)
@@ -181,14 +193,14 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     authority, certificate, key = settings.tls
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if settings.verify:
-        context.load_verify_locations(authority)
-    else:
+    if not settings.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    import os  # noqa: PLC0415 - only with TLS
-
-    if os.path.exists(certificate) or settings.verify:
+    elif authority:
+        context.load_verify_locations(authority)
+    else:
+        context.load_default_certs()
+    if certificate and key:
         context.load_cert_chain(certificate, key)
     return context
 

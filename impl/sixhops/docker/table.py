@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sixhops.docker import template
@@ -17,7 +17,7 @@ from sixhops.docker.errors import DockerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["Listing", "align", "check", "write"]
+__all__ = ["Listing", "align", "check", "with_default", "write"]
 
 _PADDING = 3
 
@@ -26,7 +26,10 @@ _PADDING = 3
 class Listing:
     """What a list command prints: `fields` computes each placeholder from a thing, `titles` heads its column.
 
-    `default` and `quiet` are templates; a title of a field with an argument (`.Label "x"`) is that argument.
+    `default` and `quiet` are templates, as are `raw` and `raw_quiet`, which stand for the format `raw` (where it stands for
+    nothing it is a template like any other); a title of a field with an argument (`.Label "x"`) is that argument.
+    `plain` computes the fields that are something else in JSON. `failure` begins what is said of a template
+    that does not fit.
     """
 
     fields: Mapping[str, Callable[..., Any]]
@@ -34,6 +37,19 @@ class Listing:
     default: str
     quiet: str = "{{.ID}}"
     kind: str = "interface {}"
+    raw: str = "raw"
+    raw_quiet: str = "raw"
+    failure: str = "failed to execute template"
+    plain: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+    def row(self, thing: Any) -> template.Fields:
+        """Return a thing as a template sees it."""
+        return _Row(self, thing)
+
+
+def with_default(listing: Listing, default: str) -> Listing:
+    """Return the listing with other columns where none are chosen."""
+    return replace(listing, default=default)
 
 
 def align(text: str, least: int = 10) -> str:
@@ -68,7 +84,7 @@ def check(listing: Listing, chosen: str) -> None:
     try:
         compiled.render(_Titles(listing))
     except template.TemplateError as error:
-        raise DockerError(f"failed to execute template: {error}") from error
+        raise DockerError(f"{listing.failure}: {error}") from error
 
 
 def _compiled(listing: Listing, chosen: str, *, quiet: bool) -> tuple[template.Template, bool]:
@@ -77,7 +93,7 @@ def _compiled(listing: Listing, chosen: str, *, quiet: bool) -> tuple[template.T
     if chosen in ("", "table"):
         text, table = (listing.quiet, False) if quiet else (listing.default, True)
     elif chosen == "raw":
-        raise DockerError("the format 'raw' is not supported by this client; use a template")
+        text = listing.raw_quiet if quiet else listing.raw
     elif chosen.startswith("table"):
         text, table = chosen.removeprefix("table").strip(), True
     try:
@@ -95,7 +111,7 @@ def write(listing: Listing, things: Iterable[Any], chosen: str, *, quiet: bool =
             lines.append(compiled.render(_Titles(listing)))
         lines += [compiled.render(_Row(listing, thing)) for thing in things]
     except template.TemplateError as error:
-        raise DockerError(f"failed to execute template: {error}") from error
+        raise DockerError(f"{listing.failure}: {error}") from error
     output = "".join(f"{line}\n" for line in lines)
     sys.stdout.write(align(output) if table else output)
 
@@ -117,7 +133,12 @@ class _Row(template.Fields):
 
     def as_json(self) -> str:
         """Return all placeholders that take no argument, by name."""
-        values = {name: self.field(name, []) for name in self._listing.fields if name not in ("Label",)}
+        plain = self._listing.plain
+        values = {
+            name: plain[name](self._thing) if name in plain else self.field(name, [])
+            for name in self._listing.fields
+            if name != "Label"
+        }
         return json.dumps(dict(sorted(values.items())), separators=(",", ":"), ensure_ascii=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["DEFAULT_DETACH_KEYS", "DetachKeys", "RawMode", "is_terminal", "key_bytes", "size"]
+__all__ = ["DEFAULT_DETACH_KEYS", "DetachKeys", "NoEcho", "RawMode", "is_terminal", "key_bytes", "size"]
 
 DEFAULT_DETACH_KEYS = "ctrl-p,ctrl-q"
 
@@ -100,4 +100,28 @@ class RawMode:
 
         if self._before is not None:
             termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._before)  # type: ignore[arg-type]  # as it was given
+            self._before = None
+
+
+class NoEcho:
+    """What is typed is not shown, from `__enter__` to `__exit__`: a password."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._before: list[object] | None = None
+
+    def __enter__(self) -> NoEcho:
+        import termios  # noqa: PLC0415 - only for terminals
+
+        self._before = termios.tcgetattr(self._descriptor)
+        silent = termios.tcgetattr(self._descriptor)
+        silent[3] &= ~termios.ECHO
+        termios.tcsetattr(self._descriptor, termios.TCSANOW, silent)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import termios  # noqa: PLC0415 - only for terminals
+
+        if self._before is not None:
+            termios.tcsetattr(self._descriptor, termios.TCSANOW, self._before)  # type: ignore[arg-type]  # as it was given
             self._before = None

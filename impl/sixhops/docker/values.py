@@ -13,7 +13,10 @@ __all__ = [
     "duration",
     "integer",
     "name_and_value",
+    "os_error",
+    "pairs",
     "quote",
+    "separated",
     "size_in_bytes",
     "unsigned16",
 ]
@@ -40,6 +43,11 @@ def quote(text: str) -> str:
     import json  # noqa: PLC0415 - only messages need it
 
     return json.dumps(text, ensure_ascii=False)
+
+
+def os_error(operation: str, path: str, error: OSError) -> str:
+    """Return what docker says of a file that can't be used: `open x: no such file or directory`."""
+    return f"{operation} {path}: {(error.strerror or str(error)).lower()}"
 
 
 def boolean(text: str) -> bool:
@@ -132,3 +140,21 @@ def name_and_value(text: str) -> tuple[str, str]:
     if not equals:
         raise ValueError("bad format of filter (expected name=value)")
     return name.strip().lower(), value.strip()
+
+
+def separated(text: str) -> list[str]:
+    """Read values with commas between them; one in double quotes may hold commas."""
+    import csv  # noqa: PLC0415 - rarely given
+
+    return next(csv.reader([text]), []) if text else []
+
+
+def pairs(text: str) -> list[tuple[str, str]]:
+    """Read NAME=VALUE pairs with commas between them."""
+    found = []
+    for item in separated(text):
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ValueError(f"{item} must be formatted as key=value")
+        found.append((name, value))
+    return found

@@ -16,7 +16,7 @@ from sixhops.docker.flags import flag
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["HISTORY", "IMAGES", "RMI", "TAG"]
+__all__ = ["HISTORY", "IMAGES", "LS", "RM", "RMI", "TAG", "listing_of"]
 
 _NONE = "<none>"
 _PATH_SAFE = "/:@"
@@ -31,11 +31,13 @@ def _images(context: Context) -> int:
     if options["all"]:
         query["all"] = "1"
     chosen = options["format"] or ("" if options["quiet"] else client.settings.text("imagesFormat"))
+    if options["digests"] and chosen.startswith("table ") and "{{.Digest}}" not in chosen:
+        chosen += "\t{{.Digest}}"
     images = client.json("GET", "/images/json", query) or []
     digests = options["digests"] or "{{.Digest}}" in chosen
     rows = [row for image in images for row in _rows(image, digests=digests)]
     table.write(
-        _image_listing(full=options["no-trunc"], digests=options["digests"]),
+        listing_of(full=options["no-trunc"], digests=options["digests"]),
         rows,
         chosen,
         quiet=options["quiet"],
@@ -73,7 +75,8 @@ def _rows(image: dict[str, Any], *, digests: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def _image_listing(*, full: bool, digests: bool) -> table.Listing:
+def listing_of(*, full: bool, digests: bool) -> table.Listing:
+    """Return how images are listed: rows are images with `repository`, `tag` and `digest` beside their own keys."""
     fields: dict[str, Callable[..., Any]] = {
         "Containers": lambda i: "N/A" if i.get("Containers", -1) == -1 else str(i["Containers"]),
         "CreatedAt": lambda i: human.local_time(i["Created"]),
@@ -96,6 +99,12 @@ def _image_listing(*, full: bool, digests: bool) -> table.Listing:
         fields,
         titles,
         f"{{{{.Repository}}}}\t{{{{.Tag}}}}\t{digest}{{{{.ID}}}}\t{{{{.CreatedSince}}}}\t{{{{.Size}}}}",
+        raw=(
+            "repository: {{ .Repository }}\ntag: {{.Tag}}\n"
+            + ("digest: {{.Digest}}\n" if digests else "")
+            + "image_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n"
+        ),
+        raw_quiet="image_id: {{.ID}}",
     )
 
 
@@ -186,19 +195,24 @@ def _tag(context: Context) -> int:
     return 0
 
 
-IMAGES = Command(
-    usage="[REPOSITORY[:TAG]]",
+_LIST_FLAGS = (
+    flag("all", short="a", help="Also images that are only a step to others"),
+    flag("digests", help="Show digests"),
+    flag("filter", "filter", "f", "Only images that meet the condition"),
+    flag("format", "string", help="Go template for each line"),
+    flag("no-trunc", help="Print everything in full length"),
+    flag("quiet", short="q", help="Print IDs only"),
+)
+_NAMED = "[REPOSITORY[:TAG]]"
+
+IMAGES = Command(usage=_NAMED, summary="List images", run=_images, most=1, flags=_LIST_FLAGS)
+LS = Command(
+    usage=_NAMED,
     summary="List images",
     run=_images,
     most=1,
-    flags=(
-        flag("all", short="a", help="Also images that are only a step to others"),
-        flag("digests", help="Show digests"),
-        flag("filter", "filter", "f", "Only images that meet the condition"),
-        flag("format", "string", help="Go template for each line"),
-        flag("no-trunc", help="Print everything in full length"),
-        flag("quiet", short="q", help="Print IDs only"),
-    ),
+    flags=_LIST_FLAGS,
+    aliases=("ls", "list"),
 )
 
 HISTORY = Command(
@@ -215,15 +229,20 @@ HISTORY = Command(
     ),
 )
 
-RMI = Command(
-    usage="IMAGE [IMAGE...]",
+_REMOVE_FLAGS = (
+    flag("force", short="f", help="Remove it although something holds it"),
+    flag("no-prune", help="Keep its parents without a name"),
+)
+_IMAGES = "IMAGE [IMAGE...]"
+
+RMI = Command(usage=_IMAGES, summary="Remove one or more images", run=_remove, least=1, flags=_REMOVE_FLAGS)
+RM = Command(
+    usage=_IMAGES,
     summary="Remove one or more images",
     run=_remove,
     least=1,
-    flags=(
-        flag("force", short="f", help="Remove it although something holds it"),
-        flag("no-prune", help="Keep its parents without a name"),
-    ),
+    flags=_REMOVE_FLAGS,
+    aliases=("rm", "rmi", "remove"),
 )
 
 TAG = Command(

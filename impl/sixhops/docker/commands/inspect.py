@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     from sixhops.docker.client import Client
 
-__all__ = ["INSPECT", "INSPECT_CONTAINER", "INSPECT_IMAGE"]
+__all__ = [
+    "INSPECT",
+    "INSPECT_CONTAINER",
+    "INSPECT_IMAGE",
+    "INSPECT_NETWORK",
+    "INSPECT_VOLUME",
+    "show",
+]
 
 #: The kinds that `inspect` tries in turn, and the engine's path of each ("{}" is the name).
 _PATHS = {
@@ -38,18 +45,27 @@ def _inspect(context: Context) -> int:
     return _of(context, (chosen,) if chosen else tuple(_PATHS), size=context.options["size"])
 
 
-def _of(context: Context, kinds: tuple[str, ...], *, size: bool) -> int:
-    """Print every named thing; those that can't be found are told at the end. Raises ExitError, DockerError."""
-    form = context.options["format"]
+def _of(context: Context, kinds: tuple[str, ...], *, size: bool, verbose: bool = False) -> int:
+    def find(name: str) -> Any:
+        return _find(context.client, name, kinds, size=size, verbose=verbose)
+
+    return show(context.options.arguments, context.options["format"], find)
+
+
+def show(names: list[str], form: str, find: Callable[[str], Any]) -> int:
+    """Print what `find` returns for each name, as JSON or through the template `form`.
+
+    Those that can't be found are told at the end. Raises ExitError.
+    """
     try:
         compiled = template.parse(form.replace("\\t", "\t").replace("\\n", "\n")) if form else None
     except template.TemplateError as error:
         raise ExitError(64, f"template parsing error: {error}") from error
     found: list[Any] = []
     problems: list[str] = []
-    for name in context.options.arguments:
+    for name in names:
         try:
-            document = _find(context.client, name, kinds, size=size)
+            document = find(name)
         except DockerError as error:
             problems.append(str(error))
             continue
@@ -63,21 +79,19 @@ def _of(context: Context, kinds: tuple[str, ...], *, size: bool) -> int:
             problems.append(f"template parsing error: {error}")
     if compiled is None:
         sys.stdout.write(f"{_pretty(found)}\n")
-    elif (
-        problems
-        and len(problems) == len(context.options.arguments)
-        and not problems[0].startswith("template")
-    ):
+    elif problems and len(problems) == len(names) and not problems[0].startswith("template"):
         sys.stdout.write("\n")
     if problems:
         raise ExitError(1, "\n".join(problems))
     return 0
 
 
-def _find(client: Client, name: str, kinds: tuple[str, ...], *, size: bool) -> Any:
+def _find(client: Client, name: str, kinds: tuple[str, ...], *, size: bool, verbose: bool) -> Any:
     only = kinds[0] if len(kinds) == 1 else ""
     for kind in kinds:
         query = {"size": "1"} if size and kind == "container" else {}
+        if verbose:
+            query["verbose"] = "true"
         missing = (only or "object", name)
         try:
             return client.call("GET", _PATHS[kind].format(name), query, missing=missing).json()
@@ -120,6 +134,20 @@ INSPECT_IMAGE = Command(
     usage="IMAGE [IMAGE...]",
     summary="Display detailed information on one or more images",
     run=_only("image"),
+    least=1,
+    flags=(_FORMAT,),
+)
+INSPECT_NETWORK = Command(
+    usage="NETWORK [NETWORK...]",
+    summary="Display detailed information on one or more networks",
+    run=lambda context: _of(context, ("network",), size=False, verbose=context.options["verbose"]),
+    least=1,
+    flags=(_FORMAT, flag("verbose", short="v", help="Also what helps to find faults")),
+)
+INSPECT_VOLUME = Command(
+    usage="VOLUME [VOLUME...]",
+    summary="Display detailed information on one or more volumes",
+    run=_only("volume"),
     least=1,
     flags=(_FORMAT,),
 )

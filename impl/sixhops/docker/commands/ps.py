@@ -13,7 +13,7 @@ from sixhops.docker.flags import flag
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PS"]
+__all__ = ["LS", "PS", "listing_of"]
 
 _SHORT = 12
 _COMMAND = 20
@@ -33,14 +33,15 @@ def _ps(context: Context) -> int:
         query["size"] = "1"
     if options["filter"]:
         query["filters"] = encode(options["filter"])
-    listing = _listing(full=options["no-trunc"], size=options["size"])
+    listing = listing_of(full=options["no-trunc"], size=options["size"])
     table.check(listing, chosen)
     containers = client.json("GET", "/containers/json", query)
     table.write(listing, containers, chosen, quiet=options["quiet"])
     return 0
 
 
-def _listing(*, full: bool, size: bool) -> table.Listing:
+def listing_of(*, full: bool, size: bool) -> table.Listing:
+    """Return how containers are listed; `full` cuts nothing, `size` adds the column of sizes."""
     fields: dict[str, Callable[..., Any]] = {
         "Command": lambda c: '"' + _cut(c["Command"], _COMMAND, full=full) + '"',
         "CreatedAt": lambda c: human.local_time(c["Created"]),
@@ -65,8 +66,18 @@ def _listing(*, full: bool, size: bool) -> table.Listing:
         "LocalVolumes": "LOCAL VOLUMES",
     }
     default = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
+    raw = (
+        "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n"
+        "state: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\n"
+        "labels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n"
+    )
     return table.Listing(
-        fields, titles, default + ("\t{{.Size}}" if size else ""), kind="*formatter.ContainerContext"
+        fields,
+        titles,
+        default + ("\t{{.Size}}" if size else ""),
+        kind="*formatter.ContainerContext",
+        raw=raw + ("size: {{.Size}}\n" if size else ""),
+        raw_quiet="container_id: {{.ID}}",
     )
 
 
@@ -147,19 +158,16 @@ def _group(key: str, first: int, last: int) -> str:
     return f"{address}:{span}->{span}/{kind}" if address else f"{span}/{kind}"
 
 
-PS = Command(
-    usage="",
-    summary="List containers",
-    run=_ps,
-    most=0,
-    flags=(
-        flag("all", short="a", help="Also containers that don't run"),
-        flag("filter", "filter", "f", "Only containers that meet the condition"),
-        flag("format", "string", help="Go template for each line"),
-        flag("last", "int", "n", "The last n that were created, running or not", default=-1, shown="-1"),
-        flag("latest", short="l", help="The last that was created, running or not"),
-        flag("no-trunc", help="Print everything in full length"),
-        flag("quiet", short="q", help="Print IDs only"),
-        flag("size", short="s", help="Show sizes"),
-    ),
+_FLAGS = (
+    flag("all", short="a", help="Also containers that don't run"),
+    flag("filter", "filter", "f", "Only containers that meet the condition"),
+    flag("format", "string", help="Go template for each line"),
+    flag("last", "int", "n", "The last n that were created, running or not", default=-1, shown="-1"),
+    flag("latest", short="l", help="The last that was created, running or not"),
+    flag("no-trunc", help="Print everything in full length"),
+    flag("quiet", short="q", help="Print IDs only"),
+    flag("size", short="s", help="Show sizes"),
 )
+
+PS = Command(usage="", summary="List containers", run=_ps, most=0, flags=_FLAGS)
+LS = Command(usage="", summary="List containers", run=_ps, most=0, flags=_FLAGS, aliases=("ls", "ps", "list"))

@@ -7,13 +7,14 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from sixhops.docker import config, progress, reference
+from sixhops.docker import credentials, progress, reference
 from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import DockerError
-from sixhops.docker.flags import flag
+from sixhops.docker.flags import PLATFORM, TRUST, check_trust, flag
 
 if TYPE_CHECKING:
-    from sixhops.docker.client import Client, Reply
+    from sixhops.docker.answers import Reply
+    from sixhops.docker.client import Client
     from sixhops.docker.reference import Reference
 
 __all__ = ["PULL", "PUSH", "pull_image", "registry_auth"]
@@ -21,7 +22,10 @@ __all__ = ["PULL", "PUSH", "pull_image", "registry_auth"]
 
 def registry_auth(client: Client, name: Reference) -> str:
     """Return X-Registry-Auth for the registry of `name`: base64 of the credentials' JSON."""
-    found = config.credentials(client.settings, name.domain)
+    try:
+        found = credentials.find(client.settings, name.domain)
+    except DockerError:
+        found = {}  # as docker does: what can be read by everybody is read without credentials
     return base64.urlsafe_b64encode(json.dumps(found, separators=(",", ":")).encode()).decode()
 
 
@@ -45,6 +49,7 @@ def pull_image(client: Client, image: str, platform: str, descriptor: int) -> No
 
 def _pull(context: Context) -> int:
     options = context.options
+    check_trust(options)
     name = reference.parse(options.arguments[0])
     everything = options["all-tags"]
     if everything and (name.tag or name.digest):
@@ -65,6 +70,7 @@ def _pull(context: Context) -> int:
 
 def _push(context: Context) -> int:
     options = context.options
+    check_trust(options)
     name = reference.parse(options.arguments[0])
     everything = options["all-tags"]
     if everything and (name.tag or name.digest):
@@ -105,7 +111,8 @@ PULL = Command(
     most=1,
     flags=(
         flag("all-tags", short="a", help="Pull every tag of the repository"),
-        flag("platform", "string", help="Platform of the image, when there are several"),
+        PLATFORM,
+        TRUST,
         flag("quiet", short="q", help="Print the image's name only"),
     ),
 )
@@ -117,6 +124,7 @@ PUSH = Command(
     least=1,
     most=1,
     flags=(
+        TRUST,
         flag("all-tags", short="a", help="Push every tag of the repository"),
         flag("quiet", short="q", help="Print the image's name only"),
     ),

@@ -4,8 +4,6 @@ The order of requests is docker's: create (404: pull, create again), attach, wai
 attachment and the wait stand before the container's first instruction, so neither output nor exit status can be missed.
 """
 
-# ruff: noqa: PTH110, PTH123 - pathlib would cost every start of the client several milliseconds
-
 from __future__ import annotations
 
 import json
@@ -20,12 +18,13 @@ from sixhops.docker.commands.pull import pull_image
 from sixhops.docker.containerbody import build
 from sixhops.docker.containerflags import CONTAINER_FLAGS
 from sixhops.docker.errors import ApiError, DockerError, ExitError
-from sixhops.docker.flags import flag
+from sixhops.docker.flags import check_trust, flag
 from sixhops.docker.session import Session, check_terminal
 from sixhops.docker.values import quote
 
 if TYPE_CHECKING:
-    from sixhops.docker.client import Client, Reply
+    from sixhops.docker.answers import Reply
+    from sixhops.docker.client import Client
 
 __all__ = ["CREATE", "RUN", "exit_status", "start_failure", "wait_for_exit"]
 
@@ -157,6 +156,7 @@ def _reported(error: DockerError, name: str) -> str:
 def _create(context: Context, document: dict[str, Any]) -> str:
     """Create the container, pulling its image when that is missing; return its id. Raises DockerError."""
     client, options = context.client, context.options
+    check_trust(options)
     host = document["HostConfig"]
     if host["OomKillDisable"] and not host["Memory"]:
         sys.stderr.write(

@@ -12,7 +12,8 @@ from sixhops.docker.flags import flag
 from sixhops.docker.session import Session, check_terminal
 
 if TYPE_CHECKING:
-    from sixhops.docker.client import Client, Reply
+    from sixhops.docker.answers import Reply
+    from sixhops.docker.client import Client
 
 __all__ = ["ATTACH", "START"]
 

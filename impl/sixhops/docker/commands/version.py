@@ -41,6 +41,8 @@ class _Names(Fields):
 
 def _version(context: Context) -> int:
     form = context.options["format"]
+    if "kubeconfig" in context.options.given:
+        raise DockerError("--kubeconfig: this client knows nothing of Kubernetes")
     try:
         compiled = template.parse(form) if form else None
     except template.TemplateError as error:
@@ -161,5 +163,8 @@ VERSION_COMMAND = Command(
     summary="Show the Docker version information",
     run=_version,
     most=0,
-    flags=(flag("format", "string", "f", "Go template for what is printed"),),
+    flags=(
+        flag("format", "string", "f", "Go template for what is printed"),
+        flag("kubeconfig", "string", help="Not supported: file that says where a Kubernetes is"),
+    ),
 )

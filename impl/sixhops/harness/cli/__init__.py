@@ -26,6 +26,7 @@ from sixhops.harness.cli import (
     run,
     show,
     suite,
+    trace,
     up,
 )
 from sixhops.harness.errors import ScenarioError, TargetError, UsageError
@@ -94,6 +95,7 @@ cli.add_command(replay.check)
 cli.add_command(replay.mutate)
 cli.add_command(show.show)
 cli.add_command(report.report)
+cli.add_command(trace.trace)
 cli.add_command(diff.diff)
 cli.add_command(inspect.lint)
 cli.add_command(inspect.list_)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from sixhops.harness.run.transcript import Transcript
     from sixhops.harness.show import Choice
 
-__all__ = ["show"]
+__all__ = ["HOPS", "STYLES", "show"]
 
-_HOPS = ("engine", "registry", "containerd", "shim", "runtime", "process")
-_STYLES: dict[str, dict[str, Any]] = {
+HOPS = ("engine", "registry", "containerd", "shim", "runtime", "process")
+STYLES: dict[str, dict[str, Any]] = {
     "title": {"bold": True},
     "dim": {"dim": True},
     "passed": {"fg": "green"},
@@ -34,6 +34,7 @@ _STYLES: dict[str, dict[str, Any]] = {
     "containerd": {"fg": "cyan"},
     "shim": {"fg": "yellow"},
     "runtime": {"fg": "green"},
+    "process": {"dim": True},
 }
 _output = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 
@@ -41,7 +42,7 @@ _output = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-v", "--verbose", is_flag=True, help="also what was sent and seen, and all fields of messages")
-@click.option("--hop", "hops", multiple=True, type=click.Choice(_HOPS), help="only this hop's messages")
+@click.option("--hop", "hops", multiple=True, type=click.Choice(HOPS), help="only this hop's messages")
 @click.option("--step", default="*", help="only this step: its number, counted from 1, or a glob of its name")
 @click.option("--har", type=_output, help="write the HTTP hops as HAR 1.2 to this file (-: standard output)")
 @click.option(
@@ -95,7 +96,7 @@ def _print(transcript: Transcript, choice: Choice) -> None:
 
     for line in lines_of(transcript, choice):
         # Without a terminal, click takes the colours out again.
-        click.echo(click.style(line.text, **_STYLES.get(line.word, {})))
+        click.echo(click.style(line.text, **STYLES.get(line.word, {})))
 
 
 def _export(transcripts: Sequence[Transcript], har: Path | None, trace: Path | None) -> None:

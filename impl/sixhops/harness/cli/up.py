@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sixhops.harness.stack.standing import StandingStack
     from sixhops.harness.stack.state import Living
 
-__all__ = ["down", "ps", "up"]
+__all__ = ["build_recipes", "down", "ps", "up"]
 
 # Seconds that `sixhops down` may take: three daemons' stop_timeout, and the machine's end.
 _DOWN_TIMEOUT = 60.0
@@ -73,7 +73,7 @@ def up(
 
     name = name or os.environ.get("SIXHOPS_TARGET") or DEFAULT_TARGET
     _need_root("up")
-    built = _build([word.strip() for word in images.split(",") if word.strip()], root)
+    built = build_recipes([word.strip() for word in images.split(",") if word.strip()], root)
     with _ending() as told:
         stack = StandingStack.start(
             name, directory=directory, address=address, options=StackOptions(debug=debug)
@@ -202,7 +202,8 @@ def _need_root(command: str) -> None:
         )
 
 
-def _build(names: Sequence[str], root: Path | None) -> list[BuiltImage]:
+def build_recipes(names: Sequence[str], root: Path | None) -> list[BuiltImage]:
+    """Build the images of these recipes. Raises UsageError for one that there is not."""
     from sixhops.harness.cache import cache_folder
     from sixhops.harness.images import build, load_recipe
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sixhops.harness.exchange import Exchange, HopMessage
     from sixhops.harness.run.transcript import Transcript
 
-__all__ = ["Choice", "Line", "lines_of", "printable"]
+__all__ = ["Choice", "Line", "lines_of", "message_lines", "printable"]
 
 _LONGEST: Final = 16 * 1024
 _HEX_BYTES: Final = 512
@@ -121,12 +121,15 @@ def _without_repetition(facets: dict[str, Any]) -> dict[str, Any]:
 
 
 def _message(transcript: Transcript, message: HopMessage, choice: Choice) -> Iterator[Line]:
-    took = _milliseconds(max(0.0, message.ended - message.started))
-    yield Line(
-        printable(f"{_time(transcript, message.started)}      {message.hop:10} {message.summary}  ({took})"),
-        message.hop,
-    )
-    if choice.details:
+    indented = f"{_time(transcript, message.started)}      "
+    return message_lines(message, indented, details=choice.details)
+
+
+def message_lines(message: HopMessage, before: str, *, details: bool, open_: bool = False) -> Iterator[Line]:
+    """Yield a message's line, `before` in front of it, and with `details` its fields; an open one has no time."""
+    took = "" if open_ else f"  ({_milliseconds(max(0.0, message.ended - message.started))})"
+    yield Line(printable(f"{before}{message.hop:10} {message.summary}{took}"), message.hop)
+    if details:
         fields = dict(message.fields)
         for side in ("request", "response"):
             if f"{side}_json" in fields:

@@ -76,6 +76,7 @@ class Recorder:
         self._messages: list[HopMessage] = []
         self._open: dict[int, OpenMessage] = {}
         self._next = 0
+        self._changes = 0
 
     def begin(self, hop: Hop, *, lasting: bool = False) -> OpenMessage:
         """Note that a message has begun on `hop`; the caller must `finish` it, also on failure."""
@@ -94,12 +95,30 @@ class Recorder:
         with self._changed:
             self._open.pop(message.sequence, None)
             self._messages.append(message)
+            self._changes += 1
             self._changed.notify_all()
 
     def announce(self) -> None:
-        """Wake whoever waits in `since`; used by `OpenMessage`."""
+        """Wake whoever waits in `since` or `follow`; used by `OpenMessage`."""
         with self._changed:
+            self._changes += 1
             self._changed.notify_all()
+
+    def follow(
+        self, mark: int, seen: int, bound: float
+    ) -> tuple[int, list[HopMessage], list[tuple[HopMessage, bool]]]:
+        """Wait up to `bound` seconds for a change after the `seen`-th (0: from the beginning).
+
+        Returns the number of the last change, what has ended since `mark`, in order of its end, and the views of what
+        is open, each with whether it lasts.
+        """
+        deadline = time.monotonic() + bound
+        with self._changed:
+            while self._changes <= seen and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)
+            ended = [message for message in self._messages if message.sequence >= mark]
+            views = [(item.view(), item.is_lasting) for number, item in self._open.items() if number >= mark]
+            return self._changes, ended, [(view, lasting) for view, lasting in views if view is not None]
 
     def mark(self) -> int:
         """Return the sequence number that the next message will get."""
