@@ -142,6 +142,44 @@ def test_the_list_of_processes_has_the_order_of_pids() -> None:
     assert compared(run(A, a), run(B, b)) == []
 
 
+def test_the_group_of_the_daemons_is_wherever_the_run_was_started() -> None:
+    def table(home: str, shim: str, inner: str) -> dict[str, Any]:
+        rows = (("dockerd", home), ("containerd-shim", shim), ("sleep", inner))
+        return step(
+            processes=[
+                {"pid": 5 + at, "ppid": 1, "start": 7, "comm": comm, "cgroup": {"cpu": "/", "memory": path}}
+                for at, (comm, path) in enumerate(rows)
+            ]
+        )
+
+    one = run(A, table("/one", "/one", "/inner"))
+
+    assert compared(one, run(B, table("/", "/", "/inner"))) == []
+    assert compared(one, run(B, table("/two", "/two", "/inner"))) == []
+    assert paths(compared(one, run(B, table("/two", "/one", "/inner")))) == [
+        ("processes.0.cgroup.memory", "changed")
+    ]
+    assert paths(compared(one, run(B, table("/two", "/two", "/two")))) == [
+        ("processes.2.cgroup.memory", "changed")
+    ]
+
+
+def test_the_group_of_a_shim_stands_for_that_of_the_daemons_where_none_was_looked_at() -> None:
+    def table(shim: str, inner: str) -> dict[str, Any]:
+        rows = (("containerd-shim", shim), ("sleep", inner))
+        return step(
+            processes=[
+                {"pid": 5 + at, "ppid": 1, "start": 7, "comm": comm, "cgroup": {"memory": path}}
+                for at, (comm, path) in enumerate(rows)
+            ]
+        )
+
+    assert compared(run(A, table("/one", "/inner")), run(B, table("/two", "/inner"))) == []
+    assert paths(compared(run(A, table("/one", "/inner")), run(B, table("/two", "/x")))) == [
+        ("processes.1.cgroup.memory", "changed")
+    ]
+
+
 def test_top_is_compared_without_pids_and_times() -> None:
     def top(pid: str, user: str = "root") -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""What a transcript itself tells about texts that vary: names of its images, its stack's place, ids, generated names."""
+"""What a transcript itself tells about what varies: names of its images, its stack's place, ids, generated names, groups."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
     from sixhops.harness.run.transcript import Transcript
 
-__all__ = ["image_ids", "tokens_for", "what_was_asked"]
+__all__ = ["daemon_groups", "image_ids", "tokens_for", "what_was_asked"]
 
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _STACK_ID = re.compile(r"[0-9a-f]{8}")
+#: Who is in the control group that a stack was started in, by how sure that is.
+_DAEMONS = (("dockerd", "containerd"), ("containerd-shim",))
 #: The name of what is known of the target, and how it is called in both transcripts.
 _OF_TARGET = {"registry": "registry", "kernel": "kernel", "operating_system": "operating system"}
 
@@ -49,6 +51,25 @@ def image_ids(transcript: Transcript) -> frozenset[str]:
 def what_was_asked(transcript: Transcript) -> str:
     """Return all texts that the steps sent, as one."""
     return " ".join(_strings([exchange.sent for exchange in transcript.exchanges]))
+
+
+def daemon_groups(transcript: Transcript) -> dict[str, str]:
+    """Return the control group of the stack's daemons by controller: the one that sixhops was started in.
+
+    A transcript without a snapshot that has dockerd or containerd may have a shim's, which inherits containerd's.
+    """
+    rows = [row for exchange in transcript.exchanges for row in _rows(exchange.facets.get("processes"))]
+    for names in _DAEMONS:
+        found = [
+            row["cgroup"] for row in rows if row.get("comm") in names and isinstance(row.get("cgroup"), dict)
+        ]
+        if found:
+            return {str(controller): str(path) for controller, path in found[0].items()}
+    return {}
+
+
+def _rows(value: Any) -> list[dict[str, Any]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
 def _images(images: dict[str, Any]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from sixhops.harness.diff.decoded import (
     without_strangers,
     without_tls,
 )
-from sixhops.harness.diff.known import image_ids, tokens_for, what_was_asked
+from sixhops.harness.diff.known import daemon_groups, image_ids, tokens_for, what_was_asked
 from sixhops.harness.diff.model import Normal, NormalMessage, NormalStep
 from sixhops.harness.diff.order import strand_of
 from sixhops.harness.diff.streams import facets_of, is_settled
@@ -64,7 +64,8 @@ _OUTCOME: Final = frozenset(
 
 def normalise(transcript: Transcript) -> Normal:
     """Return what a scenario's run did, in a form in which two good runs are equal. Changes nothing in `transcript`."""
-    work = _Work(tokens_for(transcript), image_ids(transcript), what_was_asked(transcript))
+    asked, groups = what_was_asked(transcript), daemon_groups(transcript)
+    work = _Work(tokens_for(transcript), image_ids(transcript), asked, groups)
     hops = transcript.header["target"]["hops"]
     steps = sorted(transcript.by_step(), key=lambda pair: pair[0].step)
     return Normal(
@@ -78,10 +79,11 @@ def normalise(transcript: Transcript) -> Normal:
 class _Work:
     """One transcript's normalisation: the numbers of its tokens."""
 
-    def __init__(self, tokens: Tokens, images: frozenset[str], asked: str) -> None:
+    def __init__(self, tokens: Tokens, images: frozenset[str], asked: str, groups: dict[str, str]) -> None:
         self._tokens = tokens
         self._images = images
         self._asked = asked
+        self._groups = groups
 
     def step(self, exchange: Exchange, messages: list[HopMessage]) -> NormalStep:
         sent = _sent(exchange.sent)
@@ -196,10 +198,18 @@ class _Work:
             found["ns"] = {name: self._tokens.namespace(inode) for name, inode in value["ns"].items()}
         if "start" in value and "ppid" in value:
             found["start"] = token("ticks")
+            if isinstance(value.get("cgroup"), dict):
+                found["cgroup"] = {name: self._group(name, path) for name, path in value["cgroup"].items()}
         if isinstance(value.get("threads"), int) and value["threads"] > 1:
             # A Go program has as many as it once needed.
             found["threads"] = token("several")
         return found
+
+    def _group(self, controller: str, path: Any) -> Any:
+        """Return a control group, that of the daemons as one that may be any: two runs may be started in two."""
+        if path == self._groups.get(controller):
+            return token("group of the daemons")
+        return self.value(path)
 
     def _expiry(self, text: Any) -> Any:
         """Return when a lease ends: dockerd gives each a day (`WithExpiration` in its pull and create)."""
