@@ -133,11 +133,13 @@ async def _start(options: Options, helpers: ForkServer, stack: contextlib.AsyncE
     )
     await networks.start()
     stack.push_async_callback(networks.close)
+    volumes = Volumes(data_root / "volumes", events, lambda name: _volume_users(state, name))
     runtimes = Runtimes(default=options.default_runtime, binaries=options.runtimes)
     containers = Containers(
         _container_settings(options, data_root, exec_root, runtimes),
         state,
         store,
+        volumes,
         networks,
         containerd,
         events,
@@ -165,7 +167,6 @@ async def _start(options: Options, helpers: ForkServer, stack: contextlib.AsyncE
         containerd,
         _backing(data_root),
     )
-    volumes = Volumes(data_root / "volumes", events, lambda name: _volume_users(state, name))
     routes: list[Route] = [
         *system_api.routes(documents, events),
         *containers_api.routes(containers),

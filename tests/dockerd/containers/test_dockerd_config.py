@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
+from dockerd_asked import ID, asked, points
 
 from sixhops.dockerd.containers import config as configs
-from sixhops.dockerd.containers.mounts import plan
+from sixhops.dockerd.containers.kernel import Kernel
+from sixhops.dockerd.containers.limits import check, parse_set
 from sixhops.dockerd.containers.names import check_name, generate
 from sixhops.dockerd.containers.runtimes import Runtimes
 from sixhops.dockerd.containers.signals import parse_signal
@@ -16,27 +17,19 @@ from sixhops.dockerd.containers.updating import merge as merge_update
 from sixhops.dockerd.errors import EngineError
 
 IMAGE = {"Cmd": ["sh"], "Env": ["PATH=/bin", "A=image"], "Labels": {"l": "image"}, "User": "nobody"}
-ID = "ab" * 32
 
 
 def merge(body: dict[str, Any], image: dict[str, Any] | None = None) -> dict[str, Any]:
-    return configs.merge_config({"Image": "x", **body}, IMAGE if image is None else image, ID, "thehost")
+    return asked({}, IMAGE if image is None else image, **body)[0]
 
 
 def host_config(host: dict[str, Any]) -> dict[str, Any]:
-    return configs.merge_host_config(
-        {"HostConfig": host},
-        runtime="runc",
-        shm_size=1,
-        log_driver="json-file",
-        log_options={},
-        unified=False,
-    )
+    return asked(host)[1]
 
 
 def refused(host: dict[str, Any], **config: Any) -> tuple[int, str]:
     with pytest.raises(EngineError) as caught:
-        configs.validate(merge(config), host_config(host))
+        asked(host, **config)
     return caught.value.status, caught.value.message
 
 
@@ -67,11 +60,24 @@ def test_no_command_at_all() -> None:
         merge({}, {})
 
 
-def test_wrong_json_type_is_a_bad_request() -> None:
-    with pytest.raises(EngineError, match="cannot unmarshal string") as caught:
-        merge({"Tty": "yes"})
+def test_health_check_of_the_image_fills_what_the_request_leaves_open() -> None:
+    image = {"Cmd": ["x"], "Healthcheck": {"Test": ["CMD", "true"], "Interval": 5, "Retries": 2}}
 
-    assert caught.value.status == 400
+    assert merge({}, image)["Healthcheck"] == image["Healthcheck"]
+    assert merge({"Healthcheck": {"Retries": 9, "Timeout": 0}}, image)["Healthcheck"] == {
+        "Test": ["CMD", "true"],
+        "Interval": 5,
+        "Retries": 9,
+    }
+    assert "Healthcheck" not in merge({})
+
+
+def test_limits_beside_host_config_count_when_it_has_none() -> None:
+    found = configs.asked_host_config({"Memory": 5, "CpuShares": 6, "HostConfig": {"CpuShares": 7}})
+
+    assert found is not None
+    assert (found["Memory"], found["CpuShares"]) == (5, 7)
+    assert configs.asked_host_config({"Image": "x"}) is None
 
 
 @pytest.mark.parametrize(
@@ -84,7 +90,7 @@ def test_wrong_json_type_is_a_bad_request() -> None:
         ),
         (
             {"NanoCpus": 1, "CpuQuota": 5000},
-            "Conflicting options: Nano CPUs and CPU Quota cannot both be set.",
+            "Conflicting options: Nano CPUs and CPU Quota cannot both be set",
         ),
         ({"CpusetCpus": "x"}, "Invalid value x for cpuset cpus: invalid format: x"),
         ({"OomScoreAdj": 1001}, "Invalid value 1001, range for oom score adj is [-1000, 1000]"),
@@ -94,8 +100,16 @@ def test_wrong_json_type_is_a_bad_request() -> None:
             {"RestartPolicy": {"Name": "always"}, "AutoRemove": True},
             "can't create 'AutoRemove' container with restart policy",
         ),
-        ({"CapAdd": ["NOSUCH"]}, 'invalid capability: "NOSUCH"'),
-        ({"LogConfig": {"Type": "nosuch"}}, "logger: no log driver named 'nosuch' is registered"),
+        ({"CapAdd": ["NOSUCH"]}, 'invalid CapAdd: unknown capability: "CAP_NOSUCH"'),
+        (
+            {"LogConfig": {"Type": "nosuch"}},
+            'error looking up logging plugin nosuch: plugin "nosuch" not found',
+        ),
+        ({"IpcMode": "container:nosuch"}, "No such container: nosuch"),
+        ({"CgroupnsMode": "x"}, "invalid cgroup namespace mode: x"),
+        ({"Tmpfs": {"x": ""}}, "invalid mount path: 'x' mount path must be absolute"),
+        ({"ExtraHosts": ["x:y"]}, 'invalid IP address in add-host: "y"'),
+        ({"PortBindings": {"80/tcp": [{"HostPort": "9-8"}]}}, 'invalid port specification: "9-8"'),
     ],
 )
 def test_host_config_that_makes_no_sense(host: dict[str, Any], message: str) -> None:
@@ -103,20 +117,53 @@ def test_host_config_that_makes_no_sense(host: dict[str, Any], message: str) -> 
 
 
 @pytest.mark.parametrize(
-    "host",
+    ("host", "message"),
     [
-        {"Links": ["a:b"]},
-        {"PortBindings": {"80/tcp": [{"HostPort": "1"}]}},
-        {"VolumesFrom": ["x"]},
-        {"UsernsMode": "private"},
-        {"DeviceRequests": [{"Count": 1}]},
+        (
+            {"Isolation": "hyperv"},
+            "Invalid isolation: \"hyperv\" - linux only supports 'default'",
+        ),
+        (
+            {"IOMaximumIOps": 1},
+            "Invalid QoS settings: linux does not support configuration of maximum IOPs",
+        ),
     ],
 )
-def test_what_is_not_supported_is_refused_and_named(host: dict[str, Any]) -> None:
-    status, message = refused(host)
+def test_what_no_linux_can_do_is_the_engines_failure(host: dict[str, Any], message: str) -> None:
+    assert refused(host) == (500, message)
 
-    assert status == 501
-    assert f"HostConfig.{next(iter(host))}" in message
+
+def test_health_check_with_spans_too_short() -> None:
+    assert refused({}, Healthcheck={"Interval": 1}) == (
+        400,
+        "Interval in Healthcheck cannot be less than 1ms",
+    )
+    assert refused({}, Healthcheck={"Retries": -1, "StartPeriod": 1})[1].startswith("Retries")
+
+
+def test_what_the_kernel_can_not_do_is_taken_out_with_a_warning() -> None:
+    host = configs.asked_host_config(
+        {"HostConfig": {"Memory": 64 << 20, "PidsLimit": 5, "CpusetCpus": "0", "CpuPercent": 3}}
+    )
+    assert host is not None
+
+    warnings = check(host, Kernel(memory=False, pids=False, cpuset=False))
+
+    assert (host["Memory"], host["MemorySwap"], host["PidsLimit"], host["CpusetCpus"]) == (0, -1, None, "")
+    assert len(warnings) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("", set()), ("0", {0}), ("0-2,7", {0, 1, 2, 7}), ("03,1-1", {3, 1})]
+)
+def test_sets_of_processors(text: str, numbers: set[int]) -> None:
+    assert parse_set(text) == numbers
+
+
+@pytest.mark.parametrize("text", ["a", "1-", "-1", "2-1", " 0", "0,,1", "9000"])
+def test_sets_of_processors_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"invalid format: |value of out range, maximum is 8192"):
+        parse_set(text, 8192)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +187,7 @@ def test_any_number_of_processes_is_no_limit(asked: int, kept: int | None) -> No
 
 def test_an_update_hands_on_what_was_asked_and_zeros() -> None:
     host = host_config({"Memory": 64 << 20, "CpuShares": 7})
-    changed, limits, warnings = merge_update({"PidsLimit": -1, "NanoCpus": 500_000_000}, host)
+    changed, limits, warnings = merge_update({"PidsLimit": -1, "NanoCpus": 500_000_000}, host, Runtimes())
     assert (changed["Memory"], changed["NanoCpus"], changed["PidsLimit"]) == (64 << 20, 500_000_000, 0)
     assert limits == {
         "memory": {"limit": 0, "reservation": 0, "kernel": 0},
@@ -148,13 +195,13 @@ def test_an_update_hands_on_what_was_asked_and_zeros() -> None:
         "blockIO": {"weight": 0},
         "pids": {"limit": -1},
     }
-    assert warnings == []
+    assert [warning for warning in warnings if "IPv4" not in warning] == []
 
 
 def test_what_the_cli_sends_is_accepted() -> None:
     host = {"MemorySwappiness": -1, "PidsLimit": 0, "PortBindings": {}, "Isolation": "", "Devices": []}
 
-    assert configs.validate(merge({}), host_config(host)) == []
+    assert asked({"NetworkMode": "none", **host})[2] == []
 
 
 @pytest.mark.parametrize(
@@ -193,14 +240,14 @@ def test_runtimes_are_configured_in_one_place() -> None:
 
 
 def volumes_of(host: dict[str, Any], volumes: dict[str, Any] | None = None) -> list[Any]:
-    return plan({"Volumes": volumes}, host_config(host), Path("/v"))
+    return points({"Volumes": volumes}, host_config(host))
 
 
 def test_kinds_of_binds() -> None:
     bind, named, anonymous = volumes_of({"Binds": ["/a:/1:ro,rshared", "name:/2:nocopy", "/3"]})
 
     assert (bind.type, bind.source, bind.writable, bind.propagation) == ("bind", "/a", False, "rshared")
-    assert (named.type, named.source, named.copy_up) == ("volume", "/v/name/_data", False)
+    assert (named.type, named.name, named.copy_up, named.mode) == ("volume", "name", False, "nocopy")
     assert anonymous.anonymous
 
 
@@ -208,12 +255,12 @@ def test_bind_wins_over_the_images_volume() -> None:
     assert [point.type for point in volumes_of({"Binds": ["/a:/data"]}, {"/data": {}})] == ["bind"]
 
 
-@pytest.mark.parametrize("bind", ["a:b", "/a:b", "/a:/", "/a:/b:nosuch", "/a:/b:ro:x", ":", "n@me:/b"])
+@pytest.mark.parametrize("bind", ["a:b", "/a:b", "/a:/", "/a:/b:nosuch", "/a:/b:ro:x", ":", "/a:/b:ro,rw"])
 def test_binds_that_make_no_sense(bind: str) -> None:
     with pytest.raises(EngineError) as caught:
         volumes_of({"Binds": [bind]})
 
-    assert caught.value.status == 400
+    assert caught.value.status == 500
 
 
 def test_two_mounts_at_one_place() -> None:

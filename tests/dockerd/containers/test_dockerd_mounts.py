@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from dockerd_asked import asked, points
 
-from sixhops.dockerd.containers import config as configs
 from sixhops.dockerd.containers.model import MountPoint
-from sixhops.dockerd.containers.mounts import plan, spec_mounts
-from sixhops.dockerd.containers.propagation import check_propagation
+from sixhops.dockerd.containers.mounts import spec_mounts
+from sixhops.dockerd.containers.propagation import root_propagation
 from sixhops.dockerd.errors import EngineError
 
-FILES = {"/etc/resolv.conf": "/c/resolv.conf", "/etc/hosts": "/c/hosts"}
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = {
+    "/etc/resolv.conf": "/c/resolv.conf",
+    "/etc/hostname": "/c/hostname",
+    "/etc/hosts": "/c/hosts",
+}
 MOUNTINFO = """\
 20 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 21 20 0:5 / /shared rw shared:1 - tmpfs tmpfs rw
@@ -24,12 +30,8 @@ MOUNTINFO = """\
 def mounts_of(
     host: dict[str, Any], shm: str = "", init: tuple[str, str] | None = None, **config: Any
 ) -> list[dict[str, Any]]:
-    body = {"Image": "x", **config, "HostConfig": host}
-    merged = configs.merge_config(body, {"Cmd": ["x"]}, "f" * 64, "host")
-    host_config = configs.merge_host_config(
-        body, runtime="runc", shm_size=64 << 20, log_driver="json-file", log_options={}, unified=False
-    )
-    return spec_mounts(host_config, plan(merged, host_config, Path("/volumes")), FILES, shm, init)
+    merged, host_config, _warnings = asked(host, **config)
+    return spec_mounts(host_config, points(merged, host_config), FILES, shm, init)
 
 
 def options_of(found: list[dict[str, Any]], place: str) -> list[str]:
@@ -44,6 +46,7 @@ def test_parents_come_before_children_and_own_files_stand_among_the_users() -> N
         "/one",
         "/two",
         "/etc/resolv.conf",
+        "/etc/hostname",
         "/etc/hosts",
         "/x/y/z",
     ]
@@ -115,7 +118,17 @@ def test_dev_of_the_user_takes_the_place_of_all_below_it() -> None:
     [("/shared/x", "rshared"), ("/shared/x", "slave"), ("/shared/slave", "rslave"), ("/other", "rprivate")],
 )
 def test_propagation_that_the_source_allows(source: str, propagation: str) -> None:
-    check_propagation([MountPoint("bind", "/b", source, propagation=propagation)], MOUNTINFO)
+    point = MountPoint("bind", "/b", source, propagation=propagation, asked_propagation=True)
+
+    found = root_propagation([point], "/engine", MOUNTINFO)
+
+    assert found == {"rshared": "shared", "rprivate": ""}.get(propagation, "rslave")
+
+
+def test_slave_that_the_engine_chose_itself_is_no_error() -> None:
+    point = MountPoint("bind", "/b", "/", propagation="rslave")
+
+    assert root_propagation([point], "/engine", MOUNTINFO) == ""
 
 
 @pytest.mark.parametrize(
@@ -131,7 +144,29 @@ def test_propagation_that_the_source_allows(source: str, propagation: str) -> No
     ],
 )
 def test_propagation_that_the_source_does_not_allow(source: str, propagation: str, message: str) -> None:
+    point = MountPoint("bind", "/b", source, propagation=propagation, asked_propagation=True)
+
     with pytest.raises(EngineError) as error:
-        check_propagation([MountPoint("bind", "/b", source, propagation=propagation)], MOUNTINFO)
+        root_propagation([point], "/engine", MOUNTINFO)
 
     assert (error.value.status, str(error.value)) == (500, message)
+
+
+def test_mount_of_the_engines_directory_is_a_slave() -> None:
+    (found,) = points({"Volumes": None}, asked({"Binds": ["/the:/x"]})[1])
+
+    assert found.propagation == "rslave"
+    with pytest.raises(EngineError, match='must use either propagation mode "rslave" or "rshared"'):
+        points({"Volumes": None}, asked({"Binds": ["/the:/x:shared"]})[1])
+
+
+def test_users_mount_over_a_file_of_the_network_takes_its_place() -> None:
+    found = mounts_of({"Binds": ["/mine:/etc/hosts:ro"]})
+
+    (entry,) = (entry for entry in found if entry["destination"] == "/etc/hosts")
+    assert (entry["source"], entry["options"]) == ("/mine", ["rbind", "ro", "rprivate"])
+
+
+def test_tmpfs_with_an_option_that_there_is_not() -> None:
+    with pytest.raises(EngineError, match=r'invalid tmpfs option \["foo" "1"\]'):
+        mounts_of({"Tmpfs": {"/t": "foo=1"}})

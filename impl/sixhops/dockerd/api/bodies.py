@@ -26,6 +26,7 @@ _BOOL = Kind("bool", "bool")
 _INT = Kind("int", "int")
 _INT64 = Kind("int64", "int")
 _UINT16 = Kind("uint16", "int")
+_UINT64 = Kind("uint64", "int")
 _STRINGS = Kind("[]string", "list", _STRING)
 _MAP = Kind("map[string]string", "map", _STRING)
 _WORDS = Kind("string", "words")
@@ -55,10 +56,43 @@ ULIMIT = Struct("Ulimit", {"Name": _STRING, "Soft": _INT64, "Hard": _INT64}, "un
 _DEVICE = Struct(
     "DeviceMapping", _all(_STRING, "PathOnHost", "PathInContainer", "CgroupPermissions"), "container"
 )
+_DRIVER = Struct("Driver", {"Name": _STRING, "Options": _MAP}, "mount")
 MOUNT = Struct(
     "Mount",
-    {"Type": _named("mount.Type"), "Source": _STRING, "Target": _STRING, "ReadOnly": _BOOL},
+    {
+        "Type": _named("mount.Type"),
+        "Source": _STRING,
+        "Target": _STRING,
+        "ReadOnly": _BOOL,
+        "Consistency": _named("mount.Consistency"),
+        "BindOptions": Struct(
+            "BindOptions", {"Propagation": _named("mount.Propagation"), "NonRecursive": _BOOL}, "mount"
+        ),
+        "VolumeOptions": Struct(
+            "VolumeOptions", {"NoCopy": _BOOL, "Labels": _MAP, "DriverConfig": _DRIVER}, "mount"
+        ),
+        "TmpfsOptions": Struct(
+            "TmpfsOptions", {"SizeBytes": _INT64, "Mode": Kind("fs.FileMode", "int")}, "mount"
+        ),
+    },
     "mount",
+)
+_WEIGHT = Struct("WeightDevice", {"Path": _STRING, "Weight": _UINT16}, "blkiodev")
+_THROTTLE = Kind(
+    "[]*blkiodev.ThrottleDevice",
+    "list",
+    Struct("ThrottleDevice", {"Path": _STRING, "Rate": _UINT64}, "blkiodev"),
+)
+_DEVICE_REQUEST = Struct(
+    "DeviceRequest",
+    {
+        "Driver": _STRING,
+        "Count": _INT,
+        "DeviceIDs": _STRINGS,
+        "Capabilities": Kind("[][]string", "list", _STRINGS),
+        "Options": _MAP,
+    },
+    "container",
 )
 _RESTART = Struct("RestartPolicy", {"Name": _STRING, "MaximumRetryCount": _INT}, "container")
 _LOG = Struct("LogConfig", {"Type": _STRING, "Config": _MAP}, "container")
@@ -103,7 +137,19 @@ _HOST_CONFIG = Struct(
             "MemorySwap",
             "MemorySwappiness",
             "PidsLimit",
+            "CpuCount",
+            "CpuPercent",
         ),
+        **_all(_UINT64, "IOMaximumIOps", "IOMaximumBandwidth"),
+        **_all(
+            _THROTTLE,
+            "BlkioDeviceReadBps",
+            "BlkioDeviceWriteBps",
+            "BlkioDeviceReadIOps",
+            "BlkioDeviceWriteIOps",
+        ),
+        "BlkioWeightDevice": Kind("[]*blkiodev.WeightDevice", "list", _WEIGHT),
+        "DeviceRequests": Kind("[]container.DeviceRequest", "list", _DEVICE_REQUEST),
         "OomScoreAdj": _INT,
         "BlkioWeight": _UINT16,
         "NetworkMode": _named("container.NetworkMode"),
@@ -122,7 +168,6 @@ _HOST_CONFIG = Struct(
         "StorageOpt": _MAP,
         "Tmpfs": _MAP,
         "Sysctls": _MAP,
-        "Annotations": _MAP,
         "ConsoleSize": Kind("[2]uint", "list", Kind("uint", "int")),
         "Devices": Kind("[]container.DeviceMapping", "list", _DEVICE),
         "Ulimits": Kind("[]*units.Ulimit", "list", ULIMIT),
@@ -143,6 +188,9 @@ _NETWORKING = Struct(
 CREATE = Struct(
     "ContainerConfigWrapper",
     {
+        # what older clients write beside HostConfig
+        **_HOST_CONFIG.fields,
+        "Cpuset": _STRING,
         **_all(_STRING, "Hostname", "Domainname", "User", "Image", "WorkingDir", "MacAddress", "StopSignal"),
         **_all(
             _BOOL,

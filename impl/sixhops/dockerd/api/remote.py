@@ -57,7 +57,7 @@ def routes(settings: PullSettings, images: Images, containers: Containers, volum
             "LayersSize": images.layers_size(),
             "Images": listed,
             "Containers": found,
-            "Volumes": await asyncio.to_thread(volumes.list, {}),
+            "Volumes": await asyncio.to_thread(volumes.usage),
             "BuildCache": None,
             "BuilderSize": 0,
         }

@@ -22,7 +22,7 @@ def routes(volumes: Volumes) -> list[Route]:
 
     async def list_all(call: Call) -> web.StreamResponse:
         filters = call.filters(prefix="error reading volume filters: ", status=400)
-        found = await asyncio.to_thread(volumes.list, filters)
+        found = await asyncio.to_thread(volumes.list_all, filters)
         return await answers.json_answer(call.request, {"Volumes": found, "Warnings": None})
 
     async def inspect(call: Call) -> web.StreamResponse:

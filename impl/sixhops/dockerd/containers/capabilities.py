@@ -49,15 +49,18 @@ def known() -> tuple[str, ...]:
     return NAMES[: min(_LAST, last_capability()) + 1]
 
 
-def normalize(names: Sequence[str]) -> list[str]:
-    """Return names in their long form (`net_admin` -> `CAP_NET_ADMIN`; `ALL` stays). Raises EngineError 400."""
+def normalize(names: Sequence[str], member: str) -> list[str]:
+    """Return names in their long form (`net_admin` -> `CAP_NET_ADMIN`; `ALL` stays).
+
+    `member` of HostConfig is where they stand. Raises EngineError 400.
+    """
     found = []
     for name in names:
         upper = name.upper()
         if upper != _ALL and not upper.startswith("CAP_"):
             upper = f"CAP_{upper}"
         if upper not in (_ALL, *known()):
-            raise invalid(f'invalid capability: "{name}"')
+            raise invalid(f'invalid {member}: unknown capability: "{upper}"')
         found.append(upper)
     return found
 
@@ -67,7 +70,7 @@ def choose(add: Sequence[str], drop: Sequence[str], *, privileged: bool) -> list
 
     Raises EngineError 400 for a name that is none.
     """
-    added, dropped = normalize(add), normalize(drop)
+    added, dropped = normalize(add, "CapAdd"), normalize(drop, "CapDrop")
     if privileged:
         return list(known())
     if _ALL in added:
@@ -75,4 +78,5 @@ def choose(add: Sequence[str], drop: Sequence[str], *, privileged: bool) -> list
     if _ALL in dropped:
         return added
     kept = [name for name in DEFAULT if name not in dropped]
-    return kept + [name for name in added if name not in kept]
+    # dockerd does not mind that one stands there twice
+    return kept + added

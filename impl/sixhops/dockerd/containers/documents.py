@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers.lifecycle import Status
+from sixhops.dockerd.containers.security import apparmor_is_on, security_of
 from sixhops.dockerd.containers.times import rfc3339
 from sixhops.dockerd.errors import invalid
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sixhops.dockerd.containers.held import Held
+    from sixhops.dockerd.containers.model import Container, ContainerState
 
 __all__ = ["ago", "duration", "inspect_document", "list_entry", "select", "status_text"]
 
@@ -53,9 +55,7 @@ def inspect_document(held: Held, graph: dict[str, str], network: dict[str, Any])
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "unconfined"
-        if "apparmor=unconfined" in (container.host_config["SecurityOpt"] or [])
-        else "",
+        "AppArmorProfile": _apparmor(container, has_run=has_run),
         "ExecIDs": [identity for identity, exec_ in held.execs.items() if exec_.running] or None,
         "HostConfig": {
             key: value for key, value in container.host_config.items() if value or key != "Runtime"
@@ -66,6 +66,12 @@ def inspect_document(held: Held, graph: dict[str, str], network: dict[str, Any])
         "NetworkSettings": network,
     }
     return document
+
+
+def _apparmor(container: Container, *, has_run: bool) -> str:
+    """Return the AppArmor profile that was asked for; once it has run, the one that it really got."""
+    profile = security_of(container.host_config["SecurityOpt"] or []).apparmor
+    return "" if has_run and not apparmor_is_on() else profile
 
 
 def list_entry(held: Held, image: str, network: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +101,7 @@ def status_text(held: Held, clock: Callable[[], int] = time.time_ns) -> str:
     up = duration(clock() - state.started_at)
     match state.status:
         case Status.RUNNING:
-            return f"Up {up}"
+            return f"Up {up}" + _health_text(state)
         case Status.PAUSED:
             return f"Up {up} (Paused)"
         case Status.RESTARTING:
@@ -108,6 +114,13 @@ def status_text(held: Held, clock: Callable[[], int] = time.time_ns) -> str:
             return "Created"
         case _:
             return f"Exited ({state.exit_code}) {ago(clock() - state.finished_at)}"
+
+
+def _health_text(state: ContainerState) -> str:
+    if state.health is None:
+        return ""
+    status = state.health["Status"]
+    return " (health: starting)" if status == "starting" else f" ({status})"
 
 
 def ago(nanoseconds: int) -> str:
@@ -198,7 +211,7 @@ def _fits(held: Held, filters: dict[str, list[str]]) -> bool:
         "volume": lambda text: any(
             text in (point.name, point.destination, point.source) for point in container.mounts
         ),
-        "health": lambda text: text == "none",
+        "health": lambda text: text == (container.state.health or {"Status": "none"})["Status"],
         "is-task": lambda text: text in {"false", "0"},
         "isolation": lambda text: text in {"", "default"},
         "expose": lambda text: any(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,17 @@ from sixhops.dockerd.containers import user
 from sixhops.dockerd.containers.attach import AttachSession, Input, parse_keys
 from sixhops.dockerd.containers.lifecycle import Operation, check
 from sixhops.dockerd.containers.spec import exec_process
+from sixhops.dockerd.containers.starterror import start_error
 from sixhops.dockerd.containers.stdio import Fanout, Stdio, Subscription
 from sixhops.dockerd.errors import EngineError, conflict, invalid, not_found
 from sixhops.wire.rawstream import Stream, encode
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from sixhops.dockerd.containerd.client import Containerd, TaskExit
     from sixhops.dockerd.containers.held import Held
+    from sixhops.dockerd.containers.settings import ContainerSettings
     from sixhops.dockerd.containers.streams import ClientStream, Session
     from sixhops.dockerd.events import Events
 
@@ -33,6 +36,13 @@ __all__ = ["Exec", "Execs"]
 
 _OUTPUT_PATIENCE = 2.0
 _CANNOT_START = 126
+_SIGKILL = 9
+#: How long the end of a killed health check is waited for, in seconds.
+_KILL_PATIENCE = 10.0
+#: How long an exec that has ended can be looked at, in seconds.
+_MEMORY = 300.0
+#: How much of a health check's output is kept, in bytes.
+_LONGEST_OUTPUT = 4096
 
 
 @dataclass(slots=True)
@@ -49,6 +59,7 @@ class Exec:
     pid: int = 0
     stdio: Stdio | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    ended_at: float = 0.0
     start_done: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -85,6 +96,7 @@ class Exec:
             self.stdio.close()
             self.stdio = None
         self.output.end()
+        self.ended_at = time.monotonic()
         self.ended.set()
 
     def container_ended(self, code: int) -> None:
@@ -94,14 +106,15 @@ class Exec:
 
 
 class Execs:
-    """All execs of the engine. They are kept as long as their container."""
+    """All execs of the engine. They are kept for some minutes after their end, but not longer than their container."""
 
-    def __init__(self, directory: Path, containerd: Containerd, events: Events) -> None:
-        """`directory`: EXEC_ROOT/containerd."""
-        self._directory = directory
+    def __init__(self, settings: ContainerSettings, containerd: Containerd, events: Events) -> None:
+        self._settings = settings
+        self._directory = settings.exec_root / "containerd"
         self._containerd = containerd
         self._events = events
         self._all: dict[str, Exec] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
     def create(self, held: Held, text: str, request: dict[str, Any]) -> str:
         """Register an exec; `text` is how the user named the container. Raises EngineError."""
@@ -114,16 +127,68 @@ class Execs:
         parse_keys(request.get("DetachKeys") or "")
         user_ = request.get("User") or held.container.config["User"]
         exec_ = Exec(secrets.token_hex(32), held, {**request, "Cmd": words, "User": user_})
+        self._forget_old()
         self._all[exec_.id] = exec_
         held.execs[exec_.id] = exec_
         self._tell(exec_, "exec_create")
         return exec_.id
+
+    async def probe(self, held: Held, words: Sequence[str], timeout: float) -> tuple[int, str]:  # noqa: ASYNC109 - the user's, in seconds
+        """Run a health check; return its exit code and the beginning of its output.
+
+        Raises EngineError when it can't be run, and TimeoutError after `timeout` seconds; the program is killed then.
+        """
+        config = held.container.config
+        request = {
+            "Cmd": list(words),
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "User": config["User"],
+            "WorkingDir": config["WorkingDir"],
+        }
+        exec_ = self._all[self.create(held, held.container.id, request)]
+        output = _Beginning()
+        client = exec_.output.subscribe(frozenset({Stream.STDOUT, Stream.STDERR}))
+        start = asyncio.create_task(self._run(exec_))
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(start)
+                while (piece := await client.get()) is not None:
+                    output.add(piece[1])
+                await exec_.ended.wait()
+        except (TimeoutError, asyncio.CancelledError):
+            client.close()
+            end = asyncio.create_task(self._end_probe(exec_, start))
+            self._ending.add(end)
+            end.add_done_callback(self._ending.discard)
+            await asyncio.shield(end)
+            raise
+        return exec_.exit_code or 0, output.text()
+
+    async def _end_probe(self, exec_: Exec, start: asyncio.Task[None]) -> None:
+        """Kill a health check that takes too long, or that nobody wants to know the result of any more."""
+        with contextlib.suppress(EngineError):
+            await start
+        if exec_.running:
+            with contextlib.suppress(ContainerdError):
+                await self._containerd.kill(exec_.held.container.id, _SIGKILL, exec_.id)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_KILL_PATIENCE):
+                    await exec_.ended.wait()
 
     def get(self, identity: str) -> Exec:
         """Return an exec. Raises EngineError 404."""
         if identity not in self._all:
             raise not_found(f"No such exec instance: {identity}")
         return self._all[identity]
+
+    def _forget_old(self) -> None:
+        oldest = time.monotonic() - _MEMORY
+        for exec_ in [
+            exec_ for exec_ in self._all.values() if exec_.ended.is_set() and exec_.ended_at < oldest
+        ]:
+            del self._all[exec_.id]
+            exec_.held.execs.pop(exec_.id, None)
 
     def forget(self, held: Held) -> None:
         """Drop the execs of a container that is removed."""
@@ -202,7 +267,7 @@ class Execs:
             owner = identity = await asyncio.to_thread(user.resolve, root, container.config["User"], groups)
             if exec_.request.get("User"):
                 identity = await asyncio.to_thread(user.resolve, root, exec_.request["User"], groups)
-            process = exec_process(container, identity, exec_.request, owner=owner)
+            process = exec_process(container, identity, exec_.request, owner=owner, settings=self._settings)
             stdin = bool(exec_.request.get("AttachStdin"))
             exec_.stdio = Stdio(self._directory / container.id, exec_.id, stdin=stdin, terminal=exec_.tty)
             exec_.stdio.open(exec_.output.publish, exec_.output)
@@ -214,7 +279,9 @@ class Execs:
             exec_.pid = 0
             with contextlib.suppress(ContainerdError):
                 await self._containerd.delete_process(container.id, exec_.id)
-            raise EngineError(400 if isinstance(error, ContainerdError) else 500, str(error)) from error
+            if isinstance(error, ContainerdError):
+                raise start_error(error) from error
+            raise EngineError(500, str(error)) from error
         finally:
             exec_.start_done.set()
 
@@ -223,6 +290,22 @@ class Execs:
         container = exec_.held.container
         line = f"{action}: {words[0]} {' '.join(words[1:])}"
         self._events.emit("container", line, container.id, {**container.attributes, "execID": exec_.id})
+
+
+class _Beginning:
+    """The first 4096 bytes of an output, and whether there were more."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self._is_cut = False
+
+    def add(self, data: bytes) -> None:
+        room = _LONGEST_OUTPUT - len(self._kept)
+        self._kept += data[:room]
+        self._is_cut = self._is_cut or len(data) > room
+
+    def text(self) -> str:
+        return self._kept.decode("utf-8", "replace") + ("..." if self._is_cut else "")
 
 
 class _ExecSession:

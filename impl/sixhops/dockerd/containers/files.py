@@ -80,9 +80,10 @@ class ContainerFiles:
         digest = hashlib.sha256(resolv_conf.encode()).hexdigest()
         (self.directory / "resolv.conf.hash").write_text(digest)
 
-    def remove(self) -> None:
-        """Remove the directory with everything in it."""
-        shutil.rmtree(self.directory, ignore_errors=False)
+    def remove(self, *, missing_ok: bool = False) -> None:
+        """Remove the directory with everything in it; it may be gone already with `missing_ok`."""
+        if not missing_ok or self.directory.exists():
+            shutil.rmtree(self.directory, ignore_errors=False)
 
 
 def hosts_text(address: str, hostname: str, domain: str, extra: Sequence[str]) -> str:

@@ -81,8 +81,12 @@ class Held:
         self.execs: dict[str, Exec] = {}
         self.delay = 0.0
         self.restarting: asyncio.Task[None] | None = None
+        self.checks: asyncio.Task[None] | None = None
         self.is_being_removed = False
-        self.user_stopping = 0
+        #: the run's end is the last: the restart policy has been overruled
+        self.exits_for_good = False
+        #: a restart of the user's is under way: its stop removes nothing
+        self.is_restarting = False
         self.finish_log: Callable[[], None] = _nothing
         self._stdin_ready: asyncio.Future[Stdin | None] | None = None
 

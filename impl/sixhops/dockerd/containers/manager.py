@@ -17,6 +17,7 @@ from sixhops.dockerd.containers import documents, names, pruning, stats, top, up
 from sixhops.dockerd.containers.attach import AttachSession, Input, parse_keys
 from sixhops.dockerd.containers.creation import Creator
 from sixhops.dockerd.containers.exec import Execs
+from sixhops.dockerd.containers.health import Health
 from sixhops.dockerd.containers.lifecycle import Operation, Status, check
 from sixhops.dockerd.containers.reading import LogReader, past_output
 from sixhops.dockerd.containers.registry import Registry
@@ -29,7 +30,7 @@ from sixhops.dockerd.errors import EngineError, conflict, invalid, system
 from sixhops.wire.rawstream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Iterator
 
     from sixhops.dockerd.containerd.client import Containerd
     from sixhops.dockerd.containers.held import Held
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from sixhops.dockerd.events import Events
     from sixhops.dockerd.images.store import ImageStore
     from sixhops.dockerd.state import State
+    from sixhops.dockerd.volumes import Volumes
 
 __all__ = ["ContainerSettings", "Containers", "LogReader"]
 
@@ -58,6 +60,7 @@ class Containers:
         settings: ContainerSettings,
         state: State,
         images: ImageStore,
+        volumes: Volumes,
         networks: Networks,
         containerd: Containerd,
         events: Events,
@@ -68,18 +71,29 @@ class Containers:
         self._containerd = containerd
         self._events = events
         self._registry = Registry(state)
+        self._execs = Execs(settings, containerd, events)
+        self._health = Health(self._execs, self._emit, self._save)
         self._runner = Runner(
-            settings, images.layers, networks, containerd, events, self._registry.find, self._registry.save
+            settings,
+            images.layers,
+            volumes,
+            networks,
+            containerd,
+            events,
+            self._health,
+            self._registry.find,
+            self._registry.save,
         )
-        self._creator = Creator(settings, images, self._registry, events)
+        self._creator = Creator(settings, images, volumes, self._registry, events)
         self._stopper = Stopper(containerd, events, self._save)
-        self._execs = Execs(settings.exec_root / "containerd", containerd, events)
         self._supervisor = Supervisor(
             self._registry,
             images.layers,
+            volumes,
             containerd,
             self._runner,
             self._stopper,
+            self._health,
             self._execs,
             events,
             live_restore=settings.live_restore,
@@ -141,11 +155,10 @@ class Containers:
         parse_keys(detach_keys)
         held = self._registry.find(text)
         async with held.lock:
-            if held.container.state.status is Status.RESTARTING:
-                self._stopper.cancel_restart(held)
-            check(held.container.state.status, Operation.START, held.container.id)
-            held.container.state.restart_count = 0
-            held.delay = 0.0
+            status = held.container.state.status
+            if status is Status.RESTARTING:
+                status = Status.RUNNING  # it runs again soon
+            check(status, Operation.START, held.container.id)
             await self._supervisor.start(held)
 
     async def stop(self, text: str, timeout: int | None) -> None:  # noqa: ASYNC109 - the user's, in seconds
@@ -169,15 +182,18 @@ class Containers:
     async def restart(self, text: str, timeout: int | None) -> None:  # noqa: ASYNC109 - the user's, in seconds
         """Stop, if it runs, and start. Raises EngineError."""
         held = self._registry.find(text)
+        held.is_restarting = True
         try:
             if held.container.state.is_running:
-                await self._stopper.stop(held, timeout)
+                with _unless_stopped():
+                    await self._stopper.stop(held, timeout)
             async with held.lock:
-                await self._supervisor.start(held)
+                if not held.container.state.is_running:  # somebody else may have started it
+                    await self._supervisor.start(held)
         except EngineError as error:
-            if error.status == _NOT_MODIFIED:
-                raise
             raise EngineError(error.status, f"Cannot restart container {text}: {error.message}") from error
+        finally:
+            held.is_restarting = False
         self._emit(held, "restart")
 
     async def pause(self, text: str) -> None:
@@ -191,6 +207,7 @@ class Containers:
             except ContainerdError as error:
                 raise EngineError(500, f"Cannot pause container {container.id}: {error}") from error
             container.state.status = after
+            self._health.end(held)
             self._save(held)
             self._emit(held, "pause")
 
@@ -205,6 +222,7 @@ class Containers:
             except ContainerdError as error:
                 raise EngineError(500, f"Cannot unpause container {container.id}: {error}") from error
             container.state.status = after
+            self._health.go_on(held)
             self._save(held)
             self._emit(held, "unpause")
 
@@ -242,7 +260,7 @@ class Containers:
         async with held.lock:
             before = container.host_config
             try:
-                changed, limits, warnings = updating.merge(body, before)
+                changed, limits, warnings = updating.merge(body, before, self._settings.runtimes)
                 if container.state.has_process:
                     await self._containerd.update(container.id, limits)
             except ContainerdError as error:
@@ -316,7 +334,8 @@ class Containers:
             case "" | "not-running":
                 if not state.is_running:
                     return _outcome(_resolved(state.exit_code))
-                return _outcome(held.waiters.stop())
+                # every exit counts, also one that the restart policy follows up
+                return _outcome(held.waiters.exit())
             case "next-exit":
                 return _outcome(held.waiters.exit())
             case "removed":
@@ -492,6 +511,16 @@ class Containers:
 
     def _emit(self, held: Held, action: str) -> None:
         self._events.emit("container", action, held.container.id, held.container.attributes)
+
+
+@contextlib.contextmanager
+def _unless_stopped() -> Iterator[None]:
+    """Go on when the container has ended by itself before it could be stopped."""
+    try:
+        yield
+    except EngineError as error:
+        if error.status != _NOT_MODIFIED:
+            raise
 
 
 async def _outcome(future: asyncio.Future[int]) -> dict[str, Any]:

@@ -17,7 +17,10 @@ __all__ = ["Container", "ContainerState", "MountPoint", "from_document", "to_doc
 
 @dataclass(frozen=True, slots=True)
 class MountPoint:
-    """A volume, bind or tmpfs of one container. `source` is a path of the host, "" for tmpfs."""
+    """A volume, bind or tmpfs of one container. `source` is a path of the host, "" for tmpfs.
+
+    `asked_propagation` says that the user chose the propagation; `anonymous`, that nobody gave the volume its name.
+    """
 
     type: str
     destination: str
@@ -30,6 +33,7 @@ class MountPoint:
     anonymous: bool = False
     copy_up: bool = True
     options: tuple[str, ...] = ()
+    asked_propagation: bool = False
 
     def document(self) -> dict[str, Any]:
         """Return the entry of `Mounts` in an inspect."""
@@ -55,6 +59,7 @@ class ContainerState:
     finished_at: int = 0
     restart_count: int = 0
     stopped_by_user: bool = False
+    health: dict[str, Any] | None = None
 
     @property
     def is_running(self) -> bool:
@@ -80,7 +85,7 @@ class ContainerState:
             "Error": self.error,
             "StartedAt": rfc3339(self.started_at),
             "FinishedAt": rfc3339(self.finished_at),
-        }
+        } | ({"Health": self.health} if self.health is not None else {})
 
 
 @dataclass(slots=True)

@@ -1,53 +1,125 @@
-"""The mounts of a container: which there are by default, and what Binds, Mounts, Tmpfs and the image's Volumes add.
+"""The mounts of a container: the default ones, and what Binds, Mounts, VolumesFrom, Tmpfs and the image's Volumes add.
 
 `plan` reads a request (at create); `spec_mounts` writes `mounts` of config.json (at start) in dockerd's order: kernel file
 systems and the init, then the user's mounts and the container's own files together, parents before children.
+Source: moby 20.10, `registerMountPoints` in daemon/volumes.go, `WithMounts` in daemon/oci_linux.go.
 """
 
 from __future__ import annotations
 
 import posixpath
-import re
-import secrets
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from sixhops.dockerd.containers import mountspecs
 from sixhops.dockerd.containers.model import MountPoint
-from sixhops.dockerd.errors import EngineError, invalid
+from sixhops.dockerd.errors import EngineError, invalid, system
+from sixhops.linux.mountlist import FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
-__all__ = ["plan", "spec_mounts"]
+    from sixhops.dockerd.containers.model import Container
+    from sixhops.dockerd.volumes import Volumes
 
-_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-_PROPAGATIONS = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
-_IGNORED_MODES = frozenset({"z", "Z", "consistent", "cached", "delegated"})
+__all__ = ["NETWORK_FILES", "add_volumes", "plan", "spec_mounts"]
+
+#: Files of the container's own; a mount of the user's over one of these takes its place.
+NETWORK_FILES = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
 _DEFAULT_TMPFS = ("noexec", "nosuid", "nodev", "rprivate")
-#: An option of a mount point: without the mounts below its source.
-_NOT_RECURSIVE = "bind"
+_TMPFS_DATA = frozenset({"", "size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"})
 #: What a read-only root leaves writable.
 _ALWAYS_WRITABLE = frozenset({"/proc", "/dev/pts", "/dev/shm", "/dev/mqueue", "/dev"})
 
 
-def plan(config: dict[str, Any], host: dict[str, Any], volumes: Path) -> list[MountPoint]:
-    """Return the mount points of a new container; volumes lie below `volumes`. Raises EngineError.
+def plan(
+    host: dict[str, Any],
+    volumes: Volumes,
+    *,
+    holder: str,
+    root: str,
+    find: Callable[[str], Container],
+) -> list[MountPoint]:
+    """Return the mount points that a HostConfig asks for, and make its volumes, which `holder` holds then.
 
-    A later source for the same place wins: image volumes, then Binds, then Mounts. Two binds of one place are refused.
+    A later source for the same place wins: VolumesFrom, Binds, Mounts; two of the last two are refused. `root` is the
+    engine's own directory: a mount of it never hands its mounts on to the container. Raises EngineError.
     """
     found: dict[str, MountPoint] = {}
+    for text in host["VolumesFrom"] or []:
+        found |= _volumes_from(text, volumes, find)
+    taken: set[str] = set()
     for text in host["Binds"] or []:
-        _add(found, _bind(text, volumes))
+        point = _below_root(mountspecs.parse_bind(text, host["VolumeDriver"]), root)
+        if point.destination in taken or point.destination in (host.get("Tmpfs") or {}):
+            raise invalid(f"Duplicate mount point: {point.destination}")
+        taken.add(point.destination)
+        found[point.destination] = _with_volume(point, volumes, holder, {})
     for entry in host.get("Mounts") or []:
-        _add(found, _mount(entry, volumes))
-    tmpfs = {_clean(path) for path in host.get("Tmpfs") or {}}
+        point = _below_root(mountspecs.parse_mount(entry), root)
+        if point.destination in taken:
+            raise invalid(f"Duplicate mount point: {entry['Target']}")
+        taken.add(point.destination)
+        found[point.destination] = _with_volume(point, volumes, holder, entry.get("VolumeOptions") or {})
+    return list(found.values())
+
+
+def add_volumes(
+    points: Sequence[MountPoint], config: dict[str, Any], host: dict[str, Any], volumes: Volumes, holder: str
+) -> list[MountPoint]:
+    """Return `points` with an anonymous volume for each place of Config's Volumes where nothing is mounted yet."""
+    found = {point.destination: point for point in points}
     for path in config["Volumes"] or {}:
-        place = _clean(path)
-        if place not in found and place not in tmpfs:
-            found[place] = _anonymous(place, volumes)
-    for place in tmpfs & found.keys():
-        raise invalid(f"Duplicate mount point: {place}")
+        place = posixpath.normpath(path) if path else "."
+        if place not in found and place not in (host.get("Tmpfs") or {}):
+            volume = volumes.make("", host["VolumeDriver"], holder=holder)
+            found[place] = MountPoint(
+                "volume", place, str(volume.path), volume.name, "local", anonymous=True, copy_up=True
+            )
     return [found[place] for place in sorted(found)]
+
+
+def _volumes_from(text: str, volumes: Volumes, find: Callable[[str], Container]) -> dict[str, MountPoint]:
+    """Return the mount points of another container, as this one sees them."""
+    name, writable = mountspecs.parse_volumes_from(text)
+    try:
+        other = find(name)
+    except EngineError as error:
+        raise invalid(error.message) from error
+    found = {}
+    for point in other.mounts:
+        if not point.source:
+            volumes.get(point.name)  # what has no source must be a volume, for dockerd; a tmpfs is none
+        options = point.options
+        if point.type == "bind" and mountspecs.MAKE not in options:
+            options = (*options, mountspecs.MAKE)
+        found[point.destination] = replace(
+            point, mode="", writable=point.writable and writable, copy_up=False, options=options
+        )
+    return found
+
+
+def _with_volume(point: MountPoint, volumes: Volumes, holder: str, options: dict[str, Any]) -> MountPoint:
+    """Return a mount point with its volume made."""
+    if point.type != "volume":
+        return point
+    driver_options = (options.get("DriverConfig") or {}).get("Options")
+    volume = volumes.make(point.name, point.driver, driver_options, options.get("Labels"), holder=holder)
+    return replace(point, source=str(volume.path), driver="local", mode=point.mode or "z")
+
+
+def _below_root(point: MountPoint, root: str) -> MountPoint:
+    """Make a bind of the engine's directory, or of one above it, a slave of the host's."""
+    if point.type != "bind" or not mountspecs.touches(point.source, root):
+        return point
+    if not point.asked_propagation:
+        return replace(point, propagation="rslave")
+    if point.propagation not in {"rslave", "rshared"}:
+        raise invalid(
+            'invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is within the '
+            f'daemon root, daemon root: "{root}", bind mount source: "{point.source}", propagation: "{point.propagation}"'
+        )
+    return point
 
 
 def spec_mounts(
@@ -83,15 +155,25 @@ def spec_mounts(
         found.append(_entry("/dev/shm", "tmpfs", "shm", options))
     if init:
         found.append(_entry(init[0], "bind", init[1], ["bind", "ro"]))
-    user = [_user_mount(point) for point in points if point.type != "tmpfs"]
-    taken = {entry["destination"] for entry in user}
-    own = ["rbind", *([] if not host["ReadonlyRootfs"] else ["ro"]), "rprivate"]
-    user += [_entry(place, "bind", source, own) for place, source in files.items() if place not in taken]
-    if shm:
+    tmpfs = dict(host.get("Tmpfs") or {})
+    shown = {point.destination: point for point in points if point.destination not in tmpfs}
+    user = [
+        _user_mount(point)
+        for place, point in shown.items()
+        if point.type != "tmpfs" and place not in NETWORK_FILES
+    ]
+    for place in NETWORK_FILES:
+        # a mount of the user's over one of these is dockerd's own mount then, whatever its propagation
+        point = shown.get(place)
+        if point is None and place not in files:
+            continue
+        writable = point.writable if point else not host["ReadonlyRootfs"]
+        source = point.source if point else files[place]
+        user.append(_entry(place, "bind", source, ["rbind", *([] if writable else ["ro"]), "rprivate"]))
+    if shm and "/dev/shm" not in shown | tmpfs:
         user.append(_entry("/dev/shm", "bind", shm, ["rbind", "rprivate"]))
-    for place, text in (host.get("Tmpfs") or {}).items():
-        user.append(_tmpfs(_clean(place), [option for option in text.split(",") if option]))
-    user += [_tmpfs(point.destination, point.options) for point in points if point.type == "tmpfs"]
+    user += [_tmpfs(place, text.split(",") if text else []) for place, text in tmpfs.items()]
+    user += [_tmpfs(place, point.options) for place, point in shown.items() if point.type == "tmpfs"]
     # what the user mounts replaces what the engine would, and a /dev of the user's all that is below it
     places = {entry["destination"] for entry in user}
     defaults = [
@@ -104,164 +186,41 @@ def spec_mounts(
         for entry in defaults:
             if entry["destination"] not in _ALWAYS_WRITABLE and "ro" not in entry["options"]:
                 entry["options"].append("ro")
-    return defaults + sorted(
-        user, key=lambda entry: entry["destination"].count("/") if entry["destination"] != "/" else 0
-    )
+    return defaults + sorted(user, key=lambda entry: posixpath.normpath(entry["destination"]).count("/"))
 
 
 def _user_mount(point: MountPoint) -> dict[str, Any]:
-    options = [_NOT_RECURSIVE if _NOT_RECURSIVE in point.options else "rbind"]
+    options = [mountspecs.NOT_RECURSIVE if mountspecs.NOT_RECURSIVE in point.options else "rbind"]
     options += [] if point.writable else ["ro"]
     options += [point.propagation] if point.propagation else []
     return _entry(point.destination, "bind", point.source, options)
 
 
-def _tmpfs(place: str, given: Sequence[str]) -> dict[str, Any]:
-    """Return a tmpfs with the default options, but for those that `given` turns around or repeats."""
-    turned = {word for option in given for word in (option, f"no{option}", option.removeprefix("no"))}
-    return _entry(place, "tmpfs", "tmpfs", [*(word for word in _DEFAULT_TMPFS if word not in turned), *given])
+def _tmpfs(place: str, given: Iterable[str]) -> dict[str, Any]:
+    """Return a tmpfs with the default options, but for those that `given` turns around or repeats: the last one wins.
+
+    Raises EngineError 500 for an option that a tmpfs does not have.
+    """
+    kept: list[str] = []
+    seen: set[object] = set()
+    for option in reversed([*_DEFAULT_TMPFS, *given]):
+        if option == "defaults":
+            continue
+        name, equals, _value = option.partition("=")
+        if option in mountspecs.PROPAGATIONS or option in {"unbindable", "runbindable"}:
+            key: object = "propagation"
+        elif option in FLAGS and FLAGS[option][0]:
+            key = FLAGS[option][0]
+        elif equals and name in _TMPFS_DATA:
+            key = name
+        else:
+            shown = " ".join(f'"{part}"' for part in option.split("=", 1))
+            raise system(f"invalid tmpfs option [{shown}]")
+        if key not in seen:
+            seen.add(key)
+            kept.insert(0, option)
+    return _entry(place, "tmpfs", "tmpfs", kept)
 
 
 def _entry(place: str, kind: str, source: str, options: list[str]) -> dict[str, Any]:
     return {"destination": place, "type": kind, "source": source, "options": options}
-
-
-def _add(found: dict[str, MountPoint], point: MountPoint) -> None:
-    if point.destination in found:
-        raise invalid(f"Duplicate mount point: {point.destination}")
-    found[point.destination] = point
-
-
-def _clean(path: str) -> str:
-    return posixpath.normpath(path) if path else path
-
-
-def _anonymous(place: str, volumes: Path) -> MountPoint:
-    name = secrets.token_hex(32)
-    return MountPoint("volume", place, str(volumes / name / "_data"), name, "local", anonymous=True)
-
-
-def _place(text: str, whole: str) -> str:
-    prefix = f"invalid volume specification: '{whole}': invalid mount config for type \"bind\":"
-    if not text.startswith("/"):
-        raise invalid(f"{prefix} invalid mount path: '{text}' mount path must be absolute")
-    place = _clean(text)
-    if place == "/":
-        raise invalid(f"{prefix} invalid specification: destination can't be '/'")
-    return place
-
-
-def _bind(text: str, volumes: Path) -> MountPoint:
-    parts = text.split(":")
-    if len(parts) == 1:
-        return _anonymous(_place(parts[0], text), volumes)
-    if len(parts) > 3 or not all(parts):
-        raise invalid(f"invalid volume specification: '{text}'")
-    source, place, mode = parts[0], _place(parts[1], text), parts[2] if len(parts) == 3 else ""
-    writable, propagation, copy_up = _mode(mode, text)
-    if source.startswith("/"):
-        return MountPoint(
-            "bind",
-            place,
-            _clean(source),
-            mode=mode,
-            writable=writable,
-            propagation=propagation or "rprivate",
-            options=("create",),
-        )
-    if propagation:
-        raise invalid(f"invalid mode: {mode}")
-    return _volume(source, place, volumes, mode=mode or "z", writable=writable, copy_up=copy_up)
-
-
-def _mode(mode: str, text: str) -> tuple[bool, str, bool]:
-    writable, propagation, copy_up = True, "", True
-    for word in filter(None, mode.split(",")):
-        if word in {"rw", "ro"}:
-            writable = word == "rw"
-        elif word in _PROPAGATIONS:
-            propagation = word
-        elif word == "nocopy":
-            copy_up = False
-        elif word not in _IGNORED_MODES:
-            raise invalid(f"invalid volume specification: '{text}': invalid mode: {mode}")
-    return writable, propagation, copy_up
-
-
-def _volume(name: str, place: str, volumes: Path, *, mode: str, writable: bool, copy_up: bool) -> MountPoint:
-    if not _VOLUME_NAME.fullmatch(name):
-        raise invalid(
-            f'create {name}: "{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" '
-            "are allowed. If you intended to pass a host directory, use absolute path"
-        )
-    return MountPoint(
-        "volume",
-        place,
-        str(volumes / name / "_data"),
-        name,
-        "local",
-        mode,
-        writable=writable,
-        copy_up=copy_up,
-    )
-
-
-def _mount(entry: dict[str, Any], volumes: Path) -> MountPoint:
-    kind = str(entry.get("Type") or "")
-    target, source = str(entry.get("Target") or ""), str(entry.get("Source") or "")
-    prefix = f'invalid mount config for type "{kind}"'
-    if not target:
-        raise invalid(f"{prefix}: field Target must not be empty")
-    if not target.startswith("/"):
-        raise invalid(f"{prefix}: invalid mount path: '{target}' mount path must be absolute")
-    place, writable = _clean(target), not entry.get("ReadOnly")
-    if kind == "bind":
-        return _bind_entry(entry, prefix, source, place, writable=writable)
-    if kind == "tmpfs":
-        if source:
-            raise invalid(f"{prefix}: field Source must not be specified")
-        wanted = entry.get("TmpfsOptions") or {}
-        options = [] if writable else ["ro"]
-        options += [f"mode={wanted['Mode']:o}"] if wanted.get("Mode") else []
-        options += [f"size={_size(wanted['SizeBytes'])}"] if wanted.get("SizeBytes") else []
-        return MountPoint("tmpfs", place, writable=writable, options=tuple(options))
-    if kind == "volume":
-        wanted = entry.get("VolumeOptions") or {}
-        driver = wanted.get("DriverConfig") or {}
-        if driver.get("Name") not in {None, "", "local"} or driver.get("Options"):
-            raise EngineError(
-                501, f"{prefix}: volume drivers other than local are not supported by this engine yet"
-            )
-        if not source:
-            return _anonymous(place, volumes)
-        return _volume(source, place, volumes, mode="z", writable=writable, copy_up=not wanted.get("NoCopy"))
-    raise invalid(f'mount type unknown: "{kind}"' if kind else 'mount type unknown: ""')
-
-
-def _bind_entry(entry: dict[str, Any], prefix: str, source: str, place: str, *, writable: bool) -> MountPoint:
-    if not source.startswith("/"):
-        reason = (
-            "field Source must not be empty"
-            if not source
-            else f"invalid mount path: '{source}' mount path must be absolute"
-        )
-        raise invalid(f"{prefix}: {reason}")
-    if not Path(source).exists():
-        raise invalid(f"{prefix}: bind source path does not exist: {source}")
-    wanted = entry.get("BindOptions") or {}
-    propagation = wanted.get("Propagation") or "rprivate"
-    if propagation not in _PROPAGATIONS:
-        raise invalid(f"{prefix}: invalid propagation mode: {propagation}")
-    options = (_NOT_RECURSIVE,) if wanted.get("NonRecursive") else ()
-    return MountPoint(
-        "bind", place, _clean(source), writable=writable, propagation=propagation, options=options
-    )
-
-
-def _size(number: int) -> str:
-    """Return a size of a tmpfs with the largest suffix that loses nothing, as dockerd writes it."""
-    for suffix in ("", "k", "m"):
-        if number % 1024:
-            return f"{number}{suffix}"
-        number //= 1024
-    return f"{number}g"

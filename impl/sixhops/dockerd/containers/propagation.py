@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sixhops.dockerd.containers.mountspecs import touches
 from sixhops.dockerd.errors import system
 
 if TYPE_CHECKING:
@@ -16,27 +17,35 @@ if TYPE_CHECKING:
 
     from sixhops.dockerd.containers.model import MountPoint
 
-__all__ = ["check_propagation"]
+__all__ = ["root_propagation"]
 
 _SHARED = frozenset({"shared", "rshared"})
 _SLAVE = frozenset({"slave", "rslave"})
 
 
-def check_propagation(points: Iterable[MountPoint], mountinfo: str | None = None) -> None:
-    """Raise EngineError 500 for a mount point that asks to be shared, or a slave, of a mount that is not shared.
+def root_propagation(points: Iterable[MountPoint], root: str, mountinfo: str | None = None) -> str:
+    """Return `linux.rootfsPropagation` for a container's mount points: "", "shared" or "rslave".
 
-    `mountinfo` is the kernel's list of mounts; this process's unless given.
+    Raises EngineError 500 for a mount point that asks to be shared, or a slave, of a mount that is not shared. What the
+    engine made a slave itself, since it mounts the engine's directory `root`, stays quietly private then. `mountinfo`
+    is the kernel's list of mounts; this process's unless given.
     """
+    found = ""
     for point in points:
         if point.propagation not in _SHARED | _SLAVE:
             continue
         if mountinfo is None:
             mountinfo = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
         place, marks = _mount_of(point.source, mountinfo)
-        if point.propagation in _SHARED and "shared" not in marks:
-            raise system(f"path {point.source} is mounted on {place} but it is not a shared mount")
-        if point.propagation in _SLAVE and not marks & {"shared", "master"}:
+        if point.propagation in _SHARED:
+            if "shared" not in marks:
+                raise system(f"path {point.source} is mounted on {place} but it is not a shared mount")
+            found = "shared"
+        elif marks & {"shared", "master"}:
+            found = found or "rslave"
+        elif point.asked_propagation or not touches(point.source, root):
             raise system(f"path {point.source} is mounted on {place} but it is not a shared or slave mount")
+    return found
 
 
 def _mount_of(path: str, mountinfo: str) -> tuple[str, set[str]]:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from sixhops.dockerd.containers.model import Container, from_document, to_document
-from sixhops.dockerd.errors import conflict, not_found, system
+from sixhops.dockerd.errors import conflict, invalid, not_found, system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,14 +78,16 @@ class Registry:
         self.free(held.container.name)
 
     def find(self, text: str) -> Held:
-        """Return a container by id, name, or unambiguous beginning of an id. Raises EngineError 404."""
+        """Return a container by id, name, or unambiguous beginning of an id. Raises EngineError 404, and 400 for ""."""
+        if not text:
+            raise invalid('invalid name or ID supplied: ""')
         held = self._by_id.get(text)
         if held is None:
             identity = self._by_name.get(text.removeprefix("/"))
             held = self._by_id.get(identity) if identity else None
         if held is not None:
             return held
-        matches = [identity for identity in self._by_id if text and identity.startswith(text)]
+        matches = [identity for identity in self._by_id if identity.startswith(text)]
         if len(matches) > 1:
             raise system(f"multiple IDs found with provided prefix: {text}")
         if not matches:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.errors import invalid, system
-from sixhops.linux.rlimits import NUMBERS
+from sixhops.dockerd.errors import system
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "check_requests",
     "device_nodes",
-    "discard_unsupported",
     "processors",
     "resources",
     "rlimits",
@@ -33,20 +32,10 @@ _DEFAULT_DEVICES = (
     (10, 229, False),
 )
 _RULE = re.compile(r"([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})")
-_BLKIO_WEIGHT = Path("/sys/fs/cgroup/blkio/blkio.weight")
 _PERIOD = 100_000
+_HIGHEST = 2**63 - 1
 _BILLION = 10**9
 _ACCESS = "rwm"
-
-
-def discard_unsupported(host: dict[str, Any], *, unified: bool) -> list[str]:
-    """Take out of a new container's HostConfig what this kernel can't do, where dockerd does so; return its warnings."""
-    if host["BlkioWeight"] and not unified and not _BLKIO_WEIGHT.exists():
-        host["BlkioWeight"] = 0
-        return [
-            "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
-        ]
-    return []
 
 
 def resources(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -68,11 +57,12 @@ def _memory_limits(host: dict[str, Any]) -> dict[str, Any]:
         ("Memory", "limit"),
         ("MemoryReservation", "reservation"),
         ("MemorySwap", "swap"),
-        ("KernelMemory", "kernel"),
-        ("KernelMemoryTCP", "kernelTCP"),
     ):
         # -1 is no limit, and not written
         if host[key] > 0:
+            memory[name] = host[key]
+    for key, name in (("KernelMemory", "kernel"), ("KernelMemoryTCP", "kernelTCP")):
+        if host[key]:
             memory[name] = host[key]
     if host["MemorySwappiness"] is not None:
         memory["swappiness"] = host["MemorySwappiness"]
@@ -80,39 +70,60 @@ def _memory_limits(host: dict[str, Any]) -> dict[str, Any]:
 
 
 def device_nodes(host: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return `linux.devices` for `Devices`: nodes of the host, looked at now. Raises EngineError for what is none."""
+    """Return `linux.devices` for `Devices`: nodes of the host, looked at now. Raises EngineError 500 for what is none."""
     if host["Privileged"]:
-        return [_node(path, path) for path in _all_devices("/dev")]
-    found = []
-    for device in host["Devices"] or []:
-        source = device.get("PathOnHost") or ""
-        target = device.get("PathInContainer") or source
-        access = device.get("CgroupPermissions") or _ACCESS
-        if not set(access) <= set(_ACCESS):
-            raise invalid(f"invalid device mode: {access}")
-        if os.path.isdir(source):  # noqa: PTH112 - a string of the user's
-            prefix = source.rstrip("/")
-            found += [
-                _node(path, target.rstrip("/") + path.removeprefix(prefix), access)
-                for path in _all_devices(source)
-            ]
-        else:
-            found.append(_node(source, target, access))
-    return found
+        found = [_node(path, path) for path in _all_devices("/dev")]
+        for device in host["Devices"] or []:
+            if device["PathOnHost"] != device["PathInContainer"]:
+                found += _nodes(device["PathOnHost"], device["PathInContainer"], _ACCESS)
+        return found
+    return [
+        node
+        for device in host["Devices"] or []
+        for node in _nodes(device["PathOnHost"], device["PathInContainer"], device["CgroupPermissions"])
+    ]
 
 
-def rlimits(host: dict[str, Any], defaults: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
-    """Return `process.rlimits` for `Ulimits`. Raises EngineError 400 for an unknown name or soft above hard."""
-    found = []
-    for limit in {entry["Name"]: entry for entry in [*defaults, *(host["Ulimits"] or [])]}.values():
-        name = f"RLIMIT_{str(limit['Name']).upper()}"
-        if name not in NUMBERS:
-            raise invalid(f"invalid ulimit type: {limit['Name']}")
-        soft, hard = int(limit.get("Soft") or 0), int(limit.get("Hard") or 0)
-        if hard != -1 and (soft > hard or soft == -1):
-            raise invalid(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
-        found.append({"type": name, "hard": hard % (1 << 64), "soft": soft % (1 << 64)})
-    return found
+def _nodes(source: str, target: str, access: str) -> list[dict[str, Any]]:
+    """Return the node at `source`, or all that are below it; where it is a link, what the link leads to."""
+    resolved = os.path.realpath(source) if os.path.islink(source) else source  # noqa: PTH114 - a string of the user's
+    if os.path.isdir(resolved):  # noqa: PTH112 - as above
+        found = [
+            _node(path, target + path.removeprefix(resolved), access)
+            for path in _all_devices(resolved, everything=True)
+        ]
+        if found:
+            return found
+    try:
+        return [_node(resolved, target, access)]
+    except OSError as error:
+        raise system(
+            f'error gathering device information while adding custom device "{source}": {error.strerror}'
+        ) from error
+
+
+def rlimits(host: dict[str, Any], defaults: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return `process.rlimits` for `Ulimits`, and for `defaults` (by name) what these don't say.
+
+    The runtime looks whether they make sense, as with dockerd.
+    """
+    asked = host["Ulimits"] or []
+    names = {limit["Name"] for limit in asked}
+    return [
+        {
+            "type": f"RLIMIT_{limit['Name'].upper()}",
+            "hard": limit["Hard"] % (1 << 64),
+            "soft": limit["Soft"] % (1 << 64),
+        }
+        for limit in (*asked, *(limit for name, limit in defaults.items() if name not in names))
+    ]
+
+
+def check_requests(requests: Sequence[dict[str, Any]]) -> None:
+    """Refuse DeviceRequests: they are for drivers such as NVIDIA's, of which there is none. Raises EngineError 500."""
+    for request in requests:
+        sets = " ".join(f"[{' '.join(names or [])}]" for names in request["Capabilities"] or [])
+        raise system(f'could not select device driver "{request["Driver"]}" with capabilities: [{sets}]')
 
 
 def _device_rules(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -131,18 +142,23 @@ def _device_rules(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> li
     for text in host["DeviceCgroupRules"] or []:
         found = _RULE.fullmatch(text)
         if found is None:
-            raise invalid(f"invalid device cgroup rule format: '{text}'")
+            raise system(f"invalid device cgroup rule format: '{text}'")
         # the runtime takes -1 for any number
         numbers = {
             name: -1 if value == "*" else int(value)
             for name, value in (("major", found[2]), ("minor", found[3]))
         }
+        for name, number in numbers.items():
+            if number > _HIGHEST:
+                raise system(f"invalid {name} value in device cgroup rule format: '{text}'")
         rules.append({"allow": True, "type": found[1], **numbers, "access": found[4]})
     return rules
 
 
 def processors(host: dict[str, Any]) -> dict[str, Any]:
-    """Return `linux.resources.cpu`."""
+    """Return `linux.resources.cpu`. Raises EngineError 500."""
+    if host["CpuShares"] < 0:
+        raise system("shares: invalid argument")
     quota, period = host["CpuQuota"], host["CpuPeriod"]
     if host["NanoCpus"]:
         period, quota = _PERIOD, host["NanoCpus"] * _PERIOD // _BILLION
@@ -180,18 +196,13 @@ def _block_io(host: dict[str, Any]) -> dict[str, Any]:
 
 
 def _node(path: str, target: str, access: str = _ACCESS) -> dict[str, Any]:
-    """Describe a device node; `access` is taken out again before the document is written."""
+    """Describe a device node; `access` is taken out again before the document is written. Raises OSError."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - a string of the user's
+        status = os.lstat(path)
     except OSError as error:
-        reason = (error.strerror or "").lower()
-        raise system(
-            f'error gathering device information while adding custom device "{path}": {reason}'
-        ) from error
+        raise OSError(error.errno, (error.strerror or "").lower()) from error
     if not stat.S_ISCHR(status.st_mode) and not stat.S_ISBLK(status.st_mode):
-        raise system(
-            f'error gathering device information while adding custom device "{path}": not a device node'
-        )
+        raise OSError(errno.ENODEV, "not a device node")
     return {
         "path": target,
         "type": "c" if stat.S_ISCHR(status.st_mode) else "b",
@@ -204,18 +215,18 @@ def _node(path: str, target: str, access: str = _ACCESS) -> dict[str, Any]:
     }
 
 
-def _all_devices(root: str) -> list[str]:
-    """Return the device nodes below a directory, leaving out what every container has of its own."""
+def _all_devices(root: str, *, everything: bool = False) -> list[str]:
+    """Return the device nodes below a directory; but for `everything`, without what every container has of its own."""
     found = []
     for directory, folders, files in os.walk(root):
         folders[:] = [
             name
             for name in folders
-            if f"{directory}/{name}" not in {"/dev/pts", "/dev/shm", "/dev/fd", "/dev/mqueue"}
+            if everything or f"{directory}/{name}" not in {"/dev/pts", "/dev/shm", "/dev/fd", "/dev/mqueue"}
         ]
         for name in files:
             path = f"{directory}/{name}"
             mode = os.lstat(path).st_mode
-            if path != "/dev/console" and (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
+            if (everything or path != "/dev/console") and (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
                 found.append(path)
     return sorted(found)

@@ -8,52 +8,45 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import posixpath
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from sixhops.dockerd.containerd.client import UNKNOWN_STATUS, ContainerdError, runc_options
-from sixhops.dockerd.containers import user, volumes
+from sixhops.dockerd.containers import namespaces, user, validation, volumes
+from sixhops.dockerd.containers.creation import make_working_directory
 from sixhops.dockerd.containers.files import hosts_text, resolv_conf_text
+from sixhops.dockerd.containers.health import UNHEALTHY
 from sixhops.dockerd.containers.lifecycle import Operation, Status, check
 from sixhops.dockerd.containers.logs import LineSplitter
-from sixhops.dockerd.containers.propagation import check_propagation
+from sixhops.dockerd.containers.propagation import root_propagation
 from sixhops.dockerd.containers.spec import Surroundings, make_spec
+from sixhops.dockerd.containers.starterror import CANNOT_START, StartError, start_error
 from sixhops.dockerd.containers.stdio import Stdio
-from sixhops.dockerd.errors import EngineError, conflict, invalid, system
+from sixhops.dockerd.errors import EngineError, conflict, system
 from sixhops.linux import mounts
 from sixhops.linux.libc import LinuxError
-from sixhops.linux.paths import make_directories
 from sixhops.wire.rawstream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sixhops.dockerd.containerd.client import Containerd, TaskExit
+    from sixhops.dockerd.containerd.client import Containerd, TaskExit, TaskState
+    from sixhops.dockerd.containers.health import Health
     from sixhops.dockerd.containers.held import Held
     from sixhops.dockerd.containers.model import Container
     from sixhops.dockerd.containers.ports import Networks
     from sixhops.dockerd.containers.settings import ContainerSettings
     from sixhops.dockerd.events import Events
     from sixhops.dockerd.images.layers import LayerStore
+    from sixhops.dockerd.volumes import Volumes
 
-__all__ = ["Runner", "StartError", "start_error"]
+__all__ = ["Runner"]
 
 T = TypeVar("T")
 
 #: How long an ended program's output is waited for, in seconds; a process that it left behind may hold the pipe.
 _OUTPUT_PATIENCE = 2.0
-_INIT_NAMES = ("docker-init", "tini")
-_COMMAND_NOT_FOUND = (
-    "executable file not found",
-    "no such file or directory",
-    "system cannot find the file specified",
-)
-_NOT_EXECUTABLE = ("permission denied", "is a directory")
-_CANNOT_START = 128
 
 
 class Runner:
@@ -63,40 +56,50 @@ class Runner:
         self,
         settings: ContainerSettings,
         layers: LayerStore,
+        volumes: Volumes,
         networks: Networks,
         containerd: Containerd,
         events: Events,
+        health: Health,
         find: Callable[[str], Held],
         save: Callable[[Container], None],
     ) -> None:
         self._settings = settings
         self._layers = layers
+        self._volumes = volumes
         self._networks = networks
         self._containerd = containerd
         self._events = events
+        self._health = health
         self._find = find
         self._save = save
 
-    async def start(self, held: Held) -> None:
-        """Start a container; the caller holds its lock. Raises EngineError, having undone everything."""
+    async def start(self, held: Held, *, by_policy: bool = False) -> None:
+        """Start a container; the caller holds its lock. Raises EngineError, having undone everything.
+
+        `by_policy`: the restart policy starts it again; anybody else gives it a new beginning.
+        """
         container = held.container
         check(container.state.status, Operation.START, container.id)
+        # what was fine at the creation may not be any more
+        validation.validate(None, container.host_config, self._settings.runtimes)
         try:
-            await self._start(held)
+            await self._start(held, by_policy=by_policy)
         except BaseException as error:
             await asyncio.shield(self._undo(held))
             if isinstance(error, EngineError):
                 self._failed(container, error)
             raise
 
-    async def _start(self, held: Held) -> None:
+    async def _start(self, held: Held, *, by_policy: bool) -> None:
         container = held.container
         identity, host = container.id, container.host_config
-        host["Runtime"] = host["Runtime"] or self._settings.runtimes.default
         root = await _all(asyncio.to_thread(self._mount_root, container), self._connect(held))
-        await asyncio.to_thread(check_propagation, container.mounts)
         around = await asyncio.to_thread(self._surroundings, held, root)
         spec = make_spec(container, around)
+        if not by_policy:
+            container.state.restart_count, container.state.stopped_by_user = 0, False
+            held.delay, held.exits_for_good = 0.0, False
         runtime = self._settings.runtimes.get(host["Runtime"])
         options = runc_options(runtime.binary, str(self._settings.exec_root / f"runtime-{host['Runtime']}"))
         bundle = self._settings.exec_root / "containerd" / identity
@@ -108,17 +111,22 @@ class Runner:
             container.state.pid = pid
             await self._containerd.start(identity)
         except ContainerdError as error:
-            raise start_error(error, container.path) from error
+            raise start_error(error) from error
         state = container.state
         state.status, state.pid, state.exit_code, state.error = Status.RUNNING, pid, 0, ""
-        state.oom_killed, state.stopped_by_user = False, False
-        state.started_at, state.finished_at = time.time_ns(), state.finished_at
+        state.started_at = time.time_ns()
+        self._health.begin(held)
         self._save(container)
         held.stdin_is_ready()
         self._events.emit("container", "start", identity, container.attributes)
 
-    async def exited(self, held: Held, exit_: TaskExit) -> None:
-        """Tidy up after the program; the caller holds the lock. Does nothing for a run that is over already."""
+    async def exited(
+        self, held: Held, exit_: TaskExit, restarts: Callable[[Held], bool] = lambda _held: False
+    ) -> None:
+        """Tidy up after the program; the caller holds the lock. Does nothing for a run that is over already.
+
+        `restarts` is asked, once the exit code is known, whether the container waits for another run.
+        """
         container, state = held.container, held.container.state
         if not state.has_process or (exit_.pid and state.pid and exit_.pid != state.pid):
             return
@@ -130,6 +138,9 @@ class Runner:
             exec_.container_ended(exit_.status)
         state.status, state.pid, state.exit_code = Status.EXITED, 0, exit_.status
         state.finished_at = exit_.exited_at if exit_.exited_at > 0 else time.time_ns()
+        if restarts(held):
+            state.status, state.restart_count = Status.RESTARTING, state.restart_count + 1
+        self._health.end(held)
         # the event carries what the task's removal said, which is unknown when the shim was killed (observed)
         self._events.emit(
             "container", "die", container.id, {**container.attributes, "exitCode": str(reported)}
@@ -142,14 +153,38 @@ class Runner:
         )
         self._save(container)
 
-    async def adopt(self, held: Held, pid: int) -> None:
-        """Take over a program that outlived the last engine: its fifos and its network."""
-        container = held.container
-        container.state.pid = pid
+    async def adopt(self, held: Held, task: TaskState) -> None:
+        """Take over a program that outlived the last engine: its fifos, its network and its health check."""
+        container, state = held.container, held.container.state
+        state.pid = task.pid
+        if state.status is not Status.PAUSED or task.status not in {"PAUSED", "PAUSING"}:
+            state.status = Status.RUNNING
         if container.endpoint is not None:
             held.endpoint = await self._networks.recover(container.id, container.endpoint)
+        for point in container.mounts:
+            if point.type == "volume":
+                await asyncio.to_thread(self._volumes.adopt, point.name, container.id)
         self._open_stdio(held, fresh=False)
         held.stdin_is_ready()
+        if state.status is Status.RUNNING:
+            self._health.go_on(held)
+
+    async def forget(self, held: Held, exit_: TaskExit) -> None:
+        """Note the end of a program that ended while there was no engine; the caller holds the lock. Nothing is told."""
+        container, state = held.container, held.container.state
+        state.status, state.pid, state.exit_code = Status.EXITED, 0, exit_.status
+        state.finished_at = exit_.exited_at if exit_.exited_at > 0 else time.time_ns()
+        if state.health is not None:
+            state.health["Status"] = UNHEALTHY
+        if container.endpoint is not None:
+            held.endpoint = await self._networks.recover(container.id, container.endpoint)
+        await self._forget_task(container.id)
+        await _all(
+            self._disconnect(held),
+            asyncio.to_thread(self._unmount, held),
+            self._forget_record(container.id),
+        )
+        self._save(container)
 
     def record(self, held: Held) -> Callable[[Stream, bytes], bool]:
         """Return what takes a program's output: log first, then clients; it tells whether there is room for more."""
@@ -231,7 +266,7 @@ class Runner:
     def _failed(self, container: Container, error: EngineError) -> None:
         """Note why a start failed; the container stays what it was."""
         container.state.error = error.message
-        container.state.exit_code = error.exit_code if isinstance(error, StartError) else _CANNOT_START
+        container.state.exit_code = error.exit_code if isinstance(error, StartError) else CANNOT_START
         self._save(container)
 
     async def _forget_task(self, identity: str) -> int:
@@ -250,7 +285,7 @@ class Runner:
     async def _connect(self, held: Held) -> None:
         container = held.container
         mode = container.host_config["NetworkMode"]
-        if mode.startswith("container:"):
+        if mode.startswith("container:") or container.config.get("NetworkDisabled"):
             return
         held.endpoint = await self._networks.allocate(
             container.id,
@@ -277,26 +312,36 @@ class Runner:
         if held.files.shm.is_mount():
             mounts.unmount(str(held.files.shm), mounts.MNT_DETACH)
         self._layers.unmount(held.container.layer)
+        volumes.tidy(held.container, self._volumes)
 
     def _surroundings(self, held: Held, root: str) -> Surroundings:
         container = held.container
         config, host = container.config, container.host_config
+        make_working_directory(root, config)
+        # in the order in which dockerd would find fault with them
+        init = namespaces.init_program(held, self._settings.init_path, default=self._settings.init)
         identity = user.resolve(root, config["User"], host["GroupAdd"] or [])
-        self._make_working_directory(root, config["WorkingDir"])
-        volumes.prepare(container, root)
-        # first: it settles the hostname
+        netns = self._netns(held)
+        ipc, pid = namespaces.ipc_path(held, self._find), namespaces.pid_path(held, self._find)
+        shm = namespaces.shm_directory(held, self._find)
+        volumes.prepare(container, self._volumes)
+        # before the rest: it settles the hostname
         files = self._write_files(held)
         return Surroundings(
             root=root,
             identity=identity,
             files=files,
-            netns=self._netns(held),
+            netns=netns,
             hostname=config["Hostname"],
             cgroup_parent=self._settings.cgroup_parent,
-            ipc=self._namespace(host["IpcMode"], "ipc"),
-            pid=self._namespace(host["PidMode"], "pid"),
-            shm=self._shm(held),
-            init=self._init(host),
+            ipc=ipc,
+            pid=pid,
+            shm=shm,
+            init=init,
+            root_propagation=root_propagation(container.mounts, str(self._settings.data_root)),
+            ulimits=self._settings.ulimits,
+            no_new_privileges=self._settings.no_new_privileges,
+            is_unconnected=bool(config.get("NetworkDisabled")),
         )
 
     def _write_files(self, held: Held) -> dict[str, str]:
@@ -329,6 +374,8 @@ class Runner:
                     f"{e.partition(':')[2]}\t{e.partition(':')[0]}\n" for e in extra
                 )
             files.write(config["Hostname"], hosts, resolv)
+        if config.get("NetworkDisabled"):
+            return {"/etc/hostname": str(files.hostname)}
         return {
             "/etc/resolv.conf": str(files.resolv_conf),
             "/etc/hostname": str(files.hostname),
@@ -341,85 +388,11 @@ class Runner:
             return f"/proc/{self._running(mode).container.state.pid}/ns/net"
         return held.endpoint.netns if held.endpoint else ""
 
-    def _namespace(self, mode: str, kind: str) -> str:
-        if not mode.startswith("container:"):
-            return ""
-        return f"/proc/{self._running(mode).container.state.pid}/ns/{kind}"
-
     def _running(self, mode: str) -> Held:
         other = self._find(mode.partition(":")[2])
         if not other.container.state.has_process:
             raise conflict(f"cannot join network of a non running container: {other.container.id}")
         return other
-
-    def _shm(self, held: Held) -> str:
-        mode = held.container.host_config["IpcMode"]
-        if mode == "host":
-            return "/dev/shm"
-        if mode.startswith("container:"):
-            other = self._running(mode)
-            if other.container.host_config["IpcMode"] not in {"shareable", "host"}:
-                raise conflict("non-shareable IPC (hint: use IpcMode:shareable for the donor container)")
-            return str(other.files.shm)
-        if mode != "shareable":
-            return ""
-        held.files.shm.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = mounts.MS_NOSUID | mounts.MS_NOEXEC | mounts.MS_NODEV
-        size = held.container.host_config["ShmSize"]
-        mounts.mount("shm", str(held.files.shm), "tmpfs", flags, f"mode=1777,size={size}")
-        return str(held.files.shm)
-
-    def _init(self, host: dict[str, object]) -> str:
-        # in a pid namespace that is another's the program would not be the first process anyhow
-        if not host.get("Init") or host["PidMode"]:
-            return ""
-        found = self._settings.init_path or next(filter(None, map(shutil.which, _INIT_NAMES)), None)
-        if not found or not Path(found).exists():
-            raise invalid(
-                "Init was asked for, but there is no docker-init or tini on PATH (and no --init-path)"
-            )
-        return str(found)
-
-    def _make_working_directory(self, root: str, path: str) -> None:
-        if not path or path == "/":
-            return
-        descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.close(make_directories(descriptor, posixpath.normpath(path)))
-        except LinuxError as error:
-            raise system(f"Cannot mkdir: {path} is not a directory") from error
-        finally:
-            os.close(descriptor)
-
-
-class StartError(EngineError):
-    """A start that containerd refused; `exit_code` is what the container shows for it."""
-
-    def __init__(self, status: int, message: str, exit_code: int) -> None:
-        super().__init__(status, message)
-        self.exit_code = exit_code
-
-
-def start_error(error: ContainerdError, command: str) -> StartError:
-    """Return the answer to a start that containerd refused: 400 when the fault is the command's, else 500.
-
-    127: there is no such command; 126: it can't be executed; 128: anything else (what dockerd makes of the texts).
-    """
-    text = str(error)
-    lower = text.lower()
-    if error.is_unavailable:
-        return StartError(500, text, _CANNOT_START)
-    if "not a directory" in lower:
-        text += (
-            ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists "
-            "and is the expected type"
-        )
-        return StartError(400, text, 126)
-    if any(reason in lower for reason in _NOT_EXECUTABLE):
-        return StartError(400, text, 126)
-    if command in text and any(reason in lower for reason in _COMMAND_NOT_FOUND):
-        return StartError(400, text, 127)
-    return StartError(500, text, _CANNOT_START)
 
 
 async def _all(first: Awaitable[T], *others: Awaitable[None]) -> T:

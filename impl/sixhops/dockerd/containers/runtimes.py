@@ -51,4 +51,7 @@ class Runtimes:
             return Runtime(self.shim, self.binaries[name])
         if name == DEFAULT_NAME:
             return Runtime(self.shim, DEFAULT_NAME)
+        if name == DEFAULT_SHIM:
+            # dockerd 20.10 has its shim as a runtime under its own name too
+            return Runtime(DEFAULT_SHIM, DEFAULT_NAME)
         raise invalid(f"Unknown runtime specified {name}")

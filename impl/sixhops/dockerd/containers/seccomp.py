@@ -1,23 +1,20 @@
 """Docker's default system call filter as a table, and the filter of one container made from it.
 
 The table states the facts of dockerd 20.10's default profile: what is allowed always, on which architecture, with which
-capability, from which kernel on (20.10.24 was seen not to allow name_to_handle_at without CAP_SYS_ADMIN). `make` leaves what
-applies, in the table's order, as dockerd writes it into config.json.
+capability, from which kernel on (20.10.24 was seen not to allow name_to_handle_at without CAP_SYS_ADMIN). What
+applies is left, in the table's order, as dockerd writes it into config.json.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.errors import invalid
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["default_filter", "make", "read_profile"]
+__all__ = ["default_filter", "machine", "release", "running_kernel"]
 
 #: Linux's name of a machine -> Go's, and the architectures whose calls the kernel takes on it.
 _MACHINES = {
@@ -135,78 +132,18 @@ _DEFAULT = (
 
 def default_filter(capabilities: Collection[str]) -> dict[str, Any]:
     """Return `linux.seccomp` of a container that has `capabilities` in its bounding set, on this machine."""
-    machine, architectures = _MACHINES.get(os.uname().machine, ("", ()))
-    calls = [_entry(rule) for rule in _DEFAULT if _applies(rule, machine, capabilities)]
+    name, architectures = _MACHINES.get(os.uname().machine, ("", ()))
+    calls = [_entry(rule) for rule in _DEFAULT if _applies(rule, name, capabilities)]
     return {"defaultAction": "SCMP_ACT_ERRNO"} | _architectures(architectures) | {"syscalls": calls}
 
 
-def read_profile(text: str, capabilities: Collection[str]) -> dict[str, Any]:
-    """Return `linux.seccomp` for a profile of the user's, in Docker's format. Raises EngineError 400."""
-    try:
-        profile = json.loads(text)
-        return make(profile, capabilities)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise invalid(f"Decoding seccomp profile failed: {error}") from error
-
-
-def make(profile: dict[str, Any], capabilities: Collection[str]) -> dict[str, Any]:
-    """Leave what applies of a parsed profile: `archMap`, `includes` and `excludes` are resolved.
-
-    Raises KeyError, TypeError or ValueError for a document that is no profile.
-    """
-    machine, _ours = _MACHINES.get(os.uname().machine, ("", ()))
-    if profile.get("archMap") and profile.get("architectures"):
-        raise ValueError("'architectures' and 'archMap' were specified: use either of them")
-    architectures = list(profile.get("architectures") or [])
-    for entry in profile.get("archMap") or []:
-        if entry["architecture"] == _native():
-            architectures = [entry["architecture"], *(entry.get("subArchitectures") or [])]
-    calls = []
-    for call in profile.get("syscalls") or []:
-        includes, excludes = call.get("includes") or {}, call.get("excludes") or {}
-        if call.get("name") and call.get("names"):
-            raise ValueError(
-                "'name' and 'names' were specified in the seccomp profile, use either 'name' or 'names'"
-            )
-        if not _included(includes, machine, capabilities) or _excluded(excludes, machine, capabilities):
-            continue
-        found: dict[str, Any] = {"names": list(call.get("names") or [call["name"]]), "action": call["action"]}
-        if call.get("errnoRet") is not None:
-            found["errnoRet"] = call["errnoRet"]
-        if call.get("args"):
-            found["args"] = call["args"]
-        calls.append(found)
-    filter_: dict[str, Any] = {"defaultAction": profile["defaultAction"]}
-    if profile.get("defaultErrnoRet") is not None:
-        filter_["defaultErrnoRet"] = profile["defaultErrnoRet"]
-    if profile.get("flags"):
-        filter_["flags"] = profile["flags"]
-    return filter_ | _architectures(architectures) | {"syscalls": calls}
-
-
-def _included(includes: dict[str, Any], machine: str, capabilities: Collection[str]) -> bool:
-    if includes.get("arches") and machine not in includes["arches"]:
-        return False
-    if not all(name in capabilities for name in includes.get("caps") or []):
-        return False
-    return not includes.get("minKernel") or _kernel() >= _release(includes["minKernel"])
-
-
-def _excluded(excludes: dict[str, Any], machine: str, capabilities: Collection[str]) -> bool:
-    if machine in (excludes.get("arches") or []):
-        return True
-    if any(name in capabilities for name in excludes.get("caps") or []):
-        return True
-    return bool(excludes.get("minKernel")) and _kernel() >= _release(excludes["minKernel"])
-
-
-def _applies(rule: _Rule, machine: str, capabilities: Collection[str]) -> bool:
+def _applies(rule: _Rule, name: str, capabilities: Collection[str]) -> bool:
     return (
-        (not rule.machines or machine in rule.machines)
-        and machine not in rule.not_machines
+        (not rule.machines or name in rule.machines)
+        and name not in rule.not_machines
         and (not rule.capability or rule.capability in capabilities)
         and (not rule.without or rule.without not in capabilities)
-        and _kernel() >= rule.kernel
+        and running_kernel() >= rule.kernel
     )
 
 
@@ -224,16 +161,19 @@ def _architectures(names: Collection[str]) -> dict[str, Any]:
     return {"architectures": list(names)} if names else {}
 
 
-def _native() -> str:
-    architectures = _MACHINES.get(os.uname().machine, ("", ()))[1]
-    return architectures[0] if architectures else ""
+def machine() -> tuple[str, str]:
+    """Return Go's name of this machine, and libseccomp's of its native architecture; "" where Docker knows none."""
+    name, architectures = _MACHINES.get(os.uname().machine, ("", ()))
+    return name, architectures[0] if architectures else ""
 
 
-def _kernel() -> tuple[int, int]:
-    return _release(os.uname().release)
+def running_kernel() -> tuple[int, int]:
+    """Return version and major revision of the running kernel."""
+    return release(os.uname().release)
 
 
-def _release(text: str) -> tuple[int, int]:
+def release(text: str) -> tuple[int, int]:
+    """Return version and major revision of a kernel's name, such as `5.10.0-8-amd64`. Raises ValueError."""
     major, _, rest = text.partition(".")
     digits = rest.split(".")[0].split("-")[0]
     return int(major), int(digits)

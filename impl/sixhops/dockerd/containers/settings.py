@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers.runtimes import Runtimes
 
@@ -19,7 +19,9 @@ class ContainerSettings:
     """Paths of the engine and defaults of containers.
 
     `cgroup_parent` is --cgroup-parent; `unified` says that the host has cgroup version 2 only; with `live_restore` programs
-    that outlived the last engine go on, without it they are stopped as dockerd does; `init_path` "" looks on PATH.
+    that outlived the last engine go on, without it they are stopped as dockerd does; `init_path` "" looks on PATH. `init`
+    (--init), `ulimits` (--default-ulimit, by name: {"Name", "Hard", "Soft"}) and `no_new_privileges` are for containers
+    that don't say.
     """
 
     data_root: Path
@@ -30,6 +32,9 @@ class ContainerSettings:
     live_restore: bool = False
     shm_size: int = 64 << 20
     init_path: str = ""
+    init: bool = False
+    ulimits: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    no_new_privileges: bool = False
     log_driver: str = "json-file"
     log_options: Mapping[str, str] = field(default_factory=dict)
     dns: Sequence[str] = ()

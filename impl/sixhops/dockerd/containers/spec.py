@@ -7,20 +7,22 @@ the namespace exists before, and its path stands in the document.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers import capabilities, resources, seccomp
 from sixhops.dockerd.containers.mounts import spec_mounts
-from sixhops.dockerd.errors import EngineError, invalid
+from sixhops.dockerd.containers.seccompprofile import read_profile
+from sixhops.dockerd.containers.security import Security, apparmor_is_on, security_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sixhops.dockerd.containers.model import Container
+    from sixhops.dockerd.containers.settings import ContainerSettings
     from sixhops.dockerd.containers.user import Identity
 
-__all__ = ["Surroundings", "environment", "exec_process", "make_spec", "security_of"]
+__all__ = ["Surroundings", "environment", "exec_process", "make_spec"]
 
 _VERSION = "1.0.2-dev"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -35,7 +37,9 @@ class Surroundings:
 
     `root`: where its root is mounted. `files`: place -> file of the host. `netns`: path, "" for the host's. `ipc`, `pid`:
     path of another container's namespace, "" for its own. `shm`: directory for /dev/shm, "" for a tmpfs of its own.
-    `init`: path of the init program on the host, "" without. `hostname`: what the program sees.
+    `init`: path of the init program on the host, "" without. `hostname`: what the program sees. `ulimits` (by name) and
+    `no_new_privileges` are the daemon's, for what HostConfig does not say. `is_unconnected`: the runtime makes an empty
+    network namespace.
     """
 
     root: str
@@ -48,43 +52,10 @@ class Surroundings:
     pid: str = ""
     shm: str = ""
     init: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Security:
-    """What SecurityOpt says; `seccomp` is None for the default filter, "unconfined", or a profile's text."""
-
-    seccomp: str | None = None
+    root_propagation: str = ""
+    ulimits: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     no_new_privileges: bool = False
-
-
-def security_of(options: Sequence[str]) -> Security:
-    """Read SecurityOpt. Raises EngineError 400 for what is malformed, 501 for what this host or engine can't do."""
-    filter_: str | None = None
-    no_new_privileges = False
-    for option in options:
-        name, separator, value = option.partition("=")
-        if not separator:
-            name, _, value = option.partition(":")
-        if name == "no-new-privileges":
-            if value not in {"", "true", "false"}:
-                raise invalid(f'invalid --security-opt 2: "{option}"')
-            no_new_privileges = value != "false"
-        elif name == "seccomp":
-            filter_ = value
-        elif name == "apparmor":
-            if value != "unconfined":
-                raise EngineError(
-                    501, "SecurityOpt apparmor: only unconfined is supported by this engine yet"
-                )
-        elif name == "label":
-            if value != "disable":
-                raise EngineError(501, "SecurityOpt label: only disable is supported by this engine yet")
-        elif name in {"systempaths", "credentialspec"}:
-            raise EngineError(501, f"SecurityOpt {name}: not supported by this engine yet")
-        else:
-            raise invalid(f'invalid --security-opt 2: "{option}"')
-    return Security(filter_, no_new_privileges)
+    is_unconnected: bool = False
 
 
 def environment(container: Container, *, tty: bool) -> list[str]:
@@ -102,9 +73,10 @@ def environment(container: Container, *, tty: bool) -> list[str]:
 def make_spec(container: Container, around: Surroundings) -> dict[str, Any]:
     """Return config.json. Raises EngineError for options that the host can't fulfil."""
     config, host = container.config, container.host_config
-    security = security_of(host["SecurityOpt"] or [])
+    security = security_of(host["SecurityOpt"] or [], no_new_privileges=around.no_new_privileges)
     chosen = capabilities.choose(host["CapAdd"] or [], host["CapDrop"] or [], privileged=host["Privileged"])
     devices = resources.device_nodes(host)
+    resources.check_requests(host["DeviceRequests"] or [])
     words = [container.path, *container.arguments]
     if around.init:
         words = [_INIT, "--", *words]
@@ -113,9 +85,11 @@ def make_spec(container: Container, around: Surroundings) -> dict[str, Any]:
     )
     if container.tty:
         process = {"terminal": True} | process
-    limits = resources.rlimits(host)
+    limits = resources.rlimits(host, around.ulimits)
     if limits:
         process["rlimits"] = limits
+    if security.apparmor not in {"", "unconfined"} and apparmor_is_on():
+        process["apparmorProfile"] = security.apparmor
     if security.no_new_privileges:
         process["noNewPrivileges"] = True
     process["oomScoreAdj"] = host["OomScoreAdj"]
@@ -139,7 +113,12 @@ def make_spec(container: Container, around: Surroundings) -> dict[str, Any]:
 
 
 def exec_process(
-    container: Container, identity: Identity, request: dict[str, Any], *, owner: Identity
+    container: Container,
+    identity: Identity,
+    request: dict[str, Any],
+    *,
+    owner: Identity,
+    settings: ContainerSettings,
 ) -> dict[str, Any]:
     """Return the document of a second process that runs as `identity`; `request` is the body of the exec.
 
@@ -157,9 +136,12 @@ def exec_process(
     process["capabilities"] = _sets(owner, chosen)
     if request.get("Tty"):
         process = {"terminal": True} | process
-    if security_of(host["SecurityOpt"] or []).no_new_privileges:
+    security = security_of(host["SecurityOpt"] or [], no_new_privileges=settings.no_new_privileges)
+    if security.apparmor not in {"", "unconfined"} and apparmor_is_on():
+        process["apparmorProfile"] = security.apparmor
+    if security.no_new_privileges:
         process["noNewPrivileges"] = True
-    limits = resources.rlimits(host)
+    limits = resources.rlimits(host, settings.ulimits)
     if limits:
         process["rlimits"] = limits
     process["oomScoreAdj"] = host["OomScoreAdj"]
@@ -198,7 +180,7 @@ def _linux(
     host = container.host_config
     privileged = host["Privileged"]
     sysctls = dict(host.get("Sysctls") or {})
-    if around.netns and not host["NetworkMode"].startswith("container:"):
+    if host["NetworkMode"] != "host" and not host["NetworkMode"].startswith("container:"):
         sysctls = {_PORT_SYSCTL: "0", _PING_SYSCTL: "0 2147483647"} | sysctls
     if container.config["Domainname"]:
         # the specification has no member for it; one of the user's own wins
@@ -215,14 +197,15 @@ def _linux(
             {key: value for key, value in node.items() if key != "access"} for node in devices
         ]
     if not privileged and security.seccomp != "unconfined":
-        found["seccomp"] = (
+        filter_ = (
             seccomp.default_filter(chosen)
             if security.seccomp in {None, ""}
-            else seccomp.read_profile(security.seccomp or "", chosen)
+            else read_profile(security.seccomp or "", chosen)
         )
-    shared = {point.propagation for point in container.mounts} & {"shared", "rshared", "slave", "rslave"}
-    if shared:
-        found["rootfsPropagation"] = "shared" if shared & {"shared", "rshared"} else "slave"
+        if filter_ is not None:
+            found["seccomp"] = filter_
+    if around.root_propagation:
+        found["rootfsPropagation"] = around.root_propagation
     if not privileged:
         found |= {
             member: host[key]
@@ -234,8 +217,8 @@ def _linux(
 
 def _namespaces(host: dict[str, Any], around: Surroundings) -> list[dict[str, str]]:
     found: list[dict[str, str]] = [{"type": "mount"}]
-    if around.netns:
-        found.append({"type": "network", "path": around.netns})
+    if around.netns or around.is_unconnected:
+        found.append({"type": "network"} | ({"path": around.netns} if around.netns else {}))
     if host["UTSMode"] != "host":
         found.append({"type": "uts"})
     if host["PidMode"] != "host":

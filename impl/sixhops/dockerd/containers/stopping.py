@@ -45,9 +45,6 @@ class Stopper:
                 self.cancel_restart(held)
                 return
             check(container.state.status, Operation.KILL, container.id)
-            stop_signal = parse_signal(container.config.get("StopSignal") or "TERM")
-            if number in {SIGKILL, stop_signal}:
-                held.container.state.stopped_by_user = True
             await self._send(held, number)
 
     async def stop(self, held: Held, timeout: int | None) -> None:  # noqa: ASYNC109 - the user's, in seconds
@@ -80,6 +77,7 @@ class Stopper:
             held.restarting.cancel()
             held.restarting = None
         state.stopped_by_user = True
+        held.exits_for_good = True
         if state.status is Status.RESTARTING:
             state.status = Status.EXITED
             self._save(held)
@@ -102,7 +100,6 @@ class Stopper:
         """Send a signal; return whether the container has ended already. The signal counts as the user's stop."""
         async with held.lock:
             state = held.container.state
-            state.stopped_by_user = True
             if state.status is Status.RESTARTING:
                 self.cancel_restart(held)
             if ended.done() or not state.has_process:
@@ -121,11 +118,16 @@ class Stopper:
 
     async def _send(self, held: Held, number: int) -> None:
         container = held.container
-        was_paused = container.state.status is Status.PAUSED
+        stop_signal = container.config.get("StopSignal")
+        ends = not stop_signal or number in {SIGKILL, parse_signal(stop_signal)}
+        # whatever the signal, it is a stop by the user; only one that ends the program overrules the restart policy
+        container.state.stopped_by_user = True
+        held.exits_for_good = held.exits_for_good or ends
+        self._save(held)
         try:
             await self._containerd.kill(container.id, number)
-            if was_paused and number == SIGKILL:
-                # on cgroup version 1 a frozen process does not even die
+            if ends and container.state.status is Status.PAUSED:
+                # a frozen program does not see the signal before it thaws
                 await self._containerd.resume(container.id)
         except ContainerdError as error:
             if error.is_not_found or "already finished" in str(error):
@@ -136,14 +138,16 @@ class Stopper:
 
 
 def should_restart(held: Held) -> bool:
-    """Return whether the restart policy wants another run after the one that has just ended."""
+    """Return whether the restart policy wants another run, after one has ended or the engine has started."""
     state = held.container.state
     policy = held.container.host_config["RestartPolicy"]
-    if state.stopped_by_user:
+    if held.exits_for_good:
         return False
     match policy["Name"]:
-        case "always" | "unless-stopped":
+        case "always":
             return True
+        case "unless-stopped":
+            return not state.stopped_by_user
         case "on-failure":
             limit = policy["MaximumRetryCount"]
             return state.exit_code != 0 and (limit == 0 or state.restart_count < limit)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containerd.client import ContainerdError, TaskEvent
-from sixhops.dockerd.containers import restore, volumes
+from sixhops.dockerd.containers import restore
 from sixhops.dockerd.containers.lifecycle import Status
 from sixhops.dockerd.containers.stopping import next_delay, should_restart
 from sixhops.dockerd.errors import EngineError
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
 
     from sixhops.dockerd.containerd.client import Containerd, TaskExit
     from sixhops.dockerd.containers.exec import Execs
+    from sixhops.dockerd.containers.health import Health
     from sixhops.dockerd.containers.held import Held
+    from sixhops.dockerd.containers.model import Container
     from sixhops.dockerd.containers.registry import Registry
     from sixhops.dockerd.containers.running import Runner
     from sixhops.dockerd.containers.stopping import Stopper
     from sixhops.dockerd.events import Events
     from sixhops.dockerd.images.layers import LayerStore
+    from sixhops.dockerd.volumes import Volumes
 
 __all__ = ["Supervisor"]
 
@@ -40,9 +44,11 @@ class Supervisor:
         self,
         registry: Registry,
         layers: LayerStore,
+        volumes: Volumes,
         containerd: Containerd,
         runner: Runner,
         stopper: Stopper,
+        health: Health,
         execs: Execs,
         events: Events,
         *,
@@ -50,9 +56,11 @@ class Supervisor:
     ) -> None:
         self._registry = registry
         self._layers = layers
+        self._volumes = volumes
         self._containerd = containerd
         self._runner = runner
         self._stopper = stopper
+        self._health = health
         self._execs = execs
         self._events = events
         self._live = live_restore
@@ -65,7 +73,7 @@ class Supervisor:
         subscribed = asyncio.Event()
         self._spawn(self._listen(subscribed))
         await subscribed.wait()
-        await self._reconcile(first=True)
+        await restore.restore(self._registry, self._containerd, self._runner, self, live=self._live)
 
     async def end(self) -> None:
         """Stop what runs (unless live-restore) and cancel all tasks."""
@@ -78,6 +86,7 @@ class Supervisor:
             async with held.lock:
                 if held.restarting is not None:
                     held.restarting.cancel()
+            self._health.end(held)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -95,9 +104,13 @@ class Supervisor:
         """Remove a container that does not run; the caller holds the lock."""
         held.is_being_removed = True
         container = held.container
-        before, container.state.status = container.state.status, Status.REMOVING
+        # what an engine that dies now leaves can only be removed
+        before, container.state.status = container.state.status, Status.DEAD
+        self._registry.save(container)
+        container.state.status = Status.REMOVING
+        self._health.end(held)
         try:
-            await asyncio.to_thread(self._remove_files, held, with_volumes=with_volumes)
+            await asyncio.to_thread(self._remove_files, held)
         except OSError as error:
             container.state.status = Status.DEAD
             held.is_being_removed = False
@@ -106,21 +119,31 @@ class Supervisor:
             ) from error
         except BaseException:
             container.state.status = before
+            self._registry.save(container)
             held.is_being_removed = False
             raise
         self._registry.remove(held)
         self._execs.forget(held)
+        if with_volumes:
+            await self._remove_volumes(container)
         self._emit(held, "destroy")
         held.waiters.removed(container.state.exit_code)
         held.output.end()
 
-    def _remove_files(self, held: Held, *, with_volumes: bool) -> None:
+    def _remove_files(self, held: Held) -> None:
         self._layers.remove_writable(held.container.layer)
         if held.log is not None:
             held.log.close()
         held.files.remove()
-        if with_volumes:
-            volumes.remove(held.container.mounts)
+
+    async def _remove_volumes(self, container: Container) -> None:
+        """Remove a container's anonymous volumes, but for those that another one has."""
+        for point in container.mounts:
+            if point.type == "volume" and point.anonymous:
+                try:
+                    await asyncio.to_thread(self._volumes.remove_unused, point.name)
+                except OSError as error:
+                    _log.error("volume %s of container %s: %s", point.name, container.id, error)
 
     async def _listen(self, subscribed: asyncio.Event) -> None:
         """Follow containerd's events for ever; after a break, look for exits that were missed."""
@@ -133,7 +156,7 @@ class Supervisor:
             except ContainerdError as error:
                 _log.warning("events of containerd: %s; waiting for it", error)
             await self._containerd.ready()
-            self._spawn(self._reconcile(first=False))
+            self._spawn(restore.catch_up(self._registry, self._containerd, self))
 
     def _handle(self, event: TaskExit | TaskEvent) -> None:
         if event.container not in self._registry:
@@ -144,28 +167,52 @@ class Supervisor:
                 held.container.state.oom_killed = True
                 self._emit(held, "oom")
         elif event.process == event.container:
-            self._spawn(self._exited(held, event))
+            self._spawn(self.exited(held, event))
         else:
             self._spawn(self._execs.exited(event))
 
-    async def _exited(self, held: Held, event: TaskExit) -> None:
+    # -- what `restore` does with containers
+
+    async def exited(self, held: Held, event: TaskExit) -> None:
+        """Deal with the end of a program."""
         async with held.lock:
             state = held.container.state
             if not state.has_process:
                 return
-            oom = state.oom_killed
-            await self._runner.exited(held, event)
+            await self._runner.exited(held, event, lambda held: should_restart(held) and not self._is_closing)
             if state.has_process:
                 return
-            state.oom_killed = oom
-            restarts = should_restart(held) and not self._is_closing
+            restarts = state.status is Status.RESTARTING
             if restarts:
-                state.status = Status.RESTARTING
-                self._registry.save(held.container)
                 held.restarting = asyncio.create_task(self._restart_later(held))
             held.waiters.exited(state.exit_code, restarts=restarts)
-            if not restarts and held.container.host_config["AutoRemove"] and not held.is_being_removed:
+            if not restarts:
+                await self._remove_automatically(held)
+
+    async def stop(self, held: Held) -> None:
+        """Stop a container that outlived the last engine."""
+        await self._shut_down(held)
+
+    async def start_by_policy(self, held: Held) -> None:
+        """Start a container as its restart policy says, after a restart of the engine."""
+        async with held.lock:
+            try:
+                await self._runner.start(held)
+            except EngineError as error:
+                _log.warning("start of container %s: %s", held.container.id, error)
+
+    async def remove_by_itself(self, held: Held) -> None:
+        """Remove a container that should have gone with its end."""
+        async with held.lock:
+            try:
                 await self.remove(held, with_volumes=True)
+            except EngineError as error:
+                _log.warning("removal of container %s: %s", held.container.id, error)
+
+    async def _remove_automatically(self, held: Held) -> None:
+        """Remove a container that has ended, if it is one that goes by itself; the caller holds the lock."""
+        if held.container.host_config["AutoRemove"] and not held.is_being_removed and not held.is_restarting:
+            await self.remove(held, with_volumes=True)
 
     async def _restart_later(self, held: Held) -> None:
         await asyncio.sleep(next_delay(held))
@@ -174,33 +221,14 @@ class Supervisor:
             if state.status is not Status.RESTARTING:
                 return
             held.restarting = None
-            state.restart_count += 1
             try:
-                await self._runner.start(held)
+                await self._runner.start(held, by_policy=True)
             except EngineError as error:
                 _log.warning("restart of container %s: %s", held.container.id, error)
-                state.status = Status.EXITED
+                state.status, state.finished_at = Status.EXITED, time.time_ns()
                 self._registry.save(held.container)
                 held.waiters.exited(state.exit_code, restarts=False)
-
-    async def _reconcile(self, *, first: bool) -> None:
-        await restore.reconcile(
-            self._registry,
-            self._containerd,
-            self._runner,
-            exited=self._exited,
-            stop=self._shut_down,
-            start=self._start_again,
-            first=first,
-            live=self._live,
-        )
-
-    async def _start_again(self, held: Held) -> None:
-        async with held.lock:
-            try:
-                await self._runner.start(held)
-            except EngineError as error:
-                _log.warning("start of container %s: %s", held.container.id, error)
+                await self._remove_automatically(held)
 
     async def _shut_down(self, held: Held) -> None:
         """Stop a container because the engine ends or has come back; that is no stop of the user's."""

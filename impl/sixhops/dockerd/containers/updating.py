@@ -6,11 +6,15 @@ container gets what was asked, and zeros for the rest; a runtime's refusal leave
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.containers.config import check_memory, check_processors, check_restart_policy
+from sixhops.dockerd.containers.config import RESOURCES, asked_host_config
 from sixhops.dockerd.containers.resources import processors
+from sixhops.dockerd.containers.validation import validate
 from sixhops.dockerd.errors import conflict
+
+if TYPE_CHECKING:
+    from sixhops.dockerd.containers.runtimes import Runtimes
 
 __all__ = ["merge"]
 
@@ -29,28 +33,23 @@ _NUMBERS = (
     "CpuRealtimePeriod",
     "CpuRealtimeRuntime",
 )
-_ZEROS: dict[str, Any] = dict.fromkeys(_NUMBERS, 0) | {"CpusetCpus": "", "CpusetMems": ""}
-_KERNEL_MEMORY = "Specifying a kernel memory limit is deprecated and will be removed in a future release."
 
 
-def merge(body: dict[str, Any], host: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+def merge(
+    body: dict[str, Any], host: dict[str, Any], runtimes: Runtimes
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Return HostConfig with the changes of an update, the runtime's document for them, and warnings.
 
     Raises EngineError 400 and 409.
     """
-    asked = _ZEROS | {key: body[key] for key in _NUMBERS if body.get(key)}
-    asked |= {"MemorySwappiness": None, "OomKillDisable": bool(body.get("OomKillDisable"))}
-    policy = body.get("RestartPolicy") or {}
-    restart = {"Name": policy.get("Name") or "", "MaximumRetryCount": policy.get("MaximumRetryCount") or 0}
-    check_restart_policy({"RestartPolicy": restart, "AutoRemove": False})
-    warnings = check_memory(asked, update=True)
-    check_processors(asked)
-    if asked["KernelMemory"]:
-        warnings.append(_KERNEL_MEMORY)
+    given = {key: body[key] for key in (*RESOURCES, "RestartPolicy") if key in body}
+    asked = asked_host_config({"HostConfig": given}) or {}
+    warnings = validate(None, asked, runtimes, update=True)
     _check_together(asked, host)
     changed = host | {key: asked[key] for key in _NUMBERS if asked[key]}
     if body.get("PidsLimit") is not None:
         changed["PidsLimit"] = max(0, body["PidsLimit"])
+    restart = asked["RestartPolicy"]
     if restart["Name"]:
         if host["AutoRemove"] and restart["Name"] != "no":
             raise conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")

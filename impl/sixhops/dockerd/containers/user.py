@@ -7,6 +7,7 @@ are read up to a limit. Messages are the runtime library's that dockerd shows.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Identity", "resolve"]
 
+_NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _LIMIT = 4 << 20
 _HIGHEST = (1 << 31) - 1
 
@@ -48,14 +50,14 @@ def resolve(root: str, user: str, group_add: Sequence[str]) -> Identity:
     uid, gid, login = _person(name, passwd)
     extra: list[int] = []
     if colon and group:
-        gid = _group(group, groups)
+        gid = _group(group, groups, "unable")
     elif login:
         extra = [
             number
             for entry in groups
             if login in entry[3].split(",") and (number := _number(entry[2])) is not None
         ]
-    extra += [_group(text, groups) for text in group_add]
+    extra += [_group(text, groups, "Unable") for text in group_add]
     return Identity(uid, gid, (gid, *extra))
 
 
@@ -67,26 +69,26 @@ def _person(name: str, passwd: list[list[str]]) -> tuple[int, int, str]:
             return number, _number(entry[3]) or 0, entry[0]
     if wanted is None:
         raise system(f"unable to find user {name}: no matching entries in passwd file")
-    if wanted > _HIGHEST:
+    if not 0 <= wanted <= _HIGHEST:
         raise system("uids and gids must be in range 0-2147483647")
     return wanted, 0, ""
 
 
-def _group(name: str, groups: list[list[str]]) -> int:
+def _group(name: str, groups: list[list[str]], unable: str) -> int:
     wanted = _number(name)
     for entry in groups:
         number = _number(entry[2])
         if number is not None and (entry[0] == name or number == wanted):
             return number
     if wanted is None:
-        raise system(f"Unable to find group {name}: no matching entries in group file")
-    if wanted > _HIGHEST:
+        raise system(f"{unable} to find group {name}: no matching entries in group file")
+    if not 0 <= wanted <= _HIGHEST:
         raise system("uids and gids must be in range 0-2147483647")
     return wanted
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def _entries(directory: int, path: str, fields: int) -> list[list[str]]:

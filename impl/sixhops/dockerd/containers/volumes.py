@@ -1,4 +1,4 @@
-"""Local volumes: directories under DATA_ROOT/volumes, filled from the image when they are new and empty (copy-up)."""
+"""The volumes and binds of one container: filled from the image when new and empty (copy-up), made ready for its start."""
 
 from __future__ import annotations
 
@@ -8,67 +8,118 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sixhops.dockerd.errors import invalid
+from sixhops.dockerd.containers.mountspecs import MAKE
+from sixhops.dockerd.errors import EngineError, system
 from sixhops.linux.libc import LinuxError
 from sixhops.linux.paths import open_in_root, via
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from sixhops.dockerd.containers.model import Container, MountPoint
+    from sixhops.dockerd.volumes import Volumes
 
-__all__ = ["make", "prepare", "remove"]
-
-
-def make(points: Iterable[MountPoint]) -> None:
-    """Make the directories of volumes that there are not yet."""
-    for point in points:
-        if point.type == "volume":
-            directory = Path(point.source)
-            directory.parent.mkdir(mode=0o701, parents=True, exist_ok=True)
-            directory.mkdir(mode=0o755, exist_ok=True)
+__all__ = ["check_place", "copy_up", "prepare", "tidy"]
 
 
-def prepare(container: Container, root: str) -> None:
-    """Make ready for a start what the mounts need on the host. Raises EngineError 400 for a bind that is not there."""
+def check_place(root: str, place: str, container: Container) -> None:
+    """Refuse a place of Config's Volumes where the image has no directory. Raises EngineError 500."""
+    path = os.path.normpath(place) if place else "."
+    if path in {point.destination for point in container.mounts} | set(
+        container.host_config.get("Tmpfs") or {}
+    ):
+        return
+    mode = _mode(root, path)
+    if mode is not None and not stat.S_ISDIR(mode):
+        raise system(f"cannot mount volume over existing file, file exists {_shown(root, path)}")
+
+
+def copy_up(container: Container, root: str, volumes: Volumes) -> None:
+    """Fill the volumes of a new container from its root, which is mounted at `root`. Raises EngineError 500."""
     for point in container.mounts:
-        if point.type == "bind":
-            _check_bind(point)
+        if point.type == "volume" and point.copy_up:
+            target = volumes.mount(point.name, container.id)
+            try:
+                _copy_up(root, point, target)
+            finally:
+                volumes.unmount(point.name, container.id)
+
+
+def prepare(container: Container, volumes: Volumes) -> None:
+    """Make ready for a start what the mounts need on the host. Raises EngineError 500."""
+    for point in container.mounts:
+        if point.destination in (container.host_config.get("Tmpfs") or {}):
+            continue
+        if point.type == "bind" and MAKE in point.options:
+            _make_source(Path(point.source))
         elif point.type == "volume":
-            make([point])
-            if point.copy_up:
-                _copy_up(root, point)
+            try:
+                volumes.mount(point.name, container.id)
+            except EngineError as error:
+                raise EngineError(
+                    error.status, f"error while mounting volume '{point.source}': {error.message}"
+                ) from error
+            volumes.tell(point.name, "mount", _words_of(point, container))
 
 
-def remove(points: Iterable[MountPoint]) -> None:
-    """Remove anonymous volumes."""
-    for point in points:
-        if point.type == "volume" and point.anonymous:
-            shutil.rmtree(Path(point.source).parent, ignore_errors=False)
+def tidy(container: Container, volumes: Volumes) -> None:
+    """Undo `prepare`, after the container's end."""
+    for point in container.mounts:
+        if point.type == "volume":
+            volumes.unmount(point.name, container.id)
+            volumes.tell(point.name, "unmount", {"container": container.id})
 
 
-def _check_bind(point: MountPoint) -> None:
-    source = Path(point.source)
+def _words_of(point: MountPoint, container: Container) -> dict[str, str]:
+    return {
+        "container": container.id,
+        "destination": point.destination,
+        "read/write": "true" if point.writable else "false",
+        "propagation": point.propagation,
+    }
+
+
+def _make_source(source: Path) -> None:
     if source.exists():
         return
-    if "create" not in point.options:
-        raise invalid(
-            f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
-        )
-    # Binds make a missing directory, Mounts do not
-    source.mkdir(parents=True)
+    try:
+        source.mkdir(parents=True)
+    except NotADirectoryError:
+        return  # the runtime says what is wrong with it
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise system(
+            f"error while creating mount source path '{source}': mkdir {source}: {reason}"
+        ) from error
 
 
-def _copy_up(root: str, point: MountPoint) -> None:
+def _mode(root: str, path: str) -> int | None:
+    """Return the file mode of what is at `path` inside of `root`, None when there is nothing."""
+    descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = open_in_root(descriptor, path, os.O_PATH)
+    except LinuxError:
+        return None
+    finally:
+        os.close(descriptor)
+    try:
+        return os.fstat(found).st_mode
+    finally:
+        os.close(found)
+
+
+def _shown(root: str, path: str) -> str:
+    return os.path.normpath(f"{root}/{path}")
+
+
+def _copy_up(root: str, point: MountPoint, target: Path) -> None:
     """Copy what the image has at the volume's place, unless the volume holds something already."""
-    target = Path(point.source)
-    if any(target.iterdir()):
+    mode = _mode(root, point.destination)
+    if mode is None or any(target.iterdir()):
         return
+    if not stat.S_ISDIR(mode):
+        raise system(f"source {_shown(root, point.destination)} is not directory")
     descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         source = open_in_root(descriptor, point.destination, os.O_RDONLY | os.O_DIRECTORY)
-    except LinuxError:
-        return  # the image has no such directory
     finally:
         os.close(descriptor)
     try:
