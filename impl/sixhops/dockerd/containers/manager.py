@@ -333,13 +333,13 @@ class Containers:
         match condition:
             case "" | "not-running":
                 if not state.is_running:
-                    return _outcome(_resolved(state.exit_code))
+                    return _outcome(held, _resolved(state.exit_code))
                 # every exit counts, also one that the restart policy follows up
-                return _outcome(held.waiters.exit())
+                return _outcome(held, held.waiters.exit())
             case "next-exit":
-                return _outcome(held.waiters.exit())
+                return _outcome(held, held.waiters.exit())
             case "removed":
-                return _outcome(held.waiters.removal())
+                return _outcome(held, held.waiters.removal())
             case _:
                 raise invalid(f'invalid condition: "{condition}"')
 
@@ -523,8 +523,10 @@ def _unless_stopped() -> Iterator[None]:
             raise
 
 
-async def _outcome(future: asyncio.Future[int]) -> dict[str, Any]:
-    return {"Error": None, "StatusCode": await future}
+async def _outcome(held: Held, future: asyncio.Future[int]) -> dict[str, Any]:
+    code = await future
+    error = held.container.state.error
+    return {"Error": {"Message": error} if error else None, "StatusCode": code}
 
 
 def _resolved(code: int) -> asyncio.Future[int]:
