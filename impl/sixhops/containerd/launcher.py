@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
+from sixhops.containerd.reserve import Reserve
 from sixhops.containerd.stamps import set_now
 from sixhops.wire.proto import shim_v2_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
@@ -58,6 +59,7 @@ class Launcher:
     def __init__(self, config: Config, workers: Workers, runtime_module: str | None) -> None:
         self._config = config
         self._workers = workers
+        self.reserve = Reserve(workers, runtime_module)
         self._runtime_module = runtime_module
         workers.prepare(SHIM_MODULE, "prepare_here", {})
 
@@ -93,7 +95,7 @@ class Launcher:
         return await self._exec(namespace, identifier, bundle, program.path, options)
 
     async def _fork(self, namespace: str, identifier: str, bundle: Path) -> str:
-        """Fork the loaded shim. Its socket listens before it exists, so that nobody has to wait for it."""
+        """Take the shim in reserve, or fork one. Its socket listens before it exists, so that nobody has to wait for it."""
         digest = hashlib.sha256(str(self._config.address / namespace / identifier).encode()).hexdigest()
         path = SOCKETS / digest
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
@@ -118,7 +120,8 @@ class Launcher:
                 "module": self._runtime_module,
                 "bundle": str(bundle),
             }
-            self._workers.start(SHIM_MODULE, "run_forked", arguments, [listener.fileno()])
+            if not self.reserve.take(arguments, listener.fileno()):
+                self._workers.start(SHIM_MODULE, "run_forked", arguments, [listener.fileno()])
         (bundle / "address").write_text(address)
         return address
 

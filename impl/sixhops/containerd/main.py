@@ -27,10 +27,10 @@ __all__ = ["main"]
 VERSION = "github.com/containerd/containerd 1.6.20+sixhops.0.1.0 sixhops"
 DEFAULT_CONFIG = Path("/etc/containerd/config.toml")
 # what forked workers need; names, because programs never import one another
-SHIM_MODULES = ("sixhops.shim.server", "sixhops.shim.main")
+SHIM_MODULES = ("sixhops.shim.server", "sixhops.shim.main", "sixhops.shim.standby")
 OWN_MODULES = ("sixhops.containerd.unpack", "sixhops.containerd.layerdiff")
 RUNTIME_MODULE = "sixhops.runc.main"
-RUNTIME_MODULES = (RUNTIME_MODULE, "sixhops.runc.api", "sixhops.runc.commands")
+RUNTIME_MODULES = (RUNTIME_MODULE, "sixhops.runc.api", "sixhops.runc.commands", "sixhops.runc.rehearsal")
 SEAL_MODULE = "sixhops.runc.selfexe"
 FORK_SERVER = "containerd-fork"
 

@@ -125,9 +125,18 @@ class Shims:
         finally:
             self._starting.discard(key)
         self._watch(shim)
-        if program.path is None and self._runtime_module:
-            self._profiles.prepare(spec)
+        if program.path is None:
+            if self._runtime_module:
+                self._profiles.prepare(spec)
+            self._launcher.reserve.created(spec)
         return shim
+
+    async def start(self, shim: Shim, exec_id: str) -> int:
+        """Start the task or a process that was added; return its pid."""
+        pid: int = (await shim.call("Start", shim_v2_pb2.StartRequest(id=shim.id, exec_id=exec_id))).pid
+        if not exec_id:
+            self._launcher.reserve.started()
+        return pid
 
     async def _start(
         self, namespace: str, identifier: str, bundle: Path, program: Program, options: Any
@@ -267,6 +276,7 @@ class Shims:
 
     async def close(self) -> None:
         """Let go of all shims; they go on."""
+        self._launcher.reserve.close()
         for shim in list(self._shims.values()):
             shim.deleted = True  # not a death: it is we who leave
             await shim.client.close()

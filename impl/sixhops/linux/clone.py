@@ -12,10 +12,11 @@ import ctypes
 import os
 import signal
 
-__all__ = ["fork_plainly", "fork_sibling"]
+__all__ = ["clone_with", "fork_plainly", "fork_sibling"]
 
 CLONE_PARENT = 0x00008000
 SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
+SYS_CLONE3 = 435
 
 # PyDLL keeps the interpreter's lock during the call; CDLL would give it up around a clone
 _syscall = ctypes.PyDLL(None, use_errno=True).syscall
@@ -38,6 +39,11 @@ def fork_plainly() -> int:
 def fork_sibling() -> int:
     """Fork a child of our own parent: its pid, 0 in the child. Raises OSError."""
     return _clone(_SIBLING)
+
+
+def clone_with(arguments: int, size: int) -> int:
+    """Fork as the struct clone_args at address `arguments` says: the pid of the child, 0 in the child. Raises OSError."""
+    return _clone([ctypes.c_ulong(word) for word in (SYS_CLONE3, arguments, size)])
 
 
 def _clone(words: list[ctypes.c_ulong]) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 
-from sixhops.linux.libc import call, syscall
+from sixhops.linux.clone import clone_with
+from sixhops.linux.libc import LinuxError, call
 
 __all__ = ["FILES", "FLAGS", "clone", "clones_into_groups", "open_namespace", "set_namespace", "unshare"]
 
@@ -67,25 +68,17 @@ def clone(flags: int, group: int = -1) -> int:
     """Fork with the given CLONE_ flags; 0 in the child, the child's pid in the parent. Single-threaded callers only.
 
     With CLONE_PARENT the child is a sibling of the caller. `group` is the descriptor of a version 2 control group that
-    the child is born in. The interpreter is told of the fork as os.fork tells it, so locks and identities are right in
-    the child. Raises LinuxError.
+    the child is born in. The interpreter's hooks are left out (see `clone`). Raises LinuxError.
     """
     # The kernel takes the exit signal of CLONE_PARENT from the caller and refuses one here.
     arguments = _CloneArguments(flags=flags, exit_signal=0 if flags & CLONE_PARENT else _SIGCHLD)
     if group >= 0:
         arguments.flags |= CLONE_INTO_CGROUP
         arguments.cgroup = group
-    interpreter = ctypes.pythonapi
-    interpreter.PyOS_BeforeFork()
-    pid = -1
     try:
-        pid = syscall("clone3", ctypes.byref(arguments), ctypes.sizeof(arguments), operation="clone3")
-    finally:
-        if pid == 0:
-            interpreter.PyOS_AfterFork_Child()
-        else:
-            interpreter.PyOS_AfterFork_Parent()
-    return pid
+        return clone_with(ctypes.addressof(arguments), ctypes.sizeof(arguments))
+    except OSError as error:
+        raise LinuxError(error.errno or 0, "clone3") from error
 
 
 def unshare(flags: int) -> None:

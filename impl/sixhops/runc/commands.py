@@ -31,15 +31,19 @@ _UPDATE_VALUES = (
 )
 
 
-_settings = {"systemd": False}
+_settings = {"systemd": False, "sibling": False}
 
 
-def run_command(name: str, words: list[str], root: str, *, systemd: bool = False) -> int:
+def run_command(
+    name: str, words: list[str], root: str, *, systemd: bool = False, sibling: bool = False
+) -> int:
     """Parse a command's words and run it; return the exit status. Raises RuntimeFault.
 
-    `systemd` says that control groups are to be made by the service manager.
+    `systemd` says that control groups are to be made by the service manager, `sibling` that `create` makes a child of
+    our parent where it can.
     """
     _settings["systemd"] = systemd
+    _settings["sibling"] = sibling
     options, short, least, most, function = COMMANDS[name]
     if "--help" in words[:1] or "-h" in words[:1]:
         from sixhops.runc.usage import command_usage
@@ -87,6 +91,7 @@ def _create(parsed: Parsed, root: str) -> int:
                 listen_fds=_listen_fds(),
                 systemd_groups=systemd_groups(),
                 notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
+                sibling=_settings["sibling"],
             )
         )
     except (RuntimeFault, OSError) as error:

@@ -9,6 +9,7 @@ Nothing survives a failure: what was made (state directory, groups, process) is 
 from __future__ import annotations
 
 import os
+import select
 import stat
 
 from sixhops.linux import terminal
@@ -19,6 +20,7 @@ from sixhops.linux.cgroups.layout import container_groups, read_layout
 from sixhops.linux.cgroups.limits import LimitError, apply
 from sixhops.linux.idmaps import write_maps
 from sixhops.linux.libc import LinuxError
+from sixhops.linux.pidfd import open_process
 from sixhops.linux.rlimits import set_limit
 from sixhops.runc import channel as ch
 from sixhops.runc import log, state
@@ -57,6 +59,9 @@ __all__ = [
     "read_bundle",
 ]
 
+#: Seconds that a killed process is waited for at most.
+_DEATH_PATIENCE = 10
+
 # Access that every container has, config-linux.md#default-devices, with the pseudo-terminals and tun.
 _ALWAYS_ALLOWED = tuple(
     DeviceRule(allow=True, type=kind, major=major, minor=minor, access=access)
@@ -92,6 +97,8 @@ class CreateRequest(Value):
     systemd_groups: bool = False
     # the service manager's socket ($NOTIFY_SOCKET), empty for none
     notify_socket: str = ""
+    # whether the first process may be a child of our parent instead of ours (`spawn`)
+    sibling: bool = False
 
 
 def read_bundle(bundle: str) -> tuple[str, Spec]:
@@ -264,6 +271,7 @@ def _make(
         lambda: run_first(first),
         failed=lambda error: report(theirs, error, ""),
         group=unified,
+        sibling=request.sibling,
     )
     undo.append(lambda: _kill(pid))
     for descriptor in (gate, console, unified, *entries, *mapped.values(), *(d for _, d in joined)):
@@ -406,7 +414,17 @@ def _run_early_hooks(hooks: Hooks, container: state.Container, pid: int) -> None
 
 def _kill(pid: int) -> None:
     try:
+        process = open_process(pid)
+    except LinuxError:
+        return  # our parent has reaped it
+    try:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
-    except (ProcessLookupError, ChildProcessError):
+    except ProcessLookupError:
         return
+    except ChildProcessError:  # a sibling: our parent reaps it
+        poller = select.poll()
+        poller.register(process, select.POLLIN)
+        poller.poll(_DEATH_PATIENCE * 1000)
+    finally:
+        os.close(process)

@@ -15,7 +15,7 @@ from sixhops.runc import log
 from sixhops.runc.errors import RuntimeFault, UsageFault, reason
 from sixhops.runc.options import FLAG, VALUE, parse
 
-__all__ = ["main"]
+__all__ = ["main", "rehearse"]
 
 _GLOBAL = {
     "debug": FLAG,
@@ -33,11 +33,14 @@ _ENTERS = {"create", "run", "exec"}
 _DEFAULT_ROOT = "/run/runc"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the program; return its exit status."""
+def main(arguments: list[str] | None = None, *, sibling: bool = False) -> int:
+    """Run the program; return its exit status.
+
+    `sibling`: `create` may leave a child of our parent instead of ours, because we stay until it is started.
+    """
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        return _main(words)
+        return _main(words, sibling)
     except UsageFault as error:
         return _show_usage(error)
     except RuntimeFault as error:
@@ -52,7 +55,14 @@ def _operation(error: OSError) -> str:
     return "open" if error.filename else ""
 
 
-def _main(words: list[str]) -> int:
+def rehearse(document: str) -> None:
+    """Go through what `create` does before it does anything, for a process that waits to be asked for it (`rehearsal`)."""
+    from sixhops.runc.rehearsal import rehearse as go_through
+
+    go_through(document)
+
+
+def _main(words: list[str], sibling: bool) -> int:
     options = parse(words, _GLOBAL, _SHORT)
     if "version" in options.flags:
         from sixhops.runc.about import version_text
@@ -81,7 +91,7 @@ def _main(words: list[str]) -> int:
     if command not in COMMANDS:
         raise RuntimeFault(f"No help topic for '{command}'", 3)
     root = os.path.abspath(options.values.get("root", _DEFAULT_ROOT))
-    return run_command(command, rest, root, systemd="systemd-cgroup" in options.flags)
+    return run_command(command, rest, root, systemd="systemd-cgroup" in options.flags, sibling=sibling)
 
 
 def _show_usage(error: UsageFault) -> int:

@@ -60,13 +60,14 @@ def spawn(
     *,
     failed: Callable[[BaseException], None] | None = None,
     group: int = -1,
+    sibling: bool = False,
 ) -> int:
     """Start `child` in the document's namespaces with the descriptors `kept`; return its pid here.
 
     The child must end by itself (os._exit), and so must `failed`, which is called in its place when it can't enter a
     given namespace; without it, the caller is told. `group` is the version 2 control group that it is born in. The
-    cgroup namespace is not made here: the process has to be in its groups before it is cut off from the rest. Raises
-    RuntimeFault and LinuxError.
+    cgroup namespace is not made here: the process has to be in its groups before it is cut off from the rest. With
+    `sibling` it is a child of our parent, if nobody has to stand in between. Raises RuntimeFault and LinuxError.
     """
     new = 0
     for namespace in linux.namespaces:
@@ -78,7 +79,7 @@ def spawn(
     )
     if (joined and not late) or new_time:
         return _spawn_between(linux, joined, new, new_time, kept, child, group)
-    pid = ns.clone(new, group)
+    pid = ns.clone(new | (ns.CLONE_PARENT if sibling else 0), group)
     if pid == 0:
         try:
             _hide(kept | {descriptor for _, descriptor in joined})

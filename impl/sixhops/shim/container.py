@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sixhops.shim.metrics import OomWatch
     from sixhops.shim.process import Process
     from sixhops.shim.publisher import Publisher
+    from sixhops.shim.resident import Resident
     from sixhops.shim.runtime import Runtime
 
 __all__ = ["Container", "Restore", "Shim", "read_file", "stamp"]
@@ -55,7 +56,10 @@ class Container:
 
 @dataclass(slots=True)
 class Shim:
-    """The state of this process. `module` names our loaded runtime, None when the runtime is to be exec'd."""
+    """The state of this process. `module` names our loaded runtime, None when the runtime is to be exec'd.
+
+    `resident` is a process of it that waits for the first container.
+    """
 
     loop: Loop
     namespace: str
@@ -65,6 +69,7 @@ class Shim:
     module: str | None
     shutdown: Callable[[], None]
     containers: dict[str, Container] = field(default_factory=dict)
+    resident: Resident | None = None
 
     def container(self, identifier: str) -> Container:
         """Return a container; RpcError NOT_FOUND when there is none of that id."""

@@ -36,9 +36,7 @@ async def create(shim: Shim, request: Any) -> Message:
         text = f"open {error.filename}: no such file or directory"
         raise RpcError(Code.NOT_FOUND, text) from error
     _mount(request.rootfs, f"{bundle}/rootfs")
-    container = Container(
-        request.id, bundle, Runtime(shim.loop, options, shim.namespace, f"{bundle}/log.json"), {}
-    )
+    container = Container(request.id, bundle, _runtime(shim, options, bundle), {})
     if request.checkpoint:
         work = options.criu_work_path or f"{bundle}/work"
         container.restore = Restore(request.checkpoint, work, request.parent_checkpoint)
@@ -68,6 +66,14 @@ async def create(shim: Shim, request: Any) -> Message:
         ),
     )
     return shim_v2_pb2.CreateTaskResponse(pid=process.pid)
+
+
+def _runtime(shim: Shim, options: RuntimeOptions, bundle: str) -> Runtime:
+    resident, shim.resident = shim.resident, None
+    if resident is not None and (options.module != shim.module or options.shim_cgroup):
+        resident.dismiss()  # it is another runtime, or was forked in another group
+        resident = None
+    return Runtime(shim.loop, options, shim.namespace, f"{bundle}/log.json", resident)
 
 
 def _mount(rootfs: Any, target: str) -> None:

@@ -31,13 +31,13 @@ NO_RUNTIME = "/nonexistent/rehearsal"
 CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
-def rehearse() -> None:
+def rehearse(times: int = TIMES) -> None:
     """Run through a shim's life without any effect that lasts; OSError when there is no directory for it."""
     kept = [(number, signal.getsignal(number)) for number in CAUGHT]
     directory = tempfile.mkdtemp(prefix="rehearsal")
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        for _ in range(TIMES):
+        for _ in range(times):
             _live(reader, writer)
             _serve(directory)
     finally:

@@ -21,17 +21,17 @@ from typing import TYPE_CHECKING, NoReturn
 
 from sixhops.linux.clone import fork_plainly
 from sixhops.linux.signals import DEFAULT, set_handler
+from sixhops.shim.resident import DEFAULT_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sixhops.shim.loop import Loop
+    from sixhops.shim.resident import Resident
 
 __all__ = ["Runtime", "RuntimeFailedError", "RuntimeOptions"]
 
 OUTPUT_LIMIT = 1 << 20  # bytes of what a step wrote that are read
-# signals that Python ignores at start; a program that we start must find them at their defaults
-DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,18 @@ class RuntimeFailedError(Exception):
 
 
 class Runtime:
-    """The runtime of one container. `log` is the file that it writes JSON lines to."""
+    """The runtime of one container. `log` is the file that it writes JSON lines to; `resident` a process that waits."""
 
-    def __init__(self, loop: Loop, options: RuntimeOptions, namespace: str, log: str) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        options: RuntimeOptions,
+        namespace: str,
+        log: str,
+        resident: Resident | None = None,
+    ) -> None:
         self.options = options
+        self._resident = resident
         self._loop = loop
         self._log = log
         self._globals = [
@@ -106,8 +114,7 @@ class Runtime:
                 feed = os.memfd_create("runtime-input")
                 os.write(feed, stdin)
                 os.lseek(feed, 0, os.SEEK_SET)
-            pid = self._begin(argv, stdio or (feed, capture, capture))
-            status = (await self._loop.child(pid)).status
+            status = await self._step(arguments[0], argv, stdio or (feed, capture, capture))
             length = os.fstat(capture).st_size
             output = os.pread(capture, min(length, OUTPUT_LIMIT), 0) if length else b""
         finally:
@@ -118,6 +125,14 @@ class Runtime:
         if status != 0:
             raise RuntimeFailedError(argv[0].rpartition("/")[2], status, output.decode(errors="replace"))
         return output
+
+    async def _step(self, name: str, argv: list[str], stdio: tuple[int, int, int]) -> int:
+        resident = self._resident
+        if resident is not None and resident.takes(name):
+            status = await resident.run(self._loop, argv, stdio)
+            if status is not None:
+                return status
+        return (await self._loop.child(self._begin(argv, stdio))).status
 
     def _begin(self, argv: list[str], stdio: tuple[int, int, int]) -> int:
         if self.options.module is None:

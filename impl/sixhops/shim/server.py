@@ -30,7 +30,9 @@ from sixhops.wire.ttrpc.status import Code, RpcError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["Settings", "prepare_here", "run", "run_forked", "settle"]
+    from sixhops.shim.resident import Resident
+
+__all__ = ["Settings", "prepare_here", "run", "run_forked", "settle", "settle_alone"]
 
 NAME = "containerd-shim"
 OOM_SCORE_MAXIMUM = 1000
@@ -128,9 +130,9 @@ class Connection:
             self._socket.close()
 
 
-def run(settings: Settings, listener: socket.socket) -> int:
+def run(settings: Settings, listener: socket.socket, resident: Resident | None = None) -> int:
     """Be the shim until containerd shuts it down; the process must be set up (`settle`). Return the exit
-    status.
+    status. `resident` is the runtime that waits for the first container.
     """
     loop = Loop()
     log = Log(
@@ -146,6 +148,9 @@ def run(settings: Settings, listener: socket.socket) -> int:
         loop.soon(lambda: _finish(loop, publisher))
 
     shim = Shim(loop, settings.namespace, publisher, log, settings.default_binary, settings.module, shutdown)
+    if resident is not None:
+        resident.watch(loop)
+        shim.resident = resident
 
     async def handle(call: Call) -> bytes:
         return await answer(shim, call)
@@ -210,10 +215,7 @@ def _finish(loop: Loop, publisher: Publisher) -> None:
 
 
 def settle(settings: Settings) -> None:
-    """Make this process look and behave like a shim: name, arguments, group, signals, descriptors, OOM
-    score.
-    """
-    os.setpgid(0, 0)
+    """Make this process look and behave like a shim: name, arguments, descriptors; `settle_alone` is the rest."""
     prctl.set_name(NAME)
     shown_arguments.set_arguments(settings.arguments)
     null = os.open(os.devnull, os.O_RDWR)
@@ -225,6 +227,11 @@ def settle(settings: Settings) -> None:
         log = os.open("log", os.O_RDWR | os.O_NONBLOCK)
         os.dup2(log, 2)
         os.close(log)
+
+
+def settle_alone() -> None:
+    """The part of `settle` that needs no bundle and that the shim's children share: group and OOM score."""
+    os.setpgid(0, 0)
     with contextlib.suppress(OSError):
         own = os.open("/proc/self/oom_score_adj", os.O_RDWR)
         score = int(os.read(own, 16))
@@ -242,11 +249,14 @@ def prepare_here(_arguments: dict[str, Any]) -> None:
     rehearse()
 
 
-def run_forked(arguments: dict[str, Any], descriptors: list[int]) -> int:
-    """Be a shim in a fresh fork: `arguments` are those of Settings and `bundle`; descriptor 0 of the list
-    listens.
+def run_forked(arguments: dict[str, Any], descriptors: list[int], resident: Resident | None = None) -> int:
+    """Be a shim in a fork: `arguments` are those of Settings and `bundle`; descriptor 0 of the list listens.
+
+    With a `resident` runtime the process has settled before.
     """
     os.chdir(arguments.pop("bundle"))
     settings = Settings(**arguments)
+    if resident is None:
+        settle_alone()
     settle(settings)
-    return run(settings, socket.socket(fileno=descriptors[0]))
+    return run(settings, socket.socket(fileno=descriptors[0]), resident)

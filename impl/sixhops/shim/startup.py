@@ -107,7 +107,7 @@ def serve(arguments: Arguments) -> int:
 
 def _become(arguments: Arguments, listener: socket.socket, path: str, events: str) -> int:
     # here, because `delete` needs none of it: half of its time would be spent on importing
-    from sixhops.shim.server import Settings, run, settle  # noqa: PLC0415
+    from sixhops.shim.server import Settings, run, settle, settle_alone  # noqa: PLC0415
 
     settings = Settings(
         namespace=arguments.namespace,
@@ -119,6 +119,7 @@ def _become(arguments: Arguments, listener: socket.socket, path: str, events: st
         debug=arguments.debug,
         publish_binary=arguments.publish_binary,
     )
+    settle_alone()
     settle(settings)
     return run(settings, listener)
 

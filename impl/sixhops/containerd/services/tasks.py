@@ -83,8 +83,7 @@ class TasksService:
     async def start(self, request: Any, call: Call) -> Any:
         """Start the task, or a process that Exec added."""
         shim = await self._process(request, call)
-        wanted = shim_v2_pb2.StartRequest(id=shim.id, exec_id=request.exec_id)
-        return tasks_pb2.StartResponse(pid=(await shim.call("Start", wanted)).pid)
+        return tasks_pb2.StartResponse(pid=await self._shims.start(shim, request.exec_id))
 
     async def delete(self, request: Any, call: Call) -> Any:
         """Delete an ended task; its shim ends with it."""

@@ -1,0 +1,160 @@
+"""The runtime's process for `create` and `start`, forked before there is a container for it.
+
+A fork costs little, but nearly every page that the child then touches costs a fault and a copy: a runtime that is forked
+when it is needed spends more time on that than on the container. So a shim that waits for its container (`standby`) has
+a runtime that waits as well, and has touched what it will need. It makes the container as the shim's own child, stays
+for the start, and goes; every other step is forked when it comes. One that is not needed in time goes by itself.
+
+Theory of operation: a SOCK_SEQPACKET pair. The shim sends a command line with the descriptors 0, 1 and 2; the answer to a
+step that is not the last one is DONE. The last one is answered by the end of the process, as is one that failed, or
+whose container has become the child of the runtime. GONE: the runtime leaves, and has not begun what was sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import marshal
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from typing import TYPE_CHECKING, NoReturn
+
+from sixhops.linux import prctl
+from sixhops.linux.clone import fork_plainly
+from sixhops.linux.signals import DEFAULT, set_handler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sixhops.shim.loop import ExitStatus, Future, Loop
+
+__all__ = ["DEFAULT_SIGNALS", "Resident"]
+
+#: Signals that Python ignores at start; a program that we start must find them at their defaults.
+DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
+STEPS = ("create", "start")
+NAME = "runc"
+IDLE_SECONDS = 5.0  # between the steps
+MESSAGE_LIMIT = 1 << 16
+STREAMS = 3
+DONE, GONE = b"d", b"g"
+
+
+class Resident:
+    """The shim's end. Each of STEPS can be run once, in their order."""
+
+    def __init__(self, module: str, document: int = -1) -> None:
+        """Fork the runtime `module`; `document` is a file with a specification like the one to come, or -1."""
+        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._pid = fork_plainly()
+        if self._pid == 0:
+            _be(module, theirs, document)
+        theirs.close()
+        self._steps = list(STEPS)
+        self._end: Future[ExitStatus] | None = None
+
+    def watch(self, loop: Loop) -> None:
+        """Have the process's end told by the loop that runs from now on."""
+        self._end = loop.child(self._pid)
+
+    def takes(self, step: str) -> bool:
+        """Tell whether `step` is the next one."""
+        return self._steps[:1] == [step]
+
+    async def run(self, loop: Loop, argv: Sequence[str], stdio: Sequence[int]) -> int | None:
+        """Run the next step; return its exit status, or None when it was not begun."""
+        assert self._end is not None
+        self._steps.pop(0)
+        try:
+            socket.send_fds(self._connection, [marshal.dumps((list(argv), os.getcwd()))], list(stdio))
+            await loop.readable(self._connection.fileno())
+            answer = self._connection.recv(1)
+        except OSError:
+            answer = GONE
+        if answer == DONE:
+            return 0
+        self.dismiss()
+        return None if answer == GONE else (await self._end).status
+
+    def dismiss(self) -> None:
+        """Let it go, if it is still there."""
+        self._steps = []
+        self._connection.close()
+
+
+def _be(module: str, connection: socket.socket, document: int) -> NoReturn:
+    status = 1
+    gc.disable()  # it would copy pages to free some that are freed in a moment anyway
+    try:
+        signal.set_wakeup_fd(-1)
+        for ignored in DEFAULT_SIGNALS:
+            set_handler(ignored, DEFAULT)
+        prctl.set_name(NAME)
+        text = b""
+        if document >= 0:
+            text = os.pread(document, os.fstat(document).st_size, 0)
+        own = connection.fileno()
+        os.closerange(STREAMS, own)
+        os.closerange(own + 1, os.sysconf("SC_OPEN_MAX"))
+        runtime = importlib.import_module(module)
+        if text:
+            runtime.rehearse(text.decode(errors="replace"))
+        status = _serve(runtime.main, connection)
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
+    except BaseException:  # noqa: BLE001 - the process ends here either way; its output is in the error of the call
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+
+
+def _serve(main: object, connection: socket.socket) -> int:
+    assert callable(main)
+    for last in (False, True):
+        if last and not select.select([connection], [], [], IDLE_SECONDS)[0]:
+            with contextlib.suppress(OSError):
+                connection.send(GONE)
+            return 0
+        data, streams, _flags, _address = socket.recv_fds(
+            connection, MESSAGE_LIMIT, STREAMS, socket.MSG_CMSG_CLOEXEC
+        )
+        if not data:
+            return 0
+        argv, directory = marshal.loads(data)
+        os.chdir(directory)
+        for number, descriptor in enumerate(streams):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        status = int(main(argv[1:], sibling=True) or 0)
+        if status or last or _has_children():
+            return status
+        _let_go_of_streams()
+        connection.send(DONE)
+    return 0
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _let_go_of_streams() -> None:
+    """Leave the container's streams to the container: their ends must be seen."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for number in range(STREAMS):
+        os.dup2(null, number)
+    os.close(null)
