@@ -1,7 +1,7 @@
 """The conversation between the runtime and the process that becomes the container: short typed messages.
 
     parent                                  child
-      | -- GO (maps and rlimits are set) -->   |
+      | -- GO (maps and rlimits are set) -->   |   (with a mount namespace and no user namespace not waited for)
       | -- FILTER program ---------------->   |   (sent early, used late)
       |   <-- HOOKS (mounts are done) ------  |
       | -- HOOKS (done) ------------------->  |
@@ -19,7 +19,7 @@ from sixhops.runc.errors import RuntimeFault
 __all__ = ["FAILED", "FILTER", "GO", "HOOKS", "READY", "Channel", "open_channel"]
 
 GO, FILTER, HOOKS, READY, FAILED = b"G", b"F", b"H", b"R", b"E"
-_LIMIT = 1 << 18
+_LIMIT = 1 << 16  # twice the largest filter; a larger buffer would be mapped anew each time
 
 
 class Channel:

@@ -32,11 +32,11 @@ from sixhops.runc.identity import masks
 from sixhops.runc.init import FirstProcess, report, run_first
 from sixhops.runc.operations import BindMount
 from sixhops.runc.outside import (
+    PidFile,
     check_preserved,
     hand_listener,
     refuse_systemd,
     write_oom_score,
-    write_pid_file,
 )
 from sixhops.runc.plan import plan_container
 from sixhops.runc.spawn import open_joined, spawn
@@ -256,6 +256,7 @@ def _make(
         filter=checked,
         own_user="user" in kinds,
         own_groups=kinds.get("cgroup") == "",
+        waits="user" in kinds or "mount" not in kinds,
         personality=spec.linux.personality,
         create_container=hook_values(spec.hooks.create_container),
         start_container=hook_values(spec.hooks.start_container),
@@ -283,8 +284,20 @@ def _make(
     container.pid = pid
     container.start_time = state.process_start(pid)
     state.save(container)
+    pid_file: PidFile | None = None
+
+    def prepare() -> None:
+        """Write what is to be seen once all is well, while the child is at work."""
+        nonlocal pid_file
+        if request.pid_file:
+            pid_file = PidFile(request.pid_file, pid)
+            undo.append(pid_file.discard)
+        container.ready = True
+        state.prepare(container)
+        container.ready = False
+
     try:
-        _accompany(spec, container, pid, ours, first)
+        _accompany(spec, container, pid, ours, first, prepare)
     except HookError as error:
         raise RuntimeFault(
             f"unable to start container process: error during container init: {error}"
@@ -293,10 +306,10 @@ def _make(
         raise RuntimeFault(f"unable to start container process: {error}") from error
     finally:
         ours.close()
-    if request.pid_file:
-        write_pid_file(request.pid_file, pid)
+    if pid_file is not None:
+        pid_file.publish()
     container.ready = True
-    state.save(container)
+    state.publish(container)
 
 
 def _accompany(
@@ -305,8 +318,9 @@ def _accompany(
     pid: int,
     ours: ch.Channel,
     first: FirstProcess,
+    prepare: Callable[[], None],
 ) -> None:
-    """Do the parent's part until the child is READY."""
+    """Do the parent's part until the child is READY; `prepare` is called when there is time."""
     process, linux = spec.process, spec.linux
     assert process is not None
     if process.oom_score_adj is not None:
@@ -332,6 +346,7 @@ def _accompany(
             ours.send(ch.FILTER, compile_document(linux.seccomp))
     except BrokenPipeError:
         pass  # the child failed meanwhile, and its report is waiting below
+    prepare()
     while True:
         kind, body = ours.receive()
         if kind == ch.READY:

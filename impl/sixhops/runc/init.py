@@ -77,6 +77,8 @@ class FirstProcess(Value):
     # of the version 1 groups that the process enters by itself
     entries: tuple[int, ...] = ()
     mapped: dict[Mappings, int] = _NONE
+    # whether the mounts have to wait for GO: maps are needed for them, or others than we see them
+    waits: bool = True
 
     def descriptors(self) -> frozenset[int]:
         """Return what must stay open in the process: streams, preserved ones, channel, gate, console, groups."""
@@ -115,7 +117,8 @@ def report(channel: Channel, error: BaseException, prefix: str) -> None:
 def _prepare(first: FirstProcess) -> None:
     call("prctl", 15, _COMM, 0, 0, 0)
     os.setsid()
-    first.channel.expect(ch.GO)
+    if first.waits:
+        first.channel.expect(ch.GO)
     if first.own_user:
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from sixhops.runc.filters import Filter
     from sixhops.runc.state import Container
 
-__all__ = ["check_preserved", "hand_listener", "refuse_systemd", "write_oom_score", "write_pid_file"]
+__all__ = [
+    "PidFile",
+    "check_preserved",
+    "hand_listener",
+    "refuse_systemd",
+    "write_oom_score",
+    "write_pid_file",
+]
 
 
 def write_oom_score(pid: int, value: int) -> None:
@@ -66,17 +73,42 @@ def hand_listener(checked: Filter, container: Container, pid: int, number: int) 
         os.close(agent)
 
 
+class PidFile:
+    """The file for the first process's pid, decimal without newline; whoever sees it sees the number."""
+
+    def __init__(self, path: str, pid: int) -> None:
+        """Write it beside its place. Raises RuntimeFault."""
+        directory, name = os.path.split(path)
+        self._path = path
+        self._beside = os.path.join(directory, f".{name}")
+        try:
+            descriptor = os.open(self._beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            os.write(descriptor, str(pid).encode())
+            os.close(descriptor)
+        except OSError as error:
+            raise self._fault(error) from error
+
+    def publish(self) -> None:
+        """Put it in its place. Raises RuntimeFault."""
+        try:
+            os.rename(self._beside, self._path)
+        except OSError as error:
+            raise self._fault(error) from error
+
+    def discard(self) -> None:
+        """Take it away again, if it is not in its place."""
+        try:
+            os.unlink(self._beside)
+        except FileNotFoundError:
+            return
+
+    def _fault(self, error: OSError) -> RuntimeFault:
+        return RuntimeFault(f"open {self._beside}: {reason(error).rpartition(': ')[2]}")
+
+
 def write_pid_file(path: str, pid: int) -> None:
-    """Write the decimal pid, no newline, by rename: whoever sees the file sees the number."""
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        os.write(descriptor, str(pid).encode())
-        os.close(descriptor)
-        os.rename(temporary, path)
-    except OSError as error:
-        raise RuntimeFault(f"open {temporary}: {reason(error).rpartition(': ')[2]}") from error
+    """Write the file at once. Raises RuntimeFault."""
+    PidFile(path, pid).publish()
 
 
 def refuse_systemd(cgroups_path: str) -> None:

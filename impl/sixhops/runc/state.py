@@ -25,7 +25,9 @@ __all__ = [
     "load",
     "lock",
     "now",
+    "prepare",
     "process_start",
+    "publish",
     "release",
     "save",
 ]
@@ -167,12 +169,22 @@ def lock(container: Container) -> int:
 
 def save(container: Container) -> None:
     """Write the record, whole or not at all."""
+    prepare(container)
+    publish(container)
+
+
+def prepare(container: Container) -> None:
+    """Write the record beside its place, as the next one; nobody sees it before `publish`."""
     record = {
         name: getattr(container, name) for name in Container.__slots__ if name not in {"root", "identifier"}
     }
+    with open(f"{container.directory}/{_STATE}.new", "w") as file:
+        file.write(json.dumps(record))
+
+
+def publish(container: Container) -> None:
+    """Put the prepared record in its place."""
     path = f"{container.directory}/{_STATE}"
-    with open(f"{path}.new", "w") as file:
-        json.dump(record, file)
     os.rename(f"{path}.new", path)
 
 
