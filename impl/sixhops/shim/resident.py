@@ -27,18 +27,19 @@ from typing import TYPE_CHECKING, NoReturn
 from sixhops.linux import prctl
 from sixhops.linux.clone import fork_plainly
 from sixhops.linux.signals import DEFAULT, set_handler
+from sixhops.shim.loop import Future
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sixhops.shim.loop import ExitStatus, Future, Loop
+    from sixhops.shim.loop import ExitStatus, Loop
 
 __all__ = ["DEFAULT_SIGNALS", "Resident"]
 
 #: Signals that Python ignores at start; a program that we start must find them at their defaults.
 DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 STEPS = ("create", "start")
-NAME = "runc"
+NAME = "containerd-shim"  # as every step that is forked from the shim
 IDLE_SECONDS = 5.0  # between the steps
 MESSAGE_LIMIT = 1 << 16
 STREAMS = 3
@@ -72,14 +73,30 @@ class Resident:
         self._steps.pop(0)
         try:
             socket.send_fds(self._connection, [marshal.dumps((list(argv), os.getcwd()))], list(stdio))
-            await loop.readable(self._connection.fileno())
-            answer = self._connection.recv(1)
         except OSError:
-            answer = GONE
+            self.dismiss()
+            return None
+        await self._answered(loop, self._end)
+        try:
+            answer = self._connection.recv(1, socket.MSG_DONTWAIT)
+        except ConnectionResetError:
+            answer = GONE  # it never read what was sent
+        except BlockingIOError:
+            answer = b""
         if answer == DONE:
             return 0
         self.dismiss()
         return None if answer == GONE else (await self._end).status
+
+    async def _answered(self, loop: Loop, end: Future[ExitStatus]) -> None:
+        """Wait for a word, or for the end of the process, whose child may have kept its side of the socket open."""
+        either: Future[None] = Future()
+        end.on_done(lambda: either.set(None))
+        loop.on_readable(self._connection.fileno(), lambda: either.set(None))
+        try:
+            await either
+        finally:
+            loop.forget(self._connection.fileno())
 
     def dismiss(self) -> None:
         """Let it go, if it is still there."""
@@ -94,7 +111,6 @@ def _be(module: str, connection: socket.socket, document: int) -> NoReturn:
         signal.set_wakeup_fd(-1)
         for ignored in DEFAULT_SIGNALS:
             set_handler(ignored, DEFAULT)
-        prctl.set_name(NAME)
         text = b""
         if document >= 0:
             text = os.pread(document, os.fstat(document).st_size, 0)
@@ -123,13 +139,14 @@ def _serve(main: object, connection: socket.socket) -> int:
         if last and not select.select([connection], [], [], IDLE_SECONDS)[0]:
             with contextlib.suppress(OSError):
                 connection.send(GONE)
-            return 0
+            return 1
         data, streams, _flags, _address = socket.recv_fds(
             connection, MESSAGE_LIMIT, STREAMS, socket.MSG_CMSG_CLOEXEC
         )
         if not data:
             return 0
         argv, directory = marshal.loads(data)
+        prctl.set_name(NAME)
         os.chdir(directory)
         for number, descriptor in enumerate(streams):
             os.dup2(descriptor, number)

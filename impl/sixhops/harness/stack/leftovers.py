@@ -152,15 +152,15 @@ def _list(client: httpx.Client, path: str, key: str | None = None) -> list[dict[
 
 def _look_at_host(host: Host, *, private: bool, data_root: str, own: frozenset[int]) -> dict[str, Any]:
     table = host.processes()
-    daemons = {_number(row, "pid"): row["argv"] for row in table if row["pid"] in own}
+    # a daemon of the stack, or a helper that it forked from itself and that therefore bears its command line
+    known = {_number(row, "pid"): row["argv"] for row in table if row["pid"] in own}
+    for row in table * 2:  # a helper of a helper may come before it in the table
+        if known.get(_number(row, "ppid")) == row["argv"]:
+            known[_number(row, "pid")] = row["argv"]
     processes = {
         (_number(process, "pid"), _number(process, "start")): _describe(process)
         for process in table
-        if process["state"] != "Z"
-        and (private or _of_engine(process))
-        # a daemon of the stack, or a helper that it forked from itself and that therefore bears its command line
-        and process["pid"] not in daemons
-        and daemons.get(_number(process, "ppid")) != process["argv"]
+        if process["state"] != "Z" and (private or _of_engine(process)) and process["pid"] not in known
     }
     # dockerd binds its own network namespace there for the first container that shares it, and keeps it.
     mounts = {mount: point for mount, point in host.mounts().items() if not point.endswith("/netns/default")}
