@@ -80,8 +80,9 @@ def step(loop: Loop, waiting: Resident, *words: str, streams: Streams) -> int | 
     task: Task[int | None] = Task(waiting.run(loop, ["runtime", *words], streams.child))
     task.on_done(loop.stop)
     loop.later(10.0, loop.stop)
-    loop._running = True  # a loop of one life, lived once more
-    loop.run()
+    if not task.done:
+        loop._running = True  # a loop of one life, lived once more
+        loop.run()
     return task.result()
 
 
