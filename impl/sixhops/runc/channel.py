@@ -42,7 +42,8 @@ class Channel:
         try:
             message = self._socket.recv(_LIMIT)
         except ConnectionResetError:
-            message = b""
+            # It ended without having read all that we sent. That is told once, before what it said last.
+            message = self._socket.recv(_LIMIT)
         return message[:1], message[1:]
 
     def expect(self, kind: bytes) -> bytes:
