@@ -18,7 +18,8 @@ import httpx
 from sixhops.harness.errors import TargetError
 from sixhops.harness.stack.facts import engine_client
 from sixhops.harness.stack.logs import last_lines
-from sixhops.harness.stack.programs import SYSTEM_PATH, locate, make_bin, parse_stack
+from sixhops.harness.stack.programs import SYSTEM_PATH, locate, make_bin, parse_stack, tree_word
+from sixhops.harness.stack.trees import find_tree
 from sixhops.linux.inotify import DirectoryWatch
 
 if TYPE_CHECKING:
@@ -39,12 +40,16 @@ _AGAIN = 0.01
 
 
 class Choice:
-    """Which program fills each role of the stack `name`. Raises UsageError (no such stack, not installed)."""
+    """Which program fills each role of the stack `name`, and the tree they are in. Raises UsageError (no such stack, not
+    installed).
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.origins = parse_stack(name)
-        self.programs = locate(self.origins)
+        word = tree_word(name)
+        self.tree = find_tree(word) if word is not None else None
+        self.programs = locate(self.origins, self.tree)
 
 
 class Daemons:

@@ -54,7 +54,7 @@ class PrivateStack:
         sweep(base_directory())
         home = create(base_directory())
         self._home = home
-        self._sandbox = Sandbox.start(home, name=name, keep=options.keep_state)
+        self._sandbox = Sandbox.start(home, name=name, keep=options.keep_state, tree=self._choice.tree)
         self.directory = directory if directory is not None else home.path / "logs"
         self._daemons = Daemons(self._choice, self._sandbox, self.directory, options)
         self.recorder = Recorder()
@@ -107,9 +107,11 @@ class PrivateStack:
         """
         if "docker" not in self._choice.programs:
             return None
-        ours = self._choice.origins["docker"] == "reference"
-        client = self._home.path / "bin" / "docker" if ours else self._choice.programs["docker"]
-        return [str(client), "--config", str(self._home.path / "docker-config")]
+        settings = ["--config", str(self._home.path / "docker-config")]
+        if self._choice.origins["docker"] == "reference":
+            return [str(self._home.path / "bin" / "docker"), *settings]
+        client = self._choice.programs["docker"]
+        return [*(self._choice.tree.outside(client) if self._choice.tree else [str(client)]), *settings]
 
     def engine_tap(self) -> Address | None:
         """Return the address for clients under test; what they say to the engine is recorded on the engine

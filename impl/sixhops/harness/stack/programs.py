@@ -21,7 +21,9 @@ from sixhops.harness.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["ROLES", "Role", "is_stack_name", "locate", "make_bin", "names_of", "parse_stack"]
+    from sixhops.harness.stack.trees import Tree
+
+__all__ = ["ROLES", "Role", "is_stack_name", "locate", "make_bin", "names_of", "parse_stack", "tree_word"]
 
 #: Where Docker's packages install; /usr/sbin is not on every user's PATH.
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -72,17 +74,23 @@ def is_stack_name(name: str) -> bool:
 
 
 def parse_stack(name: str) -> dict[str, str]:
-    """Return the origin of each role's program for `upstream`, `reference` or `upstream,runc=reference,...`.
+    """Return the origin of each role's program for `upstream`, `reference`, `upstream,runc=reference`, `upstream@TREE`.
 
     Raises UsageError that names the nearest word which exists.
     """
     first, *changes = name.split(",")
+    if tree_word(name) is not None:
+        if changes:
+            raise UsageError(
+                f"target {name!r} mixes a tree's programs with others, which its libraries don't allow"
+            )
+        return dict.fromkeys(ROLES, "upstream")
     if first not in ORIGINS:
         others = ["unix:///PATH", "tcp://HOST:PORT", "ssh://USER@HOST", "env", "context:NAME"]
         known = [*ORIGINS, "env"]
         raise UsageError(
             f"no such target: {first!r}{_nearest(first, known)}; a target is {', '.join(ORIGINS)}, "
-            f"a mix such as 'upstream,runc=reference', or {', '.join(others)}"
+            f"a mix such as 'upstream,runc=reference', another release as 'upstream@TREE', or {', '.join(others)}"
         )
     origins = dict.fromkeys(ROLES, first)
     seen: set[str] = set()
@@ -104,8 +112,14 @@ def parse_stack(name: str) -> dict[str, str]:
     return origins
 
 
-def locate(origins: Mapping[str, str]) -> dict[str, Path]:
-    """Return the executable, or the reference package's __main__.py, for each role.
+def tree_word(name: str) -> str | None:
+    """Return what stands for the tree in `upstream@TREE`; None for a target without one."""
+    first = name.partition(",")[0]
+    return first.removeprefix("upstream@") if first.startswith("upstream@") else None
+
+
+def locate(origins: Mapping[str, str], tree: Tree | None = None) -> dict[str, Path]:
+    """Return the executable, or the reference package's __main__.py, for each role; with `tree`, the executables in it.
 
     The docker client is left out when upstream's is not installed: only scenarios that use it need it.
     Raises UsageError that names every missing program and says how to get it.
@@ -115,7 +129,7 @@ def locate(origins: Mapping[str, str]) -> dict[str, Path]:
     packages: set[str] = set()
     for name, origin in origins.items():
         role = ROLES[name]
-        path = find_upstream(role) if origin == "upstream" else find_reference(role)
+        path = find_upstream(role, tree) if origin == "upstream" else find_reference(role)
         if path is not None:
             found[name] = path
         elif origin == "reference":
@@ -125,20 +139,26 @@ def locate(origins: Mapping[str, str]) -> dict[str, Path]:
             packages.add(role.package)
     if (
         "upstream" in (origins["dockerd"], origins["runc"])
-        and shutil.which("iptables", path=_search_path()) is None
+        and (tree.find("iptables", SYSTEM_PATH) if tree else shutil.which("iptables", path=_search_path()))
+        is None
     ):
         missing.append("iptables is not installed")
         packages.add("iptables")
+    if missing and tree is not None:
+        lacking = ", ".join(sorted(packages))
+        raise UsageError(f"the tree {tree.path} lacks the packages {lacking}: {'; '.join(missing)}")
     if missing:
         hint = f" (`make upstream`, or apt-get install {' '.join(sorted(packages))})" if packages else ""
         raise UsageError(f"this stack can't be started: {'; '.join(missing)}{hint}")
     return found
 
 
-def find_upstream(role: Role) -> Path | None:
-    """Return upstream's program for a role; the system's own docker client goes before one that a user put on
-    PATH.
+def find_upstream(role: Role, tree: Tree | None = None) -> Path | None:
+    """Return upstream's program for a role, in a tree when one is given; the system's own docker client goes before one
+    that a user put on PATH.
     """
+    if tree is not None:
+        return tree.find(role.upstream, SYSTEM_PATH)
     path = f"/usr/bin:{_search_path()}" if role.name == "docker" else _search_path()
     found = shutil.which(role.upstream, path=path)
     return Path(found) if found else None

@@ -37,6 +37,8 @@ from sixhops.harness.stack.supervisor import MESSAGE_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sixhops.harness.stack.trees import Tree
+
 __all__ = ["Sandbox"]
 
 _START_TIMEOUT = 15.0
@@ -88,12 +90,14 @@ class Sandbox:
         detached: bool = False,
         tied: bool = False,
         keep: bool = False,
+        tree: Tree | None = None,
     ) -> Sandbox:
         """Start the machine whose directory is `home`; it ends with this process unless it is `detached`.
 
         Others can `attach` to a detached one. One that is `tied` besides ends with this process as well,
         until `detach`.
-        `name` is what people call the stack. With `keep` the directory stays when the machine has gone.
+        `name` is what people call the stack. With `keep` the directory stays when the machine has gone. With `tree` the
+        machine's root is a private view of it.
         Raises TargetError when the kernel refuses (no root, no overlayfs ...).
         """
         try:
@@ -120,6 +124,7 @@ class Sandbox:
             "owner": tie_read,
             "keep": keep,
             "extra": list(map(str, home.extra)),
+            "tree": str(tree.path) if tree is not None else "",
         }
         with theirs, (home.path / "supervisor.log").open("ab") as log:
             reaper = subprocess.Popen(
@@ -193,9 +198,10 @@ class Sandbox:
 
         Raises TargetError when it can't be executed or `name` runs already.
         """
-        request = {"name": name, "argv": list(argv), "env": dict(env), "cwd": cwd, "log": str(log)}
-        with self._lock:
-            answer, _ = self._ask("start", request, descriptors)
+        request = {"name": name, "argv": list(argv), "env": dict(env), "cwd": cwd}
+        # The log's path is the owner's; inside there may be another root.
+        with log.open("ab") as output, self._lock:
+            answer, _ = self._ask("start", request, (output.fileno(), *descriptors))
             pid: int = answer["pid"]
             known = self._programs.get(name)
             # The news of its exit may have come before the answer did.

@@ -141,7 +141,7 @@ class StandingStack:
         self._home = home
         self._name = choice.name
         self._options = options
-        self._sandbox = Sandbox.start(home, name=choice.name, detached=True, tied=True)
+        self._sandbox = Sandbox.start(home, name=choice.name, detached=True, tied=True, tree=choice.tree)
         self.id = home.id
         self.directory = home.path
         #: Where the programs' logs are.

@@ -23,6 +23,8 @@ descriptors both ways). Requests have `id` and `do`; the answer has the same `id
 from __future__ import annotations
 
 import contextlib
+
+# Looking up any address needs it, and where a tree is the root it can't be imported any more.
 import fcntl
 import json
 import os
@@ -43,7 +45,7 @@ __all__ = ["DESCRIPTOR_LIMIT", "MESSAGE_LIMIT", "main"]
 MESSAGE_LIMIT = 128 * 1024
 
 #: Descriptors in one control message.
-DESCRIPTOR_LIMIT = 8
+DESCRIPTOR_LIMIT = 9
 
 # A name server that exists nowhere (TEST-NET-1, RFC 5737): with no route to it, a look-up fails at once. A
 # local address would not do, because dockerd leaves those out of a container's resolv.conf and puts public
@@ -57,7 +59,7 @@ def main() -> int:
     Settings: `id`, `directory`, `control` (descriptor: a connected socket, or with `detached` a listening
     one), `lock` (descriptor to keep open), `detached`, `owner` (descriptor of a pipe whose end of file ends
     the stack, until it is released; -1 for none), `keep` (leave the directory), `extra` (files elsewhere that
-    go with the stack).
+    go with the stack), `tree` (the root file system of another release, "" for the host's own).
     """
     settings = json.loads(sys.argv[1])
     # The terminal's Ctrl-C is for the owner, who then stops the stack in order.
@@ -109,7 +111,7 @@ def _run_first_process(settings: dict[str, Any], reaper: int) -> None:
         prctl.set_name("sixhops-init")
         control = socket.socket(fileno=settings["control"])
         try:
-            _make_machine(Path(settings["directory"]))
+            _make_machine(Path(settings["directory"]), settings["tree"])
         except OSError as error:
             if not settings["detached"]:
                 control.send(json.dumps({"event": "failed", "error": str(error)}).encode())
@@ -121,16 +123,40 @@ def _run_first_process(settings: dict[str, Any], reaper: int) -> None:
         os._exit(status)
 
 
-def _make_machine(directory: Path) -> None:
+def _make_machine(directory: Path, tree: str) -> None:
     """Give this process, pid 1 already, file systems and a network that are its own."""
     namespaces.unshare(namespaces.CLONE_NEWNS | namespaces.CLONE_NEWNET)
     mounts.mount("", "/", flags=mounts.MS_REC | mounts.MS_PRIVATE)
+    if tree:
+        _change_root(directory, tree)
     safe = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
     mounts.mount("proc", "/proc", "proc", safe)
     mounts.mount("tmpfs", "/run", "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, "mode=755")
     Path("/run/lock").mkdir()
-    _make_etc(directory)
+    if tree:
+        _make_resolver()
+    else:
+        _make_etc(directory)
     loopback.bring_up()
+
+
+def _change_root(directory: Path, tree: str) -> None:
+    """Make a copy-on-write view of `tree` the root; the stack's directory, /dev and /sys are where they were."""
+    root = directory / "root"
+    upper, work = directory / "root.upper", directory / "root.work"
+    for made in (root, upper, work):
+        made.mkdir(mode=0o755)
+    mounts.mount("overlay", str(root), "overlay", 0, f"lowerdir={tree},upperdir={upper},workdir={work}")
+    for name in ("dev", "sys"):
+        mounts.mount(f"/{name}", str(root / name), flags=mounts.MS_BIND | mounts.MS_REC)
+    same = root / directory.relative_to("/")
+    same.mkdir(parents=True, exist_ok=True)  # the tree may be the host itself
+    mounts.mount(str(directory), str(same), flags=mounts.MS_BIND)
+    os.chdir(root)
+    # The old root is stacked upon the new one and taken away; pivot_root(2) describes it.
+    mounts.pivot_root(".", ".")
+    mounts.unmount(".", mounts.MNT_DETACH)
+    os.chdir("/")
 
 
 def _make_etc(directory: Path) -> None:
@@ -150,6 +176,10 @@ def _make_etc(directory: Path) -> None:
         place = Path("/etc") / name
         place.mkdir(exist_ok=True)
         mounts.mount(str(empty), str(place), flags=mounts.MS_BIND)
+    _make_resolver()
+
+
+def _make_resolver() -> None:
     resolver = Path("/etc/resolv.conf")
     resolver.unlink(missing_ok=True)  # it may be a link into the /run that was just hidden
     resolver.write_text(_RESOLV_CONF)
@@ -324,19 +354,18 @@ class Supervisor:
 
 
 def _become(request: dict[str, Any], outcome: int, descriptors: list[int]) -> None:
-    """In the child: become the program, which gets `descriptors` as 3, 4 ...; the error number goes to
-    `outcome`, which exec closes.
+    """In the child: become the program, whose output goes to the first of `descriptors` and which gets the others as
+    3, 4 ...; the error number goes to `outcome`, which exec closes.
     """
     try:
         # Out of the way of the numbers that the program is to have.
         high = 3 + DESCRIPTOR_LIMIT
-        outcome, *descriptors = (
+        outcome, log, *descriptors = (
             fcntl.fcntl(given, fcntl.F_DUPFD_CLOEXEC, high) for given in (outcome, *descriptors)
         )
         os.setsid()
         signal.set_wakeup_fd(-1)
         reset_signals()
-        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         os.dup2(nothing, 0)
         os.dup2(log, 1)
