@@ -114,6 +114,12 @@ def _spawn_between(
     child: Callable[[], None],
     group: int,
 ) -> int:
+    # Where the hierarchy is mounted with nsdelegate, as systemd does, nobody gets from outside of the caller's cgroup
+    # namespace to inside (cgroups(7)), so that namespace is entered by the process that has been born in the group.
+    last = [pair for pair in joined if group >= 0 and pair[0] == ns.CLONE_NEWCGROUP]
+    first = [pair for pair in joined if pair not in last]
+    # Nor does it let somebody do so who, in a user namespace, may not write to the group's files.
+    moved = group >= 0 and bool(new & ns.CLONE_NEWUSER or any(flag == ns.CLONE_NEWUSER for flag, _ in joined))
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     between = os.fork()
     if between == 0:
@@ -122,9 +128,12 @@ def _spawn_between(
             if new_time:
                 ns.unshare(ns.CLONE_NEWTIME)
                 _write_offsets(linux)
-            _enter(joined)
-            pid = ns.clone(new | ns.CLONE_PARENT, group)
+            if moved:
+                _move_into(group)
+            _enter(first)
+            pid = ns.clone(new | ns.CLONE_PARENT, -1 if moved else group)
             if pid == 0:
+                _enter(last)
                 os.close(write_end)
                 if group >= 0:
                     os.close(group)
@@ -146,6 +155,15 @@ def _spawn_between(
             f"unable to start container process: error joining namespaces: {answer[1:].decode(errors='replace')}"
         )
     return int(answer)
+
+
+def _move_into(group: int) -> None:
+    """Put the calling process into the version 2 control group whose directory is open as `group`."""
+    processes = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=group)
+    try:
+        os.write(processes, b"0")
+    finally:
+        os.close(processes)
 
 
 def _write_offsets(linux: Linux) -> None:

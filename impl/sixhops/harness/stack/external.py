@@ -10,11 +10,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
+
 from sixhops.harness.errors import TargetError
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.stack.endpoint import client_path, engine_process
 from sixhops.harness.stack.facts import engine_client, read_facts
 from sixhops.harness.stack.host import LocalHost
+from sixhops.harness.stack.lent import LentRegistry, mirror_port
 from sixhops.harness.stack.programs import ROLES
 from sixhops.harness.stack.remote import RemoteHost, SshConnection
 from sixhops.harness.tap.http.tap import HttpTap
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["ExternalEngine"]
 
 _NOT_OURS = "the engine was not started by sixhops, so there is no tap on this hop"
+_NO_REGISTRY = "the engine's registry is not ours"
 
 
 class ExternalEngine:
@@ -42,6 +46,7 @@ class ExternalEngine:
         self._scratch = Path(tempfile.mkdtemp(prefix="sixhops-"))
         self._tap: HttpTap | None = None
         self._ssh: SshConnection | None = None
+        self._lent: LentRegistry | None = None
         self.directory = directory if directory is not None else self._scratch
         self.recorder = Recorder()
         self.registry: RegistryAccess | None = None
@@ -102,6 +107,8 @@ class ExternalEngine:
         """Disconnect; nothing of the engine's is touched. May be called again."""
         if self._tap is not None:
             self._tap.close()
+        if self._lent is not None:
+            self._lent.close()
         if self._ssh is not None:
             self._ssh.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
@@ -111,19 +118,52 @@ class ExternalEngine:
         unseen = self._find_host()
         hops: dict[Hop, str | None] = dict.fromkeys(Hop, _NOT_OURS)
         hops[Hop.ENGINE] = None
-        hops[Hop.REGISTRY] = "the engine's registry is not ours, so what they say to each other can't be seen"
         hops[Hop.PROCESS] = unseen
         programs = dict.fromkeys(ROLES, "unknown")
         if client_path() is not None:
             programs["docker"] = "upstream"
         with engine_client(self.engine, options.request_timeout) as client:
-            facts = read_facts(client, self.engine, name, programs, hops, {})
+            hops[Hop.REGISTRY] = self._lend(client)
+            variables = {"registry": self.registry.prefix} if self.registry is not None else {}
+            if self.registry is not None:
+                programs["registry"] = "reference"
+            facts = read_facts(client, self.engine, name, programs, hops, variables)
         if isinstance(self.host, LocalHost):
             systemd = facts.variables.get("cgroup_driver") == "systemd"
             self.host = LocalHost(
                 self.host.pid, "system.slice" if systemd else "docker", "docker-" if systemd else ""
             )
         return facts
+
+    def _lend(self, client: httpx.Client) -> str | None:
+        """Lend the engine a registry where it looks for a mirror on its loopback; else return the reason why not."""
+        try:
+            port = mirror_port(client.get("/info").json())
+        except (httpx.HTTPError, ValueError, AttributeError):
+            port = None  # `read_facts` asks again, and says what is wrong with the answer
+        if port is None:
+            return f"{_NO_REGISTRY}, nor does it have a mirror http://127.0.0.1:PORT where one could be lent to it"
+        path = self._scratch / "mirror.sock"
+        if self._ssh is not None:
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(str(path))
+            listener.listen(128)
+        elif isinstance(self.host, LocalHost) and _same_network(self.host.pid):
+            try:
+                listener = socket.create_server(("127.0.0.1", port), backlog=128)
+            except OSError as error:
+                return (
+                    f"{_NO_REGISTRY}, and none can be lent on its mirror 127.0.0.1:{port}: {error.strerror}"
+                )
+        else:
+            return f"{_NO_REGISTRY}, and its mirror 127.0.0.1:{port} is on another machine (ssh:// would reach it)"
+        self._lent = LentRegistry.start(self._scratch / "registry")
+        self._lent.serve(listener, self.recorder)
+        refused = self._ssh.lend(port, path) if self._ssh is not None else None
+        if refused is not None:
+            return f"{_NO_REGISTRY}, and ssh can't lend one on its mirror 127.0.0.1:{port}: {refused}"
+        self.registry = self._lent.access(port)
+        return None
 
     def _find_host(self) -> str | None:
         """Set `host` where the engine's machine can be seen; else return the reason why not."""
@@ -140,3 +180,11 @@ class ExternalEngine:
             return process
         self.host = LocalHost(process, "docker")
         return None
+
+
+def _same_network(pid: int) -> bool:
+    ours, theirs = (Path(f"/proc/{process}/ns/net") for process in ("self", pid))
+    try:
+        return ours.readlink() == theirs.readlink()
+    except OSError:
+        return False

@@ -89,12 +89,14 @@ class LocalHost:
         return parse_links(self._read("net/dev"))
 
     def cgroups(self) -> list[str]:
-        """Return `hierarchy:/path` for the engine's cgroup parent and everything below it, sorted."""
+        """Return `hierarchy:/path` for everything below the engine's cgroup parent, sorted; the parent itself comes with the
+        first container and stays.
+        """
         found = []
         for hierarchy in hierarchies():
             for path, _, _ in os.walk(hierarchy / self._cgroup):
                 below = Path(path).relative_to(hierarchy / self._cgroup)
-                if not self._only or str(below).startswith(self._only):
+                if below.name and (not self._only or str(below).startswith(self._only)):
                     found.append(f"{hierarchy.name}:/{Path(path).relative_to(hierarchy)}")
         return sorted(found)
 

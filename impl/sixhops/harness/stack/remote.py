@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import testinfra  # type: ignore[import-untyped]  # it ships no types
 
-from sixhops.harness.errors import TargetError
+from sixhops.harness.errors import TargetError, UsageError
 from sixhops.harness.stack.host import parse_rules, type_name
 from sixhops.harness.tap.processes import REMOTE_COMMAND, parse_links, parse_mounts, parse_remote
 from sixhops.harness.target import Address, FileFacts
@@ -31,9 +31,13 @@ from sixhops.linux.inotify import DirectoryWatch
 if TYPE_CHECKING:
     from sixhops.harness.exchange import Json
 
-__all__ = ["RemoteHost", "SshConnection"]
+__all__ = ["SSH_CONFIG_VARIABLE", "RemoteHost", "SshConnection"]
 
-_CONNECT_TIMEOUT = 10
+#: Names a file of ssh's settings to use instead of the user's and the system's (`ssh -F`), so that a machine made for a
+#: run needs no line in anybody's own.
+SSH_CONFIG_VARIABLE = "SIXHOPS_SSH_CONFIG"
+
+_CONNECT_TIMEOUT = 30
 
 
 class SshConnection:
@@ -62,8 +66,11 @@ class SshConnection:
         command = [
             "ssh",
             "-N",
+            *_settings(),
             *("-M", "-S", str(self.control)),
             *("-L", f"{self._local}:{socket_path}"),
+            # else a user's own setting sends the connection to the background, and it seems to have ended
+            *("-o", "ControlPersist=no"),
             *("-o", "BatchMode=yes"),
             *("-o", "ExitOnForwardFailure=yes"),
             *("-o", f"ConnectTimeout={_CONNECT_TIMEOUT}"),
@@ -86,6 +93,26 @@ class SshConnection:
     def alive(self) -> bool:
         """Return whether the connection still stands."""
         return self._ssh is not None and self._ssh.poll() is None
+
+    def lend(self, port: int, path: Path) -> str | None:
+        """Have port `port` of the other machine's loopback lead to the socket `path` here; return why not, if not."""
+        command = [
+            "ssh",
+            *("-S", str(self.control)),
+            *("-O", "forward"),
+            *("-R", f"127.0.0.1:{port}:{path}"),
+            "--",
+            _split(self.destination)[0],
+        ]
+        answer = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_CONNECT_TIMEOUT,
+            check=False,
+        )
+        return None if answer.returncode == 0 else answer.stderr.strip() or f"status {answer.returncode}"
 
     def said(self) -> str:
         """Return the last line that ssh printed."""
@@ -141,6 +168,7 @@ class RemoteHost:
         self._engine = engine
         self._shell: Any = testinfra.get_host(
             f"ssh://{connection.destination}",
+            ssh_config=os.environ.get(SSH_CONFIG_VARIABLE) or None,
             ssh_extra_args=f"-o ControlPath={connection.control} -o ControlMaster=no -o BatchMode=yes",
             timeout=_CONNECT_TIMEOUT,
         )
@@ -206,10 +234,13 @@ class RemoteHost:
         return parse_links(self._text(f"cat /proc/{self._engine}/net/dev"))
 
     def cgroups(self) -> list[str]:
-        """Return the control groups that belong to Docker, over all hierarchies, sorted."""
+        """Return the control groups of Docker's containers, over all hierarchies, sorted.
+
+        Not the group `docker` above them: it comes with the first container and stays.
+        """
         command = (
             "cd /sys/fs/cgroup && find . -type d "
-            r"\( -name docker -o -path '*/docker/*' -o -name 'docker-*.scope' "
+            r"\( -path '*/docker/*' -o -name 'docker-*.scope' "
             r"-o -path '*/docker-*.scope/*' \)"
         )
         return sorted(line.removeprefix("./") for line in self._text(command).splitlines())
@@ -241,6 +272,13 @@ class RemoteHost:
             )
         output: bytes = answer.stdout_bytes
         return output
+
+
+def _settings() -> list[str]:
+    chosen = os.environ.get(SSH_CONFIG_VARIABLE)
+    if chosen and not Path(chosen).is_file():
+        raise UsageError(f"{SSH_CONFIG_VARIABLE}: no such file: {chosen}")
+    return ["-F", chosen] if chosen else []
 
 
 def _split(destination: str) -> tuple[str, str]:
