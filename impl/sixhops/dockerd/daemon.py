@@ -39,7 +39,8 @@ from sixhops.dockerd.images.layers import LayerStore
 from sixhops.dockerd.images.pull import Puller, PullSettings
 from sixhops.dockerd.images.service import Images
 from sixhops.dockerd.images.store import ImageStore
-from sixhops.dockerd.networks.manager import Networks, NetworkSettings
+from sixhops.dockerd.networks.manager import Networks
+from sixhops.dockerd.networks.settings import NetworkSettings
 from sixhops.dockerd.state import State
 from sixhops.dockerd.system import System, SystemSettings, architecture
 from sixhops.dockerd.version import VERSION
@@ -120,16 +121,10 @@ async def _start(options: Options, helpers: ForkServer, stack: contextlib.AsyncE
     contents = ContainerdContents(containerd)
     puller = Puller(store, contents, helpers, _pull_settings(options))
     networks = Networks(
-        NetworkSettings(
-            exec_root,
-            options.bridge,
-            options.bip,
-            iptables=options.iptables,
-            masquerade=options.ip_masq,
-            mtu=options.mtu,
-        ),
+        _network_settings(options, exec_root),
         state,
         events,
+        helpers,
     )
     await networks.start()
     stack.push_async_callback(networks.close)
@@ -145,6 +140,7 @@ async def _start(options: Options, helpers: ForkServer, stack: contextlib.AsyncE
         events,
     )
     await containers.restore()
+    await networks.sweep()
     stack.push_async_callback(_close_containers, containers, options.shutdown_timeout)
 
     images = Images(
@@ -173,7 +169,7 @@ async def _start(options: Options, helpers: ForkServer, stack: contextlib.AsyncE
         *trees_api.routes(Trees(containers.find, layers, helpers, events)),
         *hijack.routes(containers),
         *images_api.routes(images),
-        *networks_api.routes(networks),
+        *networks_api.routes(networks, containers.connections),
         *volumes_api.routes(volumes),
         *remote_api.routes(_pull_settings(options), images, containers, volumes),
         *swarm_api.routes(),
@@ -223,6 +219,28 @@ def _container_settings(
         dns=options.dns,
         dns_search=options.dns_search,
         dns_options=options.dns_opts,
+    )
+
+
+def _network_settings(options: Options, exec_root: Path) -> NetworkSettings:
+    return NetworkSettings(
+        exec_root,
+        options.bridge,
+        options.bip,
+        iptables=options.iptables,
+        masquerade=options.ip_masq,
+        mtu=options.mtu,
+        icc=options.icc,
+        ip=options.ip,
+        ip_forward=options.ip_forward,
+        ipv6=options.ipv6,
+        fixed_cidr=options.fixed_cidr,
+        fixed_cidr_v6=options.fixed_cidr_v6,
+        default_gateway=options.default_gateway,
+        default_gateway_v6=options.default_gateway_v6,
+        userland_proxy=options.userland_proxy,
+        host_gateway_ip=options.host_gateway_ip,
+        pools=options.default_address_pools,
     )
 
 

@@ -17,7 +17,11 @@ __all__ = ["main"]
 _NAME = "dockerd"
 #: The helpers' parent is a process of its own, and must not be taken for a second engine.
 _HELPER_NAME = "dockerd-helpers"
-_HELPERS = ("sixhops.dockerd.images.unpack", "sixhops.dockerd.containers.treework")
+_HELPERS = (
+    "sixhops.dockerd.images.unpack",
+    "sixhops.dockerd.containers.treework",
+    "sixhops.dockerd.networks.proxy",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

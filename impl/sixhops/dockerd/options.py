@@ -41,6 +41,17 @@ class Options:
     bip: str = ""
     iptables: bool = True
     ip_masq: bool = True
+    icc: bool = True
+    ip: str = "0.0.0.0"
+    ip_forward: bool = True
+    ipv6: bool = False
+    fixed_cidr: str = ""
+    fixed_cidr_v6: str = ""
+    default_gateway: str = ""
+    default_gateway_v6: str = ""
+    userland_proxy: bool = True
+    host_gateway_ip: str = ""
+    default_address_pools: list[tuple[str, int]] = field(default_factory=list)
     cgroup_parent: str = ""
     config_file: str = ""
     debug: bool = False
@@ -86,6 +97,17 @@ _FLAGS = (
     _Flag("bip", "bip", "text", "bip"),
     _Flag("iptables", "iptables", "bool", "iptables"),
     _Flag("ip-masq", "ip_masq", "bool", "ip-masq"),
+    _Flag("icc", "icc", "bool", "icc"),
+    _Flag("ip", "ip", "ip", "ip"),
+    _Flag("ip-forward", "ip_forward", "bool", "ip-forward"),
+    _Flag("ipv6", "ipv6", "bool", "ipv6"),
+    _Flag("fixed-cidr", "fixed_cidr", "text", "fixed-cidr"),
+    _Flag("fixed-cidr-v6", "fixed_cidr_v6", "text", "fixed-cidr-v6"),
+    _Flag("default-gateway", "default_gateway", "ip", "default-gateway"),
+    _Flag("default-gateway-v6", "default_gateway_v6", "ip", "default-gateway-v6"),
+    _Flag("userland-proxy", "userland_proxy", "bool", "userland-proxy"),
+    _Flag("host-gateway-ip", "host_gateway_ip", "ip", "host-gateway-ip"),
+    _Flag("default-address-pool", "default_address_pools", "pool", "default-address-pools"),
     _Flag("cgroup-parent", "cgroup_parent", "text", "cgroup-parent"),
     _Flag("config-file", "config_file", "text", ""),
     _Flag("debug", "debug", "bool", "debug", "D"),
@@ -187,6 +209,11 @@ def _set(options: Options, flag: _Flag, text: str) -> None:
             if not (name and equals and path):
                 raise _bad(flag, text, f"invalid runtime specified: {text}")
             value = {**options.runtimes, name: path}
+        case "ip":
+            if not _is_address(text):
+                raise _bad(flag, text, f"{text} is not an ip address")
+        case "pool":
+            value = [*options.default_address_pools, _pool(flag, text)]
     setattr(options, flag.attribute, value)
 
 
@@ -196,6 +223,25 @@ def _check_host(flag: _Flag, text: str) -> None:
         raise _bad(flag, text, f"Invalid bind address format: {text}")
     if scheme == "tcp" and rest and not rest.rpartition(":")[2].isdigit():
         raise _bad(flag, text, f"Invalid bind address format: {text}")
+
+
+def _is_address(text: str) -> bool:
+    import ipaddress  # noqa: PLC0415 - only for those flags
+
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _pool(flag: _Flag, text: str) -> tuple[str, int]:
+    from sixhops.dockerd.networks.ipam import parse_pool  # noqa: PLC0415 - only for this flag
+
+    try:
+        return parse_pool(text)
+    except ValueError as error:
+        raise _bad(flag, text, str(error)) from error
 
 
 def _bad(flag: _Flag, text: str, reason: str) -> FlagError:
@@ -242,13 +288,26 @@ def _read_file(options: Options, given: dict[str, Any]) -> None:
 
 
 def _take(options: Options, flag: _Flag, value: object, prefix: str) -> None:
-    kinds: dict[str, type] = {"text": str, "bool": bool, "int": int, "list": list, "runtime": dict}
+    kinds: dict[str, type] = {
+        "text": str,
+        "bool": bool,
+        "int": int,
+        "list": list,
+        "runtime": dict,
+        "ip": str,
+        "pool": list,
+    }
     wanted = kinds[flag.kind]
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise FlagError(f"{prefix}{flag.key}: cannot use {json.dumps(value)}")
     if flag.kind == "runtime":
         assert isinstance(value, dict)
         value = options.runtimes | {name: str(entry["path"]) for name, entry in value.items()}
+    if flag.kind == "ip" and not _is_address(str(value)):
+        raise FlagError(f"{prefix}{flag.key}: invalid IP address: {value}")
+    if flag.kind == "pool":
+        assert isinstance(value, list)
+        value = [_pool(flag, f"base={entry.get('base', '')},size={entry.get('size', '')}") for entry in value]
     if flag.kind == "list":
         assert isinstance(value, list)
         for entry in value:
@@ -272,8 +331,14 @@ def usage() -> str:
     lines = ["", "Usage:  dockerd [OPTIONS]", "", "A self-sufficient runtime for containers.", "", "Options:"]
     for flag in sorted(_FLAGS, key=lambda flag: flag.name):
         short = f"-{flag.short}, " if flag.short else "    "
-        kind = {"bool": "", "text": " string", "int": " int", "list": " list", "runtime": " runtime"}[
-            flag.kind
-        ]
+        kind = {
+            "bool": "",
+            "text": " string",
+            "int": " int",
+            "list": " list",
+            "runtime": " runtime",
+            "ip": " ip",
+            "pool": " pool-options",
+        }[flag.kind]
         lines.append(f"  {short}--{flag.name}{kind}")
     return "\n".join([*lines, ""])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sixhops.dockerd.containers.files import hosts_text, resolv_conf_text
+from sixhops.dockerd.containers.files import embedded_resolv_conf, hosts_text, resolv_conf_text
 from sixhops.dockerd.containers.lifecycle import REFUSALS, TRANSITIONS, Operation, Status, check
 from sixhops.dockerd.containers.user import Identity, resolve
 from sixhops.dockerd.errors import EngineError
@@ -68,7 +68,7 @@ def test_fifo_instead_of_passwd_does_not_block(root: Path) -> None:
 
 
 def test_hosts_name_the_container_and_the_extra_ones() -> None:
-    text = hosts_text("172.17.0.2", "box", "lan", ["db:10.0.0.1"])
+    text = hosts_text(["172.17.0.2"], "box", "lan", [("10.0.0.1", "db")])
 
     assert text.startswith("127.0.0.1\tlocalhost\n")
     assert text.endswith("10.0.0.1\tdb\n172.17.0.2\tbox.lan box\n")
@@ -80,6 +80,13 @@ def test_loopback_resolver_is_replaced_in_a_network_of_its_own() -> None:
     assert resolv_conf_text(host, [], [], [], own_network=True) == "search lan\nnameserver 10.0.0.1\n"
     assert resolv_conf_text(host, [], [], [], own_network=False) == host
     assert "8.8.8.8" in resolv_conf_text("nameserver 127.0.0.1\n", [], [], [], own_network=True)
+
+
+def test_embedded_server_keeps_search_list_and_options() -> None:
+    assert embedded_resolv_conf("search a.b\nnameserver 9.9.9.9\noptions timeout:3\n") == (
+        "search a.b\nnameserver 127.0.0.11\noptions timeout:3 ndots:0\n"
+    )
+    assert embedded_resolv_conf("options ndots:3\n") == "nameserver 127.0.0.11\noptions ndots:3\n"
 
 
 def test_chosen_resolver_options() -> None:

@@ -17,12 +17,15 @@ from sixhops.dockerd.containers.streams import AttachOptions, LogOptions
 from sixhops.dockerd.errors import EngineError, not_found
 from sixhops.dockerd.events import Events
 from sixhops.dockerd.images.layers import WritableLayer
+from sixhops.dockerd.networks.model import Sandbox, sandbox_from
 from sixhops.dockerd.state import State
 from sixhops.dockerd.volumes import Volumes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    from sixhops.dockerd.networks.members import Member
 
 CONFIG = {"config": {"Cmd": ["sh"]}, "os": "linux", "architecture": "amd64"}
 
@@ -68,20 +71,28 @@ class Networks:
     def __init__(self) -> None:
         self.connected: set[str] = set()
 
-    async def allocate(self, container_id: str, mode: str, hostname: str, config: dict[str, Any]) -> Any:
-        if mode == "nosuch":
+    host_gateway = "172.17.0.1"
+
+    def prepare(self, mode: str, asked: object, *, is_disabled: bool) -> dict[str, Any]:
+        return {mode: {}}
+
+    async def allocate(self, member: Member) -> Sandbox:
+        if member.mode == "nosuch":
             raise not_found("network nosuch not found")
-        self.connected.add(container_id)
-        return SimpleNamespace(netns="/netns", address="", saved={"key": "k"})
+        self.connected.add(member.id)
+        return Sandbox(member.id, "s" * 64, "/netns")
 
-    async def release(self, container_id: str, endpoint: object) -> None:
-        self.connected.discard(container_id)
+    async def release(self, sandbox: Sandbox) -> None:
+        self.connected.discard(sandbox.container)
 
-    async def recover(self, container_id: str, saved: dict[str, Any]) -> Any:
-        self.connected.add(container_id)
-        return SimpleNamespace(netns="/netns", address="", saved=saved)
+    async def recover(self, member: Member, saved: dict[str, Any]) -> Sandbox:
+        self.connected.add(member.id)
+        return sandbox_from(saved)
 
-    def settings(self, mode: str, config: object, endpoint: object, last: object) -> dict[str, Any]:
+    def renamed(self, sandbox: object, old: str, new: str) -> None:
+        pass
+
+    def settings(self, asked: object, config: object, sandbox: object, last: object) -> dict[str, Any]:
         return {"Networks": {}}
 
 

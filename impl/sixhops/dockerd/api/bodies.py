@@ -15,7 +15,9 @@ __all__ = [
     "EXEC_START",
     "HEALTH",
     "MOUNT",
+    "NETWORK_CONNECT",
     "NETWORK_CREATE",
+    "NETWORK_DISCONNECT",
     "ULIMIT",
     "UPDATE",
     "VOLUME_CREATE",
@@ -175,13 +177,24 @@ _HOST_CONFIG = Struct(
     },
     "container",
 )
+_ENDPOINT = Struct(
+    "EndpointSettings",
+    {
+        "IPAMConfig": Struct(
+            "EndpointIPAMConfig",
+            {"IPv4Address": _STRING, "IPv6Address": _STRING, "LinkLocalIPs": _STRINGS},
+            "network",
+        ),
+        "Links": _STRINGS,
+        "Aliases": _STRINGS,
+        "DriverOpts": _MAP,
+        **_all(_STRING, "NetworkID", "EndpointID", "Gateway", "IPAddress", "MacAddress"),
+    },
+    "network",
+)
 _NETWORKING = Struct(
     "NetworkingConfig",
-    {
-        "EndpointsConfig": Kind(
-            "map[string]*network.EndpointSettings", "map", Struct("EndpointSettings", {}, "network")
-        )
-    },
+    {"EndpointsConfig": Kind("map[string]*network.EndpointSettings", "map", _ENDPOINT)},
     "network",
 )
 
@@ -231,9 +244,33 @@ VOLUME_CREATE = Struct(
     {"Name": _STRING, "Driver": _STRING, "DriverOpts": _MAP, "Labels": _MAP},
     "volume",
 )
-NETWORK_CREATE = Struct(
-    "NetworkCreateRequest", {"Name": _STRING, "Driver": _STRING, "Options": _MAP, "Labels": _MAP}, "types"
+_IPAM_CONFIG = Struct(
+    "IPAMConfig",
+    {"Subnet": _STRING, "IPRange": _STRING, "Gateway": _STRING, "AuxiliaryAddresses": _MAP},
+    "network",
 )
+NETWORK_CREATE = Struct(
+    "NetworkCreateRequest",
+    {
+        **_all(_STRING, "Name", "Driver", "Scope"),
+        **_all(_BOOL, "CheckDuplicate", "EnableIPv6", "Internal", "Attachable", "Ingress", "ConfigOnly"),
+        "Options": _MAP,
+        "Labels": _MAP,
+        "ConfigFrom": Struct("ConfigReference", {"Network": _STRING}, "network"),
+        "IPAM": Struct(
+            "IPAM",
+            {
+                "Driver": _STRING,
+                "Options": _MAP,
+                "Config": Kind("[]network.IPAMConfig", "list", _IPAM_CONFIG),
+            },
+            "network",
+        ),
+    },
+    "types",
+)
+NETWORK_CONNECT = Struct("NetworkConnect", {"Container": _STRING, "EndpointConfig": _ENDPOINT}, "types")
+NETWORK_DISCONNECT = Struct("NetworkDisconnect", {"Container": _STRING, "Force": _BOOL}, "types")
 AUTH = Struct(
     "AuthConfig",
     _all(_STRING, "username", "password", "auth", "email", "serveraddress", "identitytoken", "registrytoken"),

@@ -1,4 +1,4 @@
-"""/networks: the three networks that every engine has, to look at."""
+"""/networks: the networks of the engine, and containers put on them and taken off."""
 
 from __future__ import annotations
 
@@ -6,47 +6,62 @@ from typing import TYPE_CHECKING
 
 from sixhops.dockerd.api import answers, bodies
 from sixhops.dockerd.api.server import Route, route
-from sixhops.dockerd.errors import EngineError
+from sixhops.dockerd.errors import invalid
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from sixhops.dockerd.api.server import Call
+    from sixhops.dockerd.containers.networking import Connections
     from sixhops.dockerd.networks.manager import Networks
 
 __all__ = ["routes"]
 
-_FORBIDDEN = 403
-_NOT_IMPLEMENTED = 501
+_NO_BODY = "got EOF while reading request body"
+_BOOLEANS = frozenset({"", "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"})
 
 
-def routes(networks: Networks) -> list[Route]:
-    """Return the routes of a room of networks."""
+def routes(networks: Networks, connections: Connections) -> list[Route]:
+    """Return the routes of a room of networks; `connections` leads to containers."""
 
     async def list_all(call: Call) -> web.StreamResponse:
-        return await answers.json_answer(call.request, networks.list(call.filters(status=400)))
+        return await answers.json_answer(call.request, networks.list_all(call.filters(status=400)))
 
     async def inspect(call: Call) -> web.StreamResponse:
-        return await answers.json_answer(call.request, networks.inspect(call["name"]))
-
-    async def remove(call: Call) -> web.StreamResponse:
-        name = networks.inspect(call["name"])["Name"]
-        raise EngineError(_FORBIDDEN, f"{name} is a pre-defined network and cannot be removed")
-
-    async def prune(call: Call) -> web.StreamResponse:
-        networks.prune()
-        return await answers.json_answer(call.request, {"NetworksDeleted": None})
+        verbose = call.text("verbose")
+        if verbose not in _BOOLEANS:
+            raise invalid(
+                f'invalid value for verbose: {verbose}: strconv.ParseBool: parsing "{verbose}": invalid syntax'
+            )
+        found = networks.inspect(call["name"], call.text("scope"))
+        return await answers.json_answer(call.request, found)
 
     async def create(call: Call) -> web.StreamResponse:
         call.require_json()
-        await call.json(bodies.NETWORK_CREATE, empty="got EOF while reading request body")
-        raise EngineError(_NOT_IMPLEMENTED, "this engine has only the networks bridge, host and none")
+        body = await call.json(bodies.NETWORK_CREATE, empty=_NO_BODY)
+        return await answers.json_answer(call.request, await networks.create(body), 201)
 
-    async def change(call: Call) -> web.StreamResponse:
-        if not await call.raw_body():
-            raise EngineError(400, "got EOF while reading request body")
-        networks.inspect(call["name"])
-        raise EngineError(_NOT_IMPLEMENTED, "this engine does not connect running containers to networks")
+    async def remove(call: Call) -> web.StreamResponse:
+        await networks.remove(call["name"])
+        return answers.nothing()
+
+    async def prune(call: Call) -> web.StreamResponse:
+        gone = await networks.prune(call.filters(status=400))
+        return await answers.json_answer(call.request, {"NetworksDeleted": gone or None})
+
+    async def connect(call: Call) -> web.StreamResponse:
+        call.require_json()
+        body = await call.json(bodies.NETWORK_CONNECT, empty=_NO_BODY)
+        await connections.connect(call["name"], str(body.get("Container") or ""), body.get("EndpointConfig"))
+        return answers.nothing(200)
+
+    async def disconnect(call: Call) -> web.StreamResponse:
+        call.require_json()
+        body = await call.json(bodies.NETWORK_DISCONNECT, empty=_NO_BODY)
+        await connections.disconnect(
+            call["name"], str(body.get("Container") or ""), force=bool(body.get("Force"))
+        )
+        return answers.nothing(200)
 
     return [
         route("GET", "/networks", list_all),
@@ -55,6 +70,6 @@ def routes(networks: Networks) -> list[Route]:
         route("POST", "/networks/create", create),
         route("GET", "/networks/{name}", inspect),
         route("DELETE", "/networks/{name}", remove),
-        route("POST", "/networks/{name}/connect", change),
-        route("POST", "/networks/{name}/disconnect", change),
+        route("POST", "/networks/{name}/connect", connect),
+        route("POST", "/networks/{name}/disconnect", disconnect),
     ]

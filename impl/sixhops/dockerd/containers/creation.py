@@ -11,13 +11,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers import config as configs
-from sixhops.dockerd.containers import logs, names, validation, volumes
+from sixhops.dockerd.containers import links, logs, names, validation, volumes
 from sixhops.dockerd.containers.files import ContainerFiles
 from sixhops.dockerd.containers.held import Held
 from sixhops.dockerd.containers.model import Container
 from sixhops.dockerd.containers.mounts import add_volumes, plan
 from sixhops.dockerd.containers.security import security_of
-from sixhops.dockerd.errors import EngineError, invalid, not_found, system
+from sixhops.dockerd.errors import invalid, not_found, system
 from sixhops.linux.libc import LinuxError
 from sixhops.linux.paths import make_directories
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sixhops.dockerd.containers.settings import ContainerSettings
     from sixhops.dockerd.events import Events
     from sixhops.dockerd.images.store import Image, ImageStore
+    from sixhops.dockerd.networks.manager import Networks
     from sixhops.dockerd.volumes import Volumes
 
 __all__ = ["Creator", "make_working_directory"]
@@ -53,12 +54,14 @@ class Creator:
         settings: ContainerSettings,
         images: ImageStore,
         volumes: Volumes,
+        networks: Networks,
         registry: Registry,
         events: Events,
     ) -> None:
         self._settings = settings
         self._images = images
         self._volumes = volumes
+        self._networks = networks
         self._registry = registry
         self._events = events
 
@@ -86,8 +89,10 @@ class Creator:
         defaults = None if image is None else image.config.get("config") or {}
         configs.merge_config(config, defaults, with_host_config=asked is not None)
         configs.check_logs(host["LogConfig"])
-        if host["Links"]:
-            raise EngineError(501, "HostConfig.Links: not supported by this engine yet")
+        endpoints = self._networks.prepare(
+            host["NetworkMode"], networking, is_disabled=bool(config.get("NetworkDisabled"))
+        )
+        links.register(host, self._registry.find)
         identity = secrets.token_hex(32)
         chosen = names.check_name(name) if name else names.generate(self._registry.names, identity[:12])
         self._registry.reserve(chosen, identity)
@@ -104,7 +109,7 @@ class Creator:
             arguments=arguments,
             config=configs.printed_config(config),
             host_config=configs.printed_host_config(host),
-            networking=networking,
+            networking={"EndpointsConfig": endpoints},
             layer=secrets.token_hex(32),
         )
         held = self.hold(container)

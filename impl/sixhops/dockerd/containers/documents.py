@@ -10,6 +10,8 @@ from sixhops.dockerd.containers.lifecycle import Status
 from sixhops.dockerd.containers.security import apparmor_is_on, security_of
 from sixhops.dockerd.containers.times import rfc3339
 from sixhops.dockerd.errors import invalid
+from sixhops.dockerd.networks.documents import port_list
+from sixhops.dockerd.networks.ports import exposed, parse_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -85,12 +87,17 @@ def list_entry(held: Held, image: str, network: dict[str, Any]) -> dict[str, Any
         "ImageID": container.image,
         "Command": " ".join(words),
         "Created": container.created // _SECOND,
-        "Ports": [],
+        "Ports": port_list(network.get("Ports") or {}),
         "Labels": container.config["Labels"] or {},
         "State": str(container.state.status),
         "Status": status_text(held),
         "HostConfig": {"NetworkMode": container.host_config["NetworkMode"]},
-        "NetworkSettings": {"Networks": network.get("Networks") or {}},
+        "NetworkSettings": {
+            "Networks": {
+                name: entry | {"Links": None, "Aliases": None, "DriverOpts": None}
+                for name, entry in (network.get("Networks") or {}).items()
+            }
+        },
         "Mounts": [point.document() for point in container.mounts],
     }
 
@@ -204,21 +211,17 @@ def _fits(held: Held, filters: dict[str, list[str]]) -> bool:
         "id": container.id.startswith,
         "name": lambda text: text.removeprefix("/") in container.name,
         "status": lambda text: str(container.state.status) == text,
-        "network": lambda text: (
-            text == container.host_config["NetworkMode"]
-            or (text == "bridge" and container.host_config["NetworkMode"] == "default")
-        ),
+        "network": lambda text: text in _networks(held),
         "volume": lambda text: any(
             text in (point.name, point.destination, point.source) for point in container.mounts
         ),
         "health": lambda text: text == (container.state.health or {"Status": "none"})["Status"],
         "is-task": lambda text: text in {"false", "0"},
         "isolation": lambda text: text in {"", "default"},
-        "expose": lambda text: any(
-            port.partition("/")[0] == text.partition("/")[0]
-            for port in container.config.get("ExposedPorts") or {}
+        "expose": lambda text: _names_port(text, exposed(container.config)),
+        "publish": lambda text: _names_port(
+            text, [(port.host_port, port.protocol) for port in held.sandbox.ports] if held.sandbox else []
         ),
-        "publish": lambda _text: False,
     }
     for key, check in checks.items():
         values = filters.get(key)
@@ -229,6 +232,24 @@ def _fits(held: Held, filters: dict[str, list[str]]) -> bool:
         if name not in labels or (has_value and labels[name] != value):
             return False
     return True
+
+
+def _networks(held: Held) -> set[str]:
+    """Names and ids of the networks that a container is on."""
+    settings = held.container.networking.get("EndpointsConfig") or {}
+    return {*settings, *(entry.get("NetworkID") or "" for entry in settings.values())} - {""}
+
+
+def _names_port(text: str, ports: Iterable[tuple[int, str]]) -> bool:
+    """Return whether `80`, `80/udp` or `80-90/tcp` means one of these ports. Raises EngineError 400."""
+    number, _, protocol = text.partition("/")
+    try:
+        first, last = parse_range(number)
+    except ValueError as error:
+        raise invalid(
+            f'error while looking up for publish {text}: strconv.ParseUint: parsing "{number}": invalid syntax'
+        ) from error
+    return any(first <= port <= last and kind == (protocol or "tcp") for port, kind in ports)
 
 
 def _quoted(word: str) -> str:

@@ -267,7 +267,14 @@ class Execs:
             owner = identity = await asyncio.to_thread(user.resolve, root, container.config["User"], groups)
             if exec_.request.get("User"):
                 identity = await asyncio.to_thread(user.resolve, root, exec_.request["User"], groups)
-            process = exec_process(container, identity, exec_.request, owner=owner, settings=self._settings)
+            process = exec_process(
+                container,
+                identity,
+                exec_.request,
+                owner=owner,
+                settings=self._settings,
+                linked=exec_.held.linked,
+            )
             stdin = bool(exec_.request.get("AttachStdin"))
             exec_.stdio = Stdio(self._directory / container.id, exec_.id, stdin=stdin, terminal=exec_.tty)
             exec_.stdio.open(exec_.output.publish, exec_.output)

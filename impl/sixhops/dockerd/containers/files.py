@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["ContainerFiles", "hosts_text", "resolv_conf_text"]
+__all__ = ["ContainerFiles", "embedded_resolv_conf", "hosts_text", "resolv_conf_text"]
 
 _LOCAL = (
     "127.0.0.1\tlocalhost\n"
@@ -86,16 +86,32 @@ class ContainerFiles:
             shutil.rmtree(self.directory, ignore_errors=False)
 
 
-def hosts_text(address: str, hostname: str, domain: str, extra: Sequence[str]) -> str:
-    """Return /etc/hosts; `extra` are `name:address` of ExtraHosts."""
-    lines = _LOCAL
-    for entry in extra:
-        name, _, target = entry.partition(":")
+def hosts_text(
+    addresses: Sequence[str],
+    hostname: str,
+    domain: str,
+    extra: Sequence[tuple[str, str]],
+    *,
+    local: bool = True,
+) -> str:
+    """Return /etc/hosts: the container's name for each of its addresses; `extra` are further (address, names).
+
+    Without `local` it is what a further network adds to a file that is there.
+    """
+    lines = _LOCAL if local else ""
+    for target, name in extra:
         lines += f"{target}\t{name}\n"
-    if address:
-        names = f"{hostname}.{domain} {hostname}" if domain else hostname
-        lines += f"{address}\t{names}\n"
-    return lines
+    names = f"{hostname}.{domain} {hostname}" if domain else hostname
+    return lines + "".join(f"{address}\t{names}\n" for address in addresses)
+
+
+def embedded_resolv_conf(text: str) -> str:
+    """Return a resolv.conf that names the embedded server alone, with the search list and the options that were there."""
+    lines = [line for line in text.splitlines() if line.split()[:1] not in (["nameserver"], ["options"])]
+    options = [word for line in text.splitlines() if line.startswith("options") for word in line.split()[1:]]
+    if not any(option.startswith("ndots:") for option in options):
+        options.append("ndots:0")
+    return "".join(f"{line}\n" for line in [*lines, "nameserver 127.0.0.11", f"options {' '.join(options)}"])
 
 
 def resolv_conf_text(

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from sixhops.dockerd.containers.files import ContainerFiles
     from sixhops.dockerd.containers.logs import JsonFileLog
     from sixhops.dockerd.containers.model import Container
-    from sixhops.dockerd.containers.ports import Endpoint
     from sixhops.dockerd.containers.stdio import Stdin, Stdio
+    from sixhops.dockerd.networks.model import Sandbox
 
 __all__ = ["Held", "Waiters"]
 
@@ -77,7 +77,8 @@ class Held:
         self.output = Fanout()
         self.waiters = Waiters()
         self.stdio: Stdio | None = None
-        self.endpoint: Endpoint | None = None
+        self.sandbox: Sandbox | None = None
+        self.linked: tuple[str, ...] = ()
         self.execs: dict[str, Exec] = {}
         self.delay = 0.0
         self.restarting: asyncio.Task[None] | None = None

@@ -13,12 +13,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containerd.client import ContainerdError
-from sixhops.dockerd.containers import documents, names, pruning, stats, top, updating
+from sixhops.dockerd.containers import documents, links, names, pruning, stats, top, updating
 from sixhops.dockerd.containers.attach import AttachSession, Input, parse_keys
 from sixhops.dockerd.containers.creation import Creator
 from sixhops.dockerd.containers.exec import Execs
 from sixhops.dockerd.containers.health import Health
 from sixhops.dockerd.containers.lifecycle import Operation, Status, check
+from sixhops.dockerd.containers.networking import Connections
 from sixhops.dockerd.containers.reading import LogReader, past_output
 from sixhops.dockerd.containers.registry import Registry
 from sixhops.dockerd.containers.running import Runner
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
     from sixhops.dockerd.containerd.client import Containerd
     from sixhops.dockerd.containers.held import Held
     from sixhops.dockerd.containers.model import Container
-    from sixhops.dockerd.containers.ports import Networks
     from sixhops.dockerd.containers.streams import AttachOptions, LogOptions, Session
     from sixhops.dockerd.events import Events
     from sixhops.dockerd.images.store import ImageStore
+    from sixhops.dockerd.networks.manager import Networks
     from sixhops.dockerd.state import State
     from sixhops.dockerd.volumes import Volumes
 
@@ -84,7 +85,7 @@ class Containers:
             self._registry.find,
             self._registry.save,
         )
-        self._creator = Creator(settings, images, volumes, self._registry, events)
+        self._creator = Creator(settings, images, volumes, networks, self._registry, events)
         self._stopper = Stopper(containerd, events, self._save)
         self._supervisor = Supervisor(
             self._registry,
@@ -119,6 +120,11 @@ class Containers:
             if held.log is not None:
                 held.log.close()
             held.output.end()
+
+    @property
+    def connections(self) -> Connections:
+        """What puts containers on networks and takes them off."""
+        return Connections(self._registry, self._networks, self._settings)
 
     def find(self, text: str) -> Held:
         """Return a container by id, name, or unambiguous beginning of an id. Raises EngineError 404."""
@@ -249,6 +255,7 @@ class Containers:
                 self._registry.free(new)
                 raise
             self._registry.free(old)
+            self._networks.renamed(held.sandbox, old, new)
             self._events.emit(
                 "container", "rename", container.id, {**container.attributes, "oldName": f"/{old}"}
             )
@@ -310,9 +317,10 @@ class Containers:
 
     async def remove(self, text: str, force: bool, volumes: bool, link: bool) -> None:
         """Remove a container, with its anonymous volumes if `volumes`. Raises EngineError."""
-        held = self._registry.find(text)
         if link:
-            raise conflict(f"Conflict, cannot remove the default link name of the container {text}")
+            self._save(links.remove_link(text, self._registry.find))
+            return
+        held = self._registry.find(text)
         for _attempt in range(_REMOVALS):
             if force and held.container.state.is_running and await self._kill_for_removal(held):
                 return
@@ -360,6 +368,7 @@ class Containers:
         entries = []
         for held in found:
             entry = documents.list_entry(held, self._image_name(held.container), self._network(held))
+            entry["Names"] += links.names_through_links(held, self._registry)
             if size:
                 entry |= await asyncio.to_thread(self._sizes, held)
             entries.append(entry)
@@ -370,6 +379,7 @@ class Containers:
         held = self._registry.find(text)
         graph = self._images.layers.writable(held.container.layer).document()
         document = documents.inspect_document(held, graph, self._network(held))
+        document["HostConfig"] |= {"Links": links.shown(held, self._registry.find)}
         if size:
             document |= await asyncio.to_thread(self._sizes, held)
         return document
@@ -482,9 +492,8 @@ class Containers:
 
     def _network(self, held: Held) -> dict[str, Any]:
         container = held.container
-        mode = container.host_config["NetworkMode"]
-        context = {**container.networking, "HostConfig": container.host_config, "Config": container.config}
-        return self._networks.settings(mode, context, held.endpoint, container.endpoint)
+        asked = container.networking.get("EndpointsConfig") or {}
+        return self._networks.settings(asked, container.config, held.sandbox, container.endpoint)
 
     def _sizes(self, held: Held) -> dict[str, int]:
         own = self._images.layers.size_of_writable(held.container.layer)

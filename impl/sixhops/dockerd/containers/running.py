@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from sixhops.dockerd.containerd.client import UNKNOWN_STATUS, ContainerdError, runc_options
-from sixhops.dockerd.containers import namespaces, user, validation, volumes
+from sixhops.dockerd.containers import links, namespaces, user, validation, volumes
 from sixhops.dockerd.containers.creation import make_working_directory
-from sixhops.dockerd.containers.files import hosts_text, resolv_conf_text
 from sixhops.dockerd.containers.health import UNHEALTHY
 from sixhops.dockerd.containers.lifecycle import Operation, Status, check
 from sixhops.dockerd.containers.logs import LineSplitter
+from sixhops.dockerd.containers.netfiles import write_files
+from sixhops.dockerd.containers.networking import member_of
 from sixhops.dockerd.containers.propagation import root_propagation
 from sixhops.dockerd.containers.spec import Surroundings, make_spec
 from sixhops.dockerd.containers.starterror import CANNOT_START, StartError, start_error
@@ -35,10 +35,11 @@ if TYPE_CHECKING:
     from sixhops.dockerd.containers.health import Health
     from sixhops.dockerd.containers.held import Held
     from sixhops.dockerd.containers.model import Container
-    from sixhops.dockerd.containers.ports import Networks
     from sixhops.dockerd.containers.settings import ContainerSettings
     from sixhops.dockerd.events import Events
     from sixhops.dockerd.images.layers import LayerStore
+    from sixhops.dockerd.networks.manager import Networks
+    from sixhops.dockerd.networks.members import Member
     from sixhops.dockerd.volumes import Volumes
 
 __all__ = ["Runner"]
@@ -95,7 +96,12 @@ class Runner:
         container = held.container
         identity, host = container.id, container.host_config
         root = await _all(asyncio.to_thread(self._mount_root, container), self._connect(held))
-        around = await asyncio.to_thread(self._surroundings, held, root)
+        linked = links.resolve(held, self._find)
+        held.linked = linked.environment
+        for address, ports in linked.ends:
+            assert held.sandbox is not None
+            await self._networks.link(held.sandbox, address, ports)
+        around = await asyncio.to_thread(self._surroundings, held, root, linked)
         spec = make_spec(container, around)
         if not by_policy:
             container.state.restart_count, container.state.stopped_by_user = 0, False
@@ -160,7 +166,7 @@ class Runner:
         if state.status is not Status.PAUSED or task.status not in {"PAUSED", "PAUSING"}:
             state.status = Status.RUNNING
         if container.endpoint is not None:
-            held.endpoint = await self._networks.recover(container.id, container.endpoint)
+            held.sandbox = await self._networks.recover(self._member(held), container.endpoint)
         for point in container.mounts:
             if point.type == "volume":
                 await asyncio.to_thread(self._volumes.adopt, point.name, container.id)
@@ -177,7 +183,9 @@ class Runner:
         if state.health is not None:
             state.health["Status"] = UNHEALTHY
         if container.endpoint is not None:
-            held.endpoint = await self._networks.recover(container.id, container.endpoint)
+            held.sandbox = await self._networks.recover(
+                self._member(held), container.endpoint, is_alive=False
+            )
         await self._forget_task(container.id)
         await _all(
             self._disconnect(held),
@@ -287,18 +295,16 @@ class Runner:
         mode = container.host_config["NetworkMode"]
         if mode.startswith("container:") or container.config.get("NetworkDisabled"):
             return
-        held.endpoint = await self._networks.allocate(
-            container.id,
-            mode,
-            container.config["Hostname"],
-            {**container.networking, "HostConfig": container.host_config, "Config": container.config},
-        )
-        container.endpoint = held.endpoint.saved
+        held.sandbox = await self._networks.allocate(self._member(held))
+        container.endpoint = held.sandbox.saved
+
+    def _member(self, held: Held) -> Member:
+        return member_of(held.container, self._settings)
 
     async def _disconnect(self, held: Held) -> None:
-        endpoint, held.endpoint = held.endpoint, None
-        if endpoint is not None:
-            await self._networks.release(held.container.id, endpoint)
+        sandbox, held.sandbox = held.sandbox, None
+        if sandbox is not None:
+            await self._networks.release(sandbox)
 
     def _mount_root(self, container: Container) -> str:
         try:
@@ -314,7 +320,7 @@ class Runner:
         self._layers.unmount(held.container.layer)
         volumes.tidy(held.container, self._volumes)
 
-    def _surroundings(self, held: Held, root: str) -> Surroundings:
+    def _surroundings(self, held: Held, root: str, linked: links.Links) -> Surroundings:
         container = held.container
         config, host = container.config, container.host_config
         make_working_directory(root, config)
@@ -326,7 +332,7 @@ class Runner:
         shm = namespaces.shm_directory(held, self._find)
         volumes.prepare(container, self._volumes)
         # before the rest: it settles the hostname
-        files = self._write_files(held)
+        files = write_files(held, self._settings, self._find, self._networks.host_gateway, linked)
         return Surroundings(
             root=root,
             identity=identity,
@@ -342,51 +348,14 @@ class Runner:
             ulimits=self._settings.ulimits,
             no_new_privileges=self._settings.no_new_privileges,
             is_unconnected=bool(config.get("NetworkDisabled")),
+            linked=linked.environment,
         )
-
-    def _write_files(self, held: Held) -> dict[str, str]:
-        """Write hostname, hosts and resolv.conf; a container in another's network uses the other's."""
-        container, files = held.container, held.files
-        config, host = container.config, container.host_config
-        mode = host["NetworkMode"]
-        if mode.startswith("container:"):
-            # with the network comes the name: dockerd copies it into the document
-            other = self._find(mode.partition(":")[2])
-            config["Hostname"] = other.container.config["Hostname"]
-            config["Domainname"] = other.container.config["Domainname"]
-            container.files_of = other.container.id
-            files = other.files
-        else:
-            own = mode != "host"
-            servers = host["Dns"] or self._settings.dns
-            resolv = resolv_conf_text(
-                _read("/etc/resolv.conf"),
-                servers,
-                host["DnsSearch"] or self._settings.dns_search,
-                host["DnsOptions"] or self._settings.dns_options,
-                own_network=own and mode != "none",
-            )
-            address = held.endpoint.address if held.endpoint else ""
-            extra = host["ExtraHosts"] or []
-            hosts = hosts_text(address, config["Hostname"], config["Domainname"], extra)
-            if not own:
-                hosts = _read("/etc/hosts") + "".join(
-                    f"{e.partition(':')[2]}\t{e.partition(':')[0]}\n" for e in extra
-                )
-            files.write(config["Hostname"], hosts, resolv)
-        if config.get("NetworkDisabled"):
-            return {"/etc/hostname": str(files.hostname)}
-        return {
-            "/etc/resolv.conf": str(files.resolv_conf),
-            "/etc/hostname": str(files.hostname),
-            "/etc/hosts": str(files.hosts),
-        }
 
     def _netns(self, held: Held) -> str:
         mode = held.container.host_config["NetworkMode"]
         if mode.startswith("container:"):
             return f"/proc/{self._running(mode).container.state.pid}/ns/net"
-        return held.endpoint.netns if held.endpoint else ""
+        return held.sandbox.netns if held.sandbox else ""
 
     def _running(self, mode: str) -> Held:
         other = self._find(mode.partition(":")[2])
@@ -402,10 +371,3 @@ async def _all(first: Awaitable[T], *others: Awaitable[None]) -> T:
         if isinstance(result, BaseException):
             raise result
     return cast("T", done[0])
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return ""

@@ -39,7 +39,7 @@ class Surroundings:
     path of another container's namespace, "" for its own. `shm`: directory for /dev/shm, "" for a tmpfs of its own.
     `init`: path of the init program on the host, "" without. `hostname`: what the program sees. `ulimits` (by name) and
     `no_new_privileges` are the daemon's, for what HostConfig does not say. `is_unconnected`: the runtime makes an empty
-    network namespace.
+    network namespace. `linked`: variables of its links.
     """
 
     root: str
@@ -56,16 +56,18 @@ class Surroundings:
     ulimits: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     no_new_privileges: bool = False
     is_unconnected: bool = False
+    linked: tuple[str, ...] = ()
 
 
-def environment(container: Container, *, tty: bool) -> list[str]:
-    """Return the program's environment: the engine's variables, then the container's, which win."""
+def environment(container: Container, *, tty: bool, linked: Sequence[str] = ()) -> list[str]:
+    """Return the program's environment: the engine's variables, those of links, then the container's, which win."""
     found = {
         variable.partition("=")[0]: variable
         for variable in (_PATH, f"HOSTNAME={container.config['Hostname']}")
     }
     if tty:
         found["TERM"] = "TERM=xterm"
+    _overlay(found, linked)
     _overlay(found, container.config["Env"] or [])
     return list(found.values())
 
@@ -81,7 +83,11 @@ def make_spec(container: Container, around: Surroundings) -> dict[str, Any]:
     if around.init:
         words = [_INIT, "--", *words]
     process = _process(
-        around.identity, words, environment(container, tty=container.tty), config["WorkingDir"], chosen
+        around.identity,
+        words,
+        environment(container, tty=container.tty, linked=around.linked),
+        config["WorkingDir"],
+        chosen,
     )
     if container.tty:
         process = {"terminal": True} | process
@@ -119,16 +125,19 @@ def exec_process(
     *,
     owner: Identity,
     settings: ContainerSettings,
+    linked: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the document of a second process that runs as `identity`; `request` is the body of the exec.
 
     `owner` is whom the container's first process runs as: the capabilities are chosen for that one, as in dockerd.
+    `linked`: variables of the container's links.
     """
     host = container.host_config
     privileged = bool(request.get("Privileged")) or host["Privileged"]
     chosen = capabilities.choose(host["CapAdd"] or [], host["CapDrop"] or [], privileged=privileged)
     variables = {
-        entry.partition("=")[0]: entry for entry in environment(container, tty=bool(request.get("Tty")))
+        entry.partition("=")[0]: entry
+        for entry in environment(container, tty=bool(request.get("Tty")), linked=linked)
     }
     _overlay(variables, request.get("Env") or [])
     folder = request.get("WorkingDir") or container.config["WorkingDir"]

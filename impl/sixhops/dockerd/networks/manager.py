@@ -1,501 +1,458 @@
-"""The networks of one engine, and a container's place on one of them.
+"""The networks of one engine, and the containers' places on them: what the API and the containers room call.
 
 A network namespace is made before its container and bind-mounted to EXEC_ROOT/netns/<12 digits>; that path is what the
-runtime gets and what inspect calls SandboxKey. All work on links is done on one thread, in the order of requests. The
-state of an endpoint is in its container's document: there is no second book that could disagree with it.
+runtime gets and what inspect calls SandboxKey. All work on links is done on one thread (`plumbing`), in the order of
+requests; this module belongs to the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
-import json
-import os
-import re
 import secrets
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.containers.times import rfc3339
-from sixhops.dockerd.errors import EngineError, invalid, not_found
-from sixhops.dockerd.networks import documents
-from sixhops.dockerd.networks.addresses import AddressPool, choose_subnet, mac_of
-from sixhops.dockerd.networks.firewall import Firewall, PublishedPort
-from sixhops.dockerd.networks.netlink import Netlink
-from sixhops.linux import loopback, mounts
-from sixhops.linux.libc import LinuxError
-from sixhops.linux.namespaces import FLAGS, set_namespace, unshare
+from sixhops.dockerd.containers.pruning import oldest
+from sixhops.dockerd.errors import EngineError, conflict, not_found
+from sixhops.dockerd.networks import creation, documents, finding, resolver
+from sixhops.dockerd.networks.firewall import link_rules
+from sixhops.dockerd.networks.members import check_settings_of, forwarding_of
+from sixhops.dockerd.networks.model import Endpoint, Network, Sandbox, sandbox_from
+from sixhops.dockerd.networks.plumbing import Plumbing
+from sixhops.dockerd.networks.ports import asked_ports
+from sixhops.dockerd.networks.proxies import Proxies
+from sixhops.dockerd.networks.settings import check_settings
+from sixhops.dockerd.networks.store import NetworkStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from sixhops.dockerd.containers.ports import Endpoint as AnyEndpoint
     from sixhops.dockerd.events import Events
+    from sixhops.dockerd.networks.members import Member
+    from sixhops.dockerd.networks.settings import NetworkSettings
     from sixhops.dockerd.state import State
+    from sixhops.linux.forkserver import ForkServer
 
-__all__ = ["Endpoint", "NetworkSettings", "Networks"]
+__all__ = ["Networks"]
 
-_BIND = 4096
-_DEFAULT_BRIDGE = "docker0"
-_BRIDGE_MODES = frozenset({"", "default", "bridge"})
-_NAMES = {"none": "null", "host": "host", "bridge": "bridge"}
-_FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkSettings:
-    """What the flags say: `bridge` "" for our own docker0, "none" for no bridge at all; `bip` its address with prefix."""
-
-    exec_root: Path
-    bridge: str = ""
-    bip: str = ""
-    iptables: bool = True
-    masquerade: bool = True
-    mtu: int = 1500
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A container's place on a network, from start to exit."""
-
-    network: str
-    sandbox_id: str
-    netns: str
-    endpoint_id: str
-    address: str = ""
-    prefix: int = 0
-    gateway: str = ""
-    mac: str = ""
-    link: str = ""
-    ports: tuple[PublishedPort, ...] = ()
-
-    @property
-    def saved(self) -> dict[str, Any]:
-        """All of it as JSON."""
-        return asdict(self)
-
-
-@dataclass(slots=True)
-class _Bridge:
-    name: str
-    index: int
-    address: ipaddress.IPv4Interface
-    pool: AddressPool
-    firewall: Firewall | None
-    is_ours: bool
-    taken: dict[str, str] = field(default_factory=dict)
+_FORBIDDEN = 403
+_DRIVERS = {"none": "null", "host": "host"}
 
 
 class Networks:
-    """The networks `none`, `host` and `bridge`."""
+    """The networks room."""
 
-    def __init__(self, settings: NetworkSettings, state: State, events: Events) -> None:
+    def __init__(
+        self, settings: NetworkSettings, state: State, events: Events, helpers: ForkServer | None = None
+    ) -> None:
+        """`helpers` forks the userland proxies; without it there are none. Raises EngineError for flags that can't be."""
+        check_settings(settings)
         self._settings = settings
         self._events = events
-        self._state = state
-        self._ids = _identities(state)
-        self._directory = settings.exec_root / "netns"
-        self._bridge: _Bridge | None = None
-        self._is_closed = False
-        self._live: dict[str, tuple[Endpoint, str]] = {}
+        self._store = NetworkStore(state)
+        self._networks: dict[str, Network] = {network.id: network for network in self._store.all()}
+        self._plumbing = Plumbing(settings)
+        self._proxies = Proxies(helpers) if helpers is not None and settings.userland_proxy else None
+        self._names: resolver.Names = {}
+        self._live: dict[str, Sandbox] = {}
+        self._resolvers: dict[str, resolver.Resolver] = {}
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="networks")
+        self._is_closed = False
+
+    # -- the engine's own calls
 
     async def start(self) -> None:
-        """Make the bridge and its rules. Raises EngineError 500 when that can't be done."""
-        await self._on_worker(self._start)
+        """Bring up all networks. Raises EngineError 500 when that can't be done."""
+        for name, driver in _DRIVERS.items():
+            if finding.by_name(self._networks.values(), name) is None:
+                self._add(Network(secrets.token_hex(32), name, driver, time.time_ns()))
+        known = finding.by_name(self._networks.values(), "bridge")
+        others = [network for network in self._networks.values() if network.name != "bridge"]
+        bridge: Network | None = await self._on_worker(self._plumbing.start, others, known)
+        if known is not None and bridge is None:
+            del self._networks[known.id]
+            self._store.remove(known)
+        if bridge is not None:
+            self._networks[bridge.id] = bridge
+            if bridge != known:
+                self._store.save(bridge)
 
     async def close(self) -> None:
-        """Take down what `start` made, unless endpoints still live on it. A second call does nothing."""
+        """Take down what `start` made, unless containers still live on it. A second call does nothing."""
         if self._is_closed:
             return
         self._is_closed = True
+        for serving in self._resolvers.values():
+            await serving.close()
+        if self._proxies is not None:
+            for sandbox in self._live.values():
+                self._proxies.stop(sandbox.ports)
         if not self._live:
-            await self._on_worker(self._stop)
+            await self._on_worker(self._plumbing.stop, list(self._networks.values()))
         self._worker.shutdown()
 
-    async def allocate(self, container_id: str, mode: str, hostname: str, config: dict[str, Any]) -> Endpoint:
-        """Make a namespace and its interface; see `containers.ports.Networks`.
+    async def sweep(self) -> None:
+        """Remove namespaces that nobody uses; call it once the containers of the last engine are recovered."""
+        await self._on_worker(self._plumbing.sweep, {sandbox.netns for sandbox in self._live.values()})
 
-        Raises EngineError, 404 for no such network.
+    @property
+    def host_gateway(self) -> str:
+        """What `host-gateway` in ExtraHosts means: the default bridge's address, or what --host-gateway-ip says."""
+        bridge = finding.by_name(self._networks.values(), "bridge")
+        four = bridge.part(4) if bridge is not None else None
+        return self._settings.host_gateway_ip or (four.gateway if four is not None else "")
+
+    # -- networks
+
+    def list_all(self, filters: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+        """Return GET /networks. Raises EngineError 400 for a bad filter."""
+        used = {endpoint.network_id for sandbox in self._live.values() for endpoint in sandbox.endpoints}
+        found = finding.select(self._networks.values(), filters, used)
+        return [documents.network(network, {}) for network in found]
+
+    def inspect(self, text: str, scope: str = "") -> dict[str, Any]:
+        """Return GET /networks/{name}. Raises EngineError 404, and 400 for a text that is two networks' name."""
+        if scope not in {"", "local"}:
+            raise not_found(f"network {text} not found")
+        network = finding.find(self._networks.values(), text, finding.INSPECT)
+        members = {}
+        for container, sandbox in self._live.items():
+            endpoint = sandbox.on(network.id)
+            if endpoint is not None:
+                members[container] = documents.member(endpoint)
+        return documents.network(network, members)
+
+    async def create(self, body: Mapping[str, Any]) -> dict[str, str]:
+        """Create a network; return its id with a warning. Raises EngineError."""
+        name = str(body.get("Name") or "")
+        same = finding.by_name(self._networks.values(), name)
+        if same is not None and body.get("CheckDuplicate") and name not in creation.PREDEFINED:
+            raise conflict(f"network with name {name} already exists")
+        asked = creation.read(body, self._config_network)
+        identity = creation.new_identity()
+        network: Network = await self._on_worker(
+            self._plumbing.create, asked, identity, list(self._networks.values())
+        )
+        self._add(network)
+        self._emit(network, "create")
+        warning = f"Network with name {name} (id : {same.id}) already exists" if same is not None else ""
+        return {"Id": network.id, "Warning": warning}
+
+    async def remove(self, text: str) -> None:
+        """Remove a network. Raises EngineError: 404, 403 for one that is in use or every engine's."""
+        network = finding.find(self._networks.values(), text, finding.REMOVE)
+        if not network.is_user_defined:
+            raise EngineError(_FORBIDDEN, f"{network.name} is a pre-defined network and cannot be removed")
+        await self._remove(network)
+
+    async def prune(self, filters: Mapping[str, Sequence[str]]) -> list[str]:
+        """Remove networks that nobody uses; return their names. Raises EngineError 400 and 500 for a bad filter."""
+        until = oldest(filters, time.time_ns())
+        gone = []
+        for network in list(self._networks.values()):
+            if not network.is_user_defined or not finding.takes(network, filters, until):
+                continue
+            with contextlib.suppress(EngineError):
+                await self._remove(network)
+                gone.append(network.name)
+        self._events.emit("network", "prune", "", {"reclaimed": "0"})
+        return gone
+
+    # -- containers
+
+    def prepare(self, mode: str, asked: Mapping[str, Any], *, is_disabled: bool) -> dict[str, Any]:
+        """Return the EndpointsConfig that a new container is kept with. Raises EngineError 400."""
+        return finding.endpoints_config(self._networks.values(), mode, asked, is_disabled=is_disabled)
+
+    async def allocate(self, member: Member) -> Sandbox:
+        """Make a container's namespace and its interfaces on all of its networks; its `settings` are completed.
+
+        Raises EngineError (404 `network X not found`), and leaves nothing behind then.
         """
-        del hostname
-        name = "bridge" if mode in _BRIDGE_MODES else mode
-        if name not in _NAMES:
-            found = self._find(name)
-            if found is None:
-                raise not_found(f"network {mode} not found")
-            name = found
-        if name == "bridge" and self._bridge is None:
-            raise not_found(f"network {mode} not found")
-        endpoint: Endpoint = await self._on_worker(self._connect, name, config)
-        self._live[container_id] = (endpoint, name)
-        self._tell("connect", name, container_id)
-        return endpoint
+        chosen = [
+            (network, asked)
+            for name, asked in _in_order(member.settings)
+            if (network := self._network_of(name)) is not None
+        ]
+        on_host = any(network.driver == "host" for network, _asked in chosen)
+        sandbox: Sandbox = await self._on_worker(self._plumbing.make_sandbox, member.id, on_host=on_host)
+        sandbox.is_hidden = member.is_disabled
+        joined: list[Network] = []
+        try:
+            for network, asked in chosen:
+                await self._join(member, sandbox, network, asked)
+                joined.append(network)
+            await self._lead_out(member, sandbox)
+            await self._open_resolver(member, sandbox)
+            for network in joined:
+                self._tell("connect", network, member.id)
+        except BaseException:
+            await asyncio.shield(self._take_down(sandbox))
+            raise
+        self._live[member.id] = sandbox
+        return sandbox
 
-    async def release(self, container_id: str, endpoint: AnyEndpoint) -> None:
+    async def release(self, sandbox: Sandbox) -> None:
         """Take down what `allocate` made; what is gone already does not matter."""
-        assert isinstance(endpoint, Endpoint)
-        self._live.pop(container_id, None)
-        await self._on_worker(self._disconnect, endpoint)
-        self._tell("disconnect", endpoint.network, container_id)
+        self._live.pop(sandbox.container, None)
+        endpoints = list(sandbox.endpoints)
+        await self._take_down(sandbox)
+        for endpoint in endpoints:
+            network = self._networks.get(endpoint.network_id)
+            if network is not None:
+                self._tell("disconnect", network, sandbox.container)
 
-    async def recover(self, container_id: str, saved: dict[str, Any]) -> Endpoint:
-        """Give back the endpoint of a container that still runs after a restart of the engine."""
-        ports = tuple(PublishedPort(**port) for port in saved["ports"])
-        endpoint = Endpoint(**{**saved, "ports": ports})
-        self._live[container_id] = (endpoint, endpoint.network)
-        if self._bridge is not None and endpoint.address:
-            self._bridge.pool.take(endpoint.address)
+    async def recover(self, member: Member, saved: Mapping[str, Any], *, is_alive: bool = True) -> Sandbox:
+        """Give back the sandbox of the last engine's container; serve it if that still runs, else it is to be released."""
+        sandbox = sandbox_from(dict(saved))
+        await self._on_worker(self._plumbing.recover, self._networks, sandbox, is_alive=is_alive)
+        self._live[member.id] = sandbox
+        self._serve_ports(sandbox)
+        for endpoint in sandbox.endpoints:
+            network = self._networks.get(endpoint.network_id)
+            if network is not None and network.is_user_defined:
+                resolver.add_names(self._names, endpoint)
+        sandbox.has_resolver = False
+        if is_alive:
+            await self._open_resolver(member, sandbox)
+        return sandbox
+
+    async def connect(self, member: Member, sandbox: Sandbox, text: str, asked: dict[str, Any]) -> Network:
+        """Put a running container on a network; return which. Raises EngineError, with nothing changed."""
+        network = finding.find(self._networks.values(), text, finding.USE)
+        check_settings_of(member, network, asked, self._driver_of, live=True)
+        if sandbox.on(network.id) is not None:
+            raise EngineError(
+                _FORBIDDEN, f"endpoint with name {member.name} already exists in network {network.name}"
+            )
+        await self._join(member, sandbox, network, asked)
+        try:
+            await self._lead_out(member, sandbox)
+            await self._open_resolver(member, sandbox)
+        except BaseException:
+            endpoint = sandbox.on(network.id)
+            assert endpoint is not None
+            await asyncio.shield(self._leave(member, sandbox, endpoint))
+            raise
+        member.settings[network.name] = asked
+        self._tell("connect", network, member.id)
+        return network
+
+    def connect_later(self, member: Member, text: str, asked: dict[str, Any]) -> None:
+        """Note that a container that does not run is to be on a network. Raises EngineError 400."""
+        try:
+            network = finding.find(self._networks.values(), text, finding.USE)
+        except EngineError:
+            # it may be made before the container starts
+            member.settings.setdefault(text, asked)
+            return
+        check_settings_of(member, network, asked, self._driver_of, live=False)
+        member.settings.setdefault(network.name, asked)
+
+    async def disconnect(
+        self, member: Member, sandbox: Sandbox | None, text: str, *, force: bool
+    ) -> Endpoint | None:
+        """Take a container off a network; return the endpoint that it had. Raises EngineError."""
+        network: Network | None = None
+        try:
+            network = finding.find(self._networks.values(), text, finding.USE)
+        except EngineError:
+            if sandbox is not None and not force:
+                raise
+        endpoint = None
+        if sandbox is None or network is None:
+            name = network.name if network is not None else text
+            if name not in member.settings:
+                raise EngineError(500, f"container {member.id} is not connected to the network {name}")
+        else:
+            if network.driver == "host" and member.mode == "host":
+                raise EngineError(
+                    400, "container cannot be disconnected from host network or connected to host network"
+                )
+            endpoint = sandbox.on(network.id)
+            if endpoint is None:
+                raise EngineError(500, f"container {member.id} is not connected to network {network.name}")
+            await asyncio.shield(self._leave(member, sandbox, endpoint))
+            name = network.name
+        del member.settings[name]
+        if network is not None:
+            self._tell("disconnect", network, member.id)
         return endpoint
+
+    def disconnect_stale(self, text: str, endpoint_name: str) -> None:
+        """Raise the error for an endpoint of a container that does not exist."""
+        finding.find(self._networks.values(), text, finding.USE)
+        raise not_found(f"endpoint {endpoint_name} not found")
+
+    def renamed(self, sandbox: Sandbox | None, old: str, new: str) -> None:
+        """A container has another name now."""
+        for endpoint in sandbox.endpoints if sandbox is not None else ():
+            is_known = self._networks[endpoint.network_id].is_user_defined
+            resolver.remove_names(self._names, endpoint)
+            endpoint.names = [new if name == old else name for name in endpoint.names]
+            if is_known:
+                resolver.add_names(self._names, endpoint)
+
+    async def link(self, sandbox: Sandbox, child: str, ports: Iterable[str]) -> None:
+        """Let a container reach ports (such as 80/tcp) of a linked one where containers may not otherwise speak."""
+        bridge = finding.by_name(self._networks.values(), "bridge")
+        own = sandbox.on(bridge.id) if bridge is not None else None
+        if own is None or self._settings.icc:
+            return
+        rules = link_rules(own.bridge, own.address, child, [_transport(port) for port in ports])
+        await self._on_worker(self._plumbing.link, own, [*own.link_rules, *rules])
 
     def settings(
-        self, mode: str, config: dict[str, Any], endpoint: AnyEndpoint | None, last: dict[str, Any] | None
+        self,
+        settings: Mapping[str, Any],
+        config: Mapping[str, Any],
+        sandbox: Sandbox | None,
+        last: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
-        """Return `NetworkSettings` of an inspect; see `containers.ports.Networks`."""
-        name = "bridge" if mode in _BRIDGE_MODES else mode
-        identity = self._ids[name][0] if name in self._ids else ""
-        own = endpoint if isinstance(endpoint, Endpoint) else None
-        return documents.settings(name, identity, config, own, last, str(self._directory / "default"))
+        """Return `NetworkSettings` of an inspect: with addresses for a live sandbox, emptied without one.
 
-    def list(self, filters: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-        """Return GET /networks. Raises EngineError 400 for an unknown filter."""
-        for key in filters:
-            if key not in _FILTERS:
-                raise invalid(f"Invalid filter '{key}'")
-        found = [
-            self._document(name, with_containers=False)
-            for name in ("none", "host", "bridge")
-            if self._has(name)
-        ]
-        return [document for document in found if _passes(document, filters)]
+        `last` is `Sandbox.saved` of the last run when the container has run (SandboxID and SandboxKey stay), else None.
+        """
+        host_key = str(self._settings.exec_root / "netns" / "default")
+        return documents.settings(settings, config, sandbox, last, host_key)
 
-    def inspect(self, text: str) -> dict[str, Any]:
-        """Return GET /networks/{name}. Raises EngineError 404."""
-        name = self._find(text)
-        if name is None:
-            raise not_found(f"network {text} not found")
-        return self._document(name, with_containers=True)
+    # -- inside
 
-    def prune(self) -> None:
-        """Remove networks that nobody uses: there are none that may go, and the event says so."""
-        self._events.emit("network", "prune", "", {"reclaimed": "0"})
-
-    # -- the worker's side
-
-    def _start(self) -> None:
-        self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self._sweep_namespaces()
-        if self._settings.bridge == "none":
-            return
-        name = self._settings.bridge or _DEFAULT_BRIDGE
-        with Netlink() as netlink:
-            link = netlink.link(name)
-            is_ours = not self._settings.bridge
-            if link is None:
-                if not is_ours:
-                    raise EngineError(
-                        500,
-                        f"Error initializing network controller: bridge device with non default name {name} "
-                        "must be created manually",
-                    )
-                netlink.add_bridge(name, mac_of(secrets.token_bytes(4)))
-                link = netlink.link(name)
-                assert link is not None
-            addresses = netlink.addresses(link.index)
-            if addresses:
-                address = addresses[0]
-            else:
-                used = [interface.network for interface in netlink.addresses()] + netlink.routes()
-                address = choose_subnet(self._settings.bip, used)
-                netlink.add_address(link.index, address, name)
-            netlink.set_up(link.index, mtu=0)
-        _quiet_ipv6(name)
-        firewall = None
-        if self._settings.iptables:
-            firewall = Firewall(name, address.network, masquerade=self._settings.masquerade)
-            firewall.install()
-        self._bridge = _Bridge(name, link.index, address, AddressPool(address), firewall, is_ours)
-
-    def _stop(self) -> None:
-        bridge, self._bridge = self._bridge, None
-        if bridge is None:
-            return
-        if bridge.firewall is not None:
-            bridge.firewall.remove()
-        if bridge.is_ours:
-            with Netlink() as netlink, contextlib.suppress(ProcessLookupError, FileNotFoundError):
-                netlink.remove(bridge.index)
-
-    def _connect(self, name: str, config: dict[str, Any]) -> Endpoint:
-        sandbox_id, endpoint_id = secrets.token_hex(32), secrets.token_hex(32)
-        if name == "host":
-            return Endpoint(name, sandbox_id, "", endpoint_id)
-        path = self._directory / sandbox_id[:12]
-        _make_namespace(path)
-        try:
-            if name == "none":
-                return Endpoint(name, sandbox_id, str(path), endpoint_id)
-            return self._join_bridge(path, sandbox_id, endpoint_id, config)
-        except BaseException:
-            _remove_namespace(path)
-            raise
-
-    def _join_bridge(self, path: Path, sandbox_id: str, endpoint_id: str, config: dict[str, Any]) -> Endpoint:
-        bridge = self._bridge
-        assert bridge is not None
-        asked = documents.asked_address(config)
-        address = bridge.pool.give(asked)
-        link = f"veth{secrets.token_hex(4)[:7]}"
-        mac = str((config.get("Config") or {}).get("MacAddress") or "") or mac_of(
-            ipaddress.IPv4Address(address).packed
+    async def _join(self, member: Member, sandbox: Sandbox, network: Network, asked: dict[str, Any]) -> None:
+        if network.config_only:
+            raise EngineError(_FORBIDDEN, "cannot create endpoint on configuration-only network")
+        check_settings_of(member, network, asked, self._driver_of, live=None)
+        endpoint = Endpoint(
+            secrets.token_hex(32), network.name, network.id, network.driver, internal=network.internal
         )
-        try:
-            ports = documents.published(config, address, bridge.taken)
-            self._make_links(bridge, path, link, address, mac)
-            try:
-                self._publish(bridge, ports)
-            except BaseException:
-                _remove_link(link)
-                raise
-        except BaseException:
-            bridge.pool.take_back(address)
-            raise
-        return Endpoint(
-            "bridge",
-            sandbox_id,
-            str(path),
-            endpoint_id,
-            address,
-            bridge.address.network.prefixlen,
-            str(bridge.address.ip),
-            mac,
-            link,
-            ports,
+        aliases = [alias for alias in asked.get("Aliases") or [] if alias]
+        endpoint.names = [member.name, *(aliases if network.is_user_defined else [])]
+        endpoint.links = dict(_link(entry) for entry in asked.get("Links") or [])
+        asked["NetworkID"] = network.id
+        if network.driver in {"host", "null"}:
+            sandbox.endpoints.append(endpoint)
+            return
+        await self._on_worker(
+            self._plumbing.join,
+            network,
+            sandbox,
+            endpoint,
+            asked.get("IPAMConfig") or {},
+            member.mac_for(network.name),
+        )
+        if network.is_user_defined:
+            resolver.add_names(self._names, endpoint)
+
+    async def _leave(self, member: Member, sandbox: Sandbox, endpoint: Endpoint) -> None:
+        resolver.remove_names(self._names, endpoint)
+        if endpoint.id == sandbox.way_out:
+            self._stop_ports(sandbox)
+            await self._on_worker(self._plumbing.withdraw, sandbox, endpoint.bridge)
+        await self._on_worker(
+            self._plumbing.leave, self._networks.get(endpoint.network_id), sandbox, endpoint
+        )
+        await self._lead_out(member, sandbox)
+
+    async def _lead_out(self, member: Member, sandbox: Sandbox) -> None:
+        bindings = asked_ports(member.config, member.host_config) if member.mode != "host" else []
+        before = list(sandbox.ports)
+        first = sandbox.gateway_endpoint
+        if before and first is not None and first.id != sandbox.way_out:
+            self._stop_ports(sandbox)
+        await self._on_worker(self._plumbing.lead_out, self._networks, sandbox, bindings)
+        if sandbox.ports != before:
+            self._serve_ports(sandbox)
+
+    def _serve_ports(self, sandbox: Sandbox) -> None:
+        if self._proxies is not None and sandbox.ports:
+            self._proxies.start(sandbox.ports, self._plumbing.ports.socket)
+
+    def _stop_ports(self, sandbox: Sandbox) -> None:
+        if self._proxies is not None:
+            self._proxies.stop(sandbox.ports)
+
+    async def _take_down(self, sandbox: Sandbox) -> None:
+        serving = self._resolvers.pop(sandbox.container, None)
+        if serving is not None:
+            await serving.close()
+        self._stop_ports(sandbox)
+        for endpoint in sandbox.endpoints:
+            resolver.remove_names(self._names, endpoint)
+        await self._on_worker(self._plumbing.remove_sandbox, self._networks, sandbox)
+
+    async def _open_resolver(self, member: Member, sandbox: Sandbox) -> None:
+        networks = (self._networks.get(endpoint.network_id) for endpoint in sandbox.endpoints)
+        if sandbox.has_resolver or not any(found is not None and found.is_user_defined for found in networks):
+            return
+        sockets = await self._on_worker(self._plumbing.open_resolver, sandbox)
+        serving = resolver.Resolver(sandbox, self._names, forwarding_of(member, sandbox))
+        await serving.start(*sockets)
+        self._resolvers[member.id] = serving
+        sandbox.has_resolver = True
+
+    async def _remove(self, network: Network) -> None:
+        if any(sandbox.on(network.id) is not None for sandbox in self._live.values()):
+            raise EngineError(
+                _FORBIDDEN,
+                f"error while removing network: network {network.name} id {network.id} has active endpoints",
+            )
+        if network.config_only and any(
+            other.config_from == network.name for other in self._networks.values()
+        ):
+            raise EngineError(
+                _FORBIDDEN, f'error while removing network: configuration network "{network.name}" is in use'
+            )
+        self._store.remove(network)
+        self._networks.pop(network.id, None)
+        await self._on_worker(self._plumbing.remove, network)
+        self._emit(network, "destroy")
+
+    def _network_of(self, text: str) -> Network | None:
+        """Return a container's network; None for a default bridge that --bridge=none has taken away."""
+        if text == "bridge" and self._settings.bridge == "none":
+            return None
+        return finding.find(self._networks.values(), text, finding.USE)
+
+    def _config_network(self, name: str) -> Network | None:
+        return next(
+            (network for network in self._networks.values() if network.config_only and network.name == name),
+            None,
         )
 
-    def _make_links(self, bridge: _Bridge, path: Path, link: str, address: str, mac: str) -> None:
-        namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            with Netlink() as netlink:
-                netlink.add_veth(
-                    link,
-                    "eth0",
-                    peer_namespace=namespace,
-                    peer_mac=mac,
-                    mtu=self._settings.mtu,
-                    master=bridge.index,
-                )
-            _quiet_ipv6(link)
-            interface = ipaddress.IPv4Interface(f"{address}/{bridge.address.network.prefixlen}")
-            _inside(namespace, lambda: _dress(interface, bridge.address.ip))
-        except BaseException:
-            _remove_link(link)
-            raise
-        finally:
-            os.close(namespace)
+    def _driver_of(self, name: str) -> str:
+        network = finding.by_name(self._networks.values(), name)
+        return network.driver if network is not None else ""
 
-    def _publish(self, bridge: _Bridge, ports: Sequence[PublishedPort]) -> None:
-        if ports and bridge.firewall is None:
-            raise EngineError(501, "this engine publishes ports with iptables only, and was started without")
-        if bridge.firewall is not None:
-            bridge.firewall.publish(ports)
-        for port in ports:
-            bridge.taken[documents.port_key(port)] = port.address
+    def _add(self, network: Network) -> None:
+        self._networks[network.id] = network
+        self._store.save(network)
 
-    def _disconnect(self, endpoint: Endpoint) -> None:
-        bridge = self._bridge
-        if bridge is not None and endpoint.address:
-            if bridge.firewall is not None and endpoint.ports:
-                with contextlib.suppress(EngineError):
-                    bridge.firewall.withdraw(endpoint.ports)
-            for port in endpoint.ports:
-                bridge.taken.pop(documents.port_key(port), None)
-            bridge.pool.take_back(endpoint.address)
-        if endpoint.link:
-            # before the namespace: the kernel takes its time to clean up one that still has links
-            _remove_link(endpoint.link)
-        if endpoint.netns:
-            _remove_namespace(Path(endpoint.netns))
+    def _emit(self, network: Network, action: str) -> None:
+        self._events.emit("network", action, network.id, {"name": network.name, "type": network.driver})
 
-    def _sweep_namespaces(self) -> None:
-        """Remove namespaces of containers that did not outlive the last engine: those in which no process is."""
-        for path in self._directory.iterdir():
-            if str(path) not in {endpoint.netns for endpoint, _name in self._live.values()} and not _is_used(
-                path
-            ):
-                _remove_namespace(path)
+    def _tell(self, action: str, network: Network, container: str) -> None:
+        attributes = {"container": container, "name": network.name, "type": network.driver}
+        self._events.emit("network", action, network.id, attributes)
 
-    # -- documents
-
-    def _has(self, name: str) -> bool:
-        return name != "bridge" or self._bridge is not None
-
-    def _find(self, text: str) -> str | None:
-        for name, (identity, _created) in self._ids.items():
-            if self._has(name) and (
-                text in (name, identity) or (len(text) >= 1 and identity.startswith(text))
-            ):
-                return name
-        return None
-
-    def _document(self, name: str, *, with_containers: bool) -> dict[str, Any]:
-        identity, created = self._ids[name]
-        bridge = self._bridge
-        members = {}
-        if with_containers:
-            members = {
-                container: documents.member(endpoint, self._name_of(container))
-                for container, (endpoint, network) in sorted(self._live.items())
-                if network == name
-            }
-        options = {}
-        subnet = ""
-        if name == "bridge" and bridge is not None:
-            subnet = str(bridge.address.network)
-            options = {
-                "com.docker.network.bridge.default_bridge": "true",
-                "com.docker.network.bridge.enable_icc": "true",
-                "com.docker.network.bridge.enable_ip_masquerade": str(self._settings.masquerade).lower(),
-                "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
-                "com.docker.network.bridge.name": bridge.name,
-                "com.docker.network.driver.mtu": str(self._settings.mtu),
-            }
-        return documents.network(name, identity, rfc3339(created), _NAMES[name], subnet, members, options)
-
-    def _name_of(self, container_id: str) -> str:
-        row = self._state.row("SELECT name FROM containers WHERE id = ?", container_id)
-        return "" if row is None else str(row[0])
-
-    def _tell(self, action: str, name: str, container_id: str) -> None:
-        identity = self._ids[name][0]
-        attributes = {"container": container_id, "name": name, "type": _NAMES[name]}
-        self._events.emit("network", action, identity, attributes)
-
-    async def _on_worker(self, function: Any, *arguments: Any) -> Any:
+    async def _on_worker(self, function: Any, *arguments: Any, **named: Any) -> Any:
         # not cancelled half way: a namespace without an owner would stay
-        return await asyncio.shield(
-            asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
-        )
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._worker, lambda: function(*arguments, **named)))
 
 
-def _identities(state: State) -> dict[str, tuple[str, int]]:
-    """Return name -> (id, when made) of the three networks; made at the first start, kept ever after."""
-    row = state.row("SELECT value FROM settings WHERE key = 'networks'")
-    if row is None:
-        found = {name: (secrets.token_hex(32), time.time_ns()) for name in _NAMES}
-        with state.change() as database:
-            database.execute("INSERT INTO settings VALUES ('networks', ?)", (json.dumps(found),))
-        return found
-    return {
-        name: (str(identity), int(created)) for name, (identity, created) in json.loads(str(row[0])).items()
-    }
+def _in_order(settings: Mapping[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """The default bridge comes first, as upstream; the others by name, where upstream leaves it to chance."""
+    return sorted(settings.items(), key=lambda entry: (entry[0] != "bridge", entry[0]))
 
 
-def _passes(document: Mapping[str, Any], filters: Mapping[str, Sequence[str]]) -> bool:
-    fields = {"driver": "Driver", "id": "Id", "name": "Name", "scope": "Scope"}
-    for key, values in filters.items():
-        if key in ("name", "id"):
-            fits = any(re.search(re.escape(value), document[fields[key]]) for value in values)
-        elif key in fields:
-            fits = any(value == document[fields[key]] for value in values)
-        elif key == "type":
-            fits = "builtin" in values
-        else:
-            fits = False  # the built-in networks have no labels and are never dangling
-        if values and not fits:
-            return False
-    return True
+def _transport(port: str) -> tuple[str, int]:
+    number, _, protocol = port.partition("/")
+    return protocol, int(number)
 
 
-def _make_namespace(path: Path) -> None:
-    """Make a network namespace with `lo` up and keep it at `path`. Raises LinuxError, OSError."""
-    path.touch(mode=0o444)
-
-    def make() -> None:
-        unshare(FLAGS["network"])
-        loopback.bring_up()
-        mounts.mount(f"/proc/self/task/{threading.get_native_id()}/ns/net", str(path), "", _BIND)
-
-    try:
-        _on_new_thread(make)
-    except BaseException:
-        path.unlink()
-        raise
-
-
-def _remove_namespace(path: Path) -> None:
-    # EINVAL: not a mount; ENOENT: gone. Both are fine, and anything else shows when the file can't be removed
-    with contextlib.suppress(LinuxError):
-        mounts.unmount(str(path), mounts.MNT_DETACH)
-    path.unlink(missing_ok=True)
-
-
-def _is_used(path: Path) -> bool:
-    """Tell whether a process lives in the namespace that is kept at `path`."""
-    try:
-        wanted = path.stat().st_ino
-    except FileNotFoundError:
-        return False
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            with contextlib.suppress(OSError):
-                if (process / "ns/net").stat().st_ino == wanted:
-                    return True
-    return False
-
-
-def _remove_link(name: str) -> None:
-    with Netlink() as netlink:
-        link = netlink.link(name)
-        if link is not None:
-            with contextlib.suppress(ProcessLookupError, OSError):
-                netlink.remove(link.index)
-
-
-def _dress(interface: ipaddress.IPv4Interface, gateway: ipaddress.IPv4Address) -> None:
-    with Netlink() as netlink:
-        link = netlink.link("eth0")
-        assert link is not None
-        _quiet_ipv6("eth0")
-        netlink.add_address(link.index, interface, "eth0")
-        netlink.set_up(link.index)
-        netlink.add_default_route(link.index, gateway)
-
-
-def _inside(namespace: int, function: Any) -> None:
-    """Call `function` on a thread that is in a network namespace."""
-
-    def enter() -> None:
-        set_namespace(namespace, FLAGS["network"])
-        function()
-
-    _on_new_thread(enter)
-
-
-def _on_new_thread(function: Any) -> None:
-    """Call `function` on a thread of its own, which then ends: it has left the engine's namespaces."""
-    failure: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            function()
-        except BaseException as error:  # noqa: BLE001 - raised again by the caller
-            failure.append(error)
-
-    thread = threading.Thread(target=run, name="network-namespace")
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-
-
-def _quiet_ipv6(name: str) -> None:
-    """Keep the kernel from giving an interface an IPv6 address of its own accord; there may be no IPv6."""
-    path = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
-    with contextlib.suppress(FileNotFoundError):
-        path.write_text("1")
+def _link(text: str) -> tuple[str, str]:
+    """Return (alias in lower case, container) of `container:alias`."""
+    name, _, alias = text.partition(":")
+    return (alias or name).lower(), name

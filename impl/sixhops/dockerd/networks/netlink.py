@@ -8,6 +8,7 @@ in when it was made.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import socket
@@ -29,13 +30,18 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 _ERROR, _DONE = 2, 3
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
 _NEWADDR, _GETADDR = 20, 22
-_NEWROUTE, _GETROUTE = 24, 26
+_NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
 _REQUEST, _ACK, _DUMP, _EXCL, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
 
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER = 1, 3, 4, 10
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
 _IFLA_LINKINFO, _IFLA_NET_NS_FD = 18, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
+_MACVLAN_MODE, _MACVLAN_MODES = 1, {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+_IPVLAN_MODE, _IPVLAN_MODES = 1, {"l2": 0, "l3": 1, "l3s": 2}
+_PROTINFO, _HAIRPIN, _NESTED = 12, 4, 1 << 15
+_BRIDGE_FAMILY = 7
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST = 1, 2, 3, 4
+_NO_DUPLICATE_DETECTION = 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _UP = 1
 _MAIN_TABLE, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _UNICAST = 254, 3, 0, 1
@@ -76,6 +82,16 @@ class Netlink:
                 return found
         return None
 
+    def index(self, name: str) -> int | None:
+        """Return the number of an interface, None when there is none."""
+        try:
+            answer = self._ask(_GETLINK, _LINK.pack(0, 0, 0, 0, 0) + _text(_IFLA_IFNAME, name), _ACK)
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+        return int(_LINK.unpack_from(answer[0])[2])
+
     def links(self) -> list[Link]:
         """Return all interfaces."""
         found = []
@@ -114,6 +130,11 @@ class Netlink:
         attributes = _text(_IFLA_IFNAME, name) + _attribute(_IFLA_ADDRESS, _mac(mac))
         self._new_link(attributes + _attribute(_IFLA_LINKINFO, info))
 
+    def add_dummy(self, name: str) -> None:
+        """Make an interface that leads nowhere, and set it up."""
+        info = _attribute(_INFO_KIND, b"dummy\0")
+        self._new_link(_text(_IFLA_IFNAME, name) + _attribute(_IFLA_LINKINFO, info), flags=_UP)
+
     def add_veth(
         self, name: str, peer: str, *, peer_namespace: int, peer_mac: str, mtu: int, master: int
     ) -> None:
@@ -134,34 +155,70 @@ class Netlink:
         )
         self._new_link(attributes, flags=_UP)
 
+    def add_upon(
+        self, name: str, kind: str, mode: str, *, parent: int, namespace: int, mac: str, mtu: int
+    ) -> None:
+        """Make an interface of kind `macvlan` or `ipvlan` upon another one, in a descriptor's namespace.
+
+        `mode`: as the kind has them (private, vepa, bridge, passthru; l2, l3, l3s).
+        """
+        modes, kind_of_mode, form = (
+            (_MACVLAN_MODES, _MACVLAN_MODE, "=I")
+            if kind == "macvlan"
+            else (_IPVLAN_MODES, _IPVLAN_MODE, "=H")
+        )
+        data = _attribute(_INFO_DATA, _attribute(kind_of_mode, struct.pack(form, modes[mode])))
+        attributes = (
+            _text(_IFLA_IFNAME, name)
+            + _number(_IFLA_LINK, parent)
+            + _number(_IFLA_NET_NS_FD, namespace)
+            + (_attribute(_IFLA_ADDRESS, _mac(mac)) if kind == "macvlan" else b"")
+            + (_number(_IFLA_MTU, mtu) if mtu else b"")
+            + _attribute(_IFLA_LINKINFO, _attribute(_INFO_KIND, kind.encode() + b"\0") + data)
+        )
+        self._new_link(attributes)
+
     def set_up(self, index: int, *, mtu: int = 0) -> None:
         """Set an interface up, and its MTU unless that is 0."""
         body = _LINK.pack(0, 0, index, _UP, _UP) + (_number(_IFLA_MTU, mtu) if mtu else b"")
         self._do(_NEWLINK, body, 0)
 
+    def set_hairpin(self, index: int) -> None:
+        """Let a port of a bridge send frames back where they came from."""
+        attributes = _attribute(_PROTINFO | _NESTED, _attribute(_HAIRPIN, b"\1"))
+        self._do(_NEWLINK, _LINK.pack(_BRIDGE_FAMILY, 0, index, 0, 0) + attributes, 0)
+
     def remove(self, index: int) -> None:
         """Remove an interface."""
         self._do(_DELLINK, _LINK.pack(0, 0, index, 0, 0), 0)
 
-    def add_address(self, index: int, address: ipaddress.IPv4Interface, label: str) -> None:
-        """Give an interface an address, with the network's broadcast address."""
+    def add_address(
+        self, index: int, address: ipaddress.IPv4Interface | ipaddress.IPv6Interface, label: str = ""
+    ) -> None:
+        """Give an interface an address: IPv4 with the network's broadcast address, IPv6 without looking for duplicates."""
         packed = address.ip.packed
-        attributes = (
-            _attribute(_IFA_LOCAL, packed)
-            + _attribute(_IFA_ADDRESS, packed)
-            + _attribute(_IFA_BROADCAST, address.network.broadcast_address.packed)
-            + _text(_IFA_LABEL, label)
-        )
-        body = _ADDRESS.pack(socket.AF_INET, address.network.prefixlen, 0, 0, index) + attributes
+        attributes = _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed)
+        family, flags = socket.AF_INET6, _NO_DUPLICATE_DETECTION
+        if isinstance(address, ipaddress.IPv4Interface):
+            family, flags = socket.AF_INET, 0
+            attributes += _attribute(_IFA_BROADCAST, address.network.broadcast_address.packed)
+            attributes += _text(_IFA_LABEL, label)
+        body = _ADDRESS.pack(family, address.network.prefixlen, flags, 0, index) + attributes
         self._do(_NEWADDR, body, _CREATE | _EXCL)
 
-    def add_default_route(self, index: int, gateway: ipaddress.IPv4Address) -> None:
+    def add_default_route(self, index: int, gateway: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
         """Send everything else to a gateway."""
-        header = _ROUTE.pack(
-            socket.AF_INET, 0, 0, 0, _MAIN_TABLE, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _UNICAST, 0
-        )
-        body = header + _attribute(_RTA_GATEWAY, gateway.packed) + _number(_RTA_OIF, index)
-        self._do(_NEWROUTE, body, _CREATE | _EXCL)
+        self._do(_NEWROUTE, _default_route(index, gateway), _CREATE | _EXCL)
+
+    def remove_default_route(
+        self, index: int, gateway: ipaddress.IPv4Address | ipaddress.IPv6Address
+    ) -> None:
+        """Undo `add_default_route`; what is gone already does not matter."""
+        try:
+            self._do(_DELROUTE, _default_route(index, gateway), 0)
+        except OSError as error:
+            if error.errno != errno.ESRCH:
+                raise
 
     def _new_link(self, attributes: bytes, flags: int = 0) -> None:
         self._do(_NEWLINK, _LINK.pack(0, 0, 0, flags, flags) + attributes, _CREATE | _EXCL)
@@ -199,6 +256,12 @@ class Netlink:
                         raise OSError(-code, os.strerror(-code))
                     return found
                 found.append(body)
+
+
+def _default_route(index: int, gateway: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
+    family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
+    header = _ROUTE.pack(family, 0, 0, 0, _MAIN_TABLE, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _UNICAST, 0)
+    return header + _attribute(_RTA_GATEWAY, gateway.packed) + _number(_RTA_OIF, index)
 
 
 def _attribute(kind: int, data: bytes) -> bytes:
