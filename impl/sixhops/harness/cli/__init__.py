@@ -20,6 +20,7 @@ from sixhops.harness.cli import (
     diff,
     doctor,
     inspect,
+    matrix,
     programs,
     replay,
     report,
@@ -97,6 +98,7 @@ cli.add_command(show.show)
 cli.add_command(report.report)
 cli.add_command(trace.trace)
 cli.add_command(diff.diff)
+cli.add_command(matrix.matrix)
 cli.add_command(inspect.lint)
 cli.add_command(inspect.list_)
 cli.add_command(inspect.explain)

@@ -1,0 +1,132 @@
+"""`sixhops matrix`: the suite on one engine after the other, and one report of them all."""
+
+# ruff: noqa: PLC0415 - imports wait until they are needed: `sixhops --help` must not wait for them
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sixhops.harness.cli.select import find, open_library, report_errors, scenarios_option
+from sixhops.harness.integrity import Exit
+
+if TYPE_CHECKING:
+    from sixhops.harness.report.model import Report
+
+__all__ = ["default_targets", "matrix", "table"]
+
+_WORDS = ("passed", "failed", "skipped", "known")
+
+
+@click.command()
+@click.argument("targets", nargs=-1)
+@click.option(
+    "-s",
+    "--scenario",
+    "names",
+    multiple=True,
+    help="only these scenarios, as for `sixhops run` (default: all)",
+)
+@click.option(
+    "-n", "--workers", type=click.IntRange(1), default=1, show_default=True, help="stacks side by side"
+)
+@click.option(
+    "--taps",
+    type=click.Choice(["auto", "all", "outer"]),
+    default="all",
+    show_default=True,
+    help="which hops of a stack are recorded, as for the suite",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("matrix"),
+    show_default=True,
+    help="the folder for the report and, in runs/, for each engine's transcripts",
+)
+@click.option("--reuse", is_flag=True, help="take the runs that are in the folder already")
+@click.option("--no-diff", is_flag=True, help="don't compare the runs with the first one")
+@scenarios_option
+def matrix(
+    targets: tuple[str, ...],
+    names: tuple[str, ...],
+    workers: int,
+    taps: str,
+    output: Path,
+    reuse: bool,
+    no_diff: bool,
+    root: Path | None,
+) -> int:
+    """Run the suite on each of TARGETS, and write one report with a column for each.
+
+    TARGETS are as for --target: stacks, releases as upstream@TREE (ci/engines/build makes trees), or engines' addresses.
+    Default: the reference, upstream and every tree with a dockerd. Exit code 1 when a scenario failed anywhere.
+    """
+    from sixhops.harness.diff.runs import RunFailedError, files_of, run_on
+    from sixhops.harness.report import gather, write_report
+
+    library = open_library(root)
+    library.everything()
+    accepted = [] if no_diff else library.accepted
+    if report_errors(library.errors):
+        return Exit.USAGE
+    paths = files_of(find(library, names)) if names else [library.root]
+    runs = []
+    for target in targets or default_targets():
+        folder = (output / "runs" / _file_name(target)).absolute()
+        runs.append(folder)
+        if reuse and (folder / "results.json").exists():
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            run_on(target, paths, folder, root=library.root, workers=workers, taps=taps)
+        except RunFailedError as error:
+            click.echo(str(error), err=True)
+            return Exit(error.code) if error.code in tuple(Exit) else Exit.INTERNAL
+    made = gather([run / "transcripts" for run in runs], accepted, with_differences=not no_diff)
+    page = write_report(made, output, "The suite on several engines")
+    for line in table(made):
+        click.echo(line)
+    for problem in made.problems:
+        click.echo(problem, err=True)
+    click.echo(f"report: {page}")
+    if made.problems:
+        return Exit.USAGE
+    failed = any(made.counts(number).get("failed") for number in range(len(made.columns)))
+    return Exit.FAILED if failed else Exit.OK
+
+
+def default_targets() -> list[str]:
+    """Return the reference, upstream, and each tree that has a dockerd, by name."""
+    from sixhops.harness.stack.programs import SYSTEM_PATH
+    from sixhops.harness.stack.trees import Tree, trees_directory
+
+    trees = [Tree(path.name, path) for path in sorted(trees_directory().glob("*"))]
+    return ["reference", "upstream"] + [
+        f"upstream@{tree.name}"
+        for tree in trees
+        if tree.find("dockerd", SYSTEM_PATH) and tree.find("containerd", SYSTEM_PATH)
+    ]
+
+
+def table(made: Report) -> list[str]:
+    """Return the counts of each column as lines of a Markdown table."""
+    lines = [
+        f"| target | engine | {' | '.join(_WORDS)} |",
+        f"| --- | --- | {' | '.join('---:' for _ in _WORDS)} |",
+    ]
+    for number, column in enumerate(made.columns):
+        counts = made.counts(number)
+        lines.append(
+            f"| {column.name} | {column.engine} | {' | '.join(str(counts.get(word, 0)) for word in _WORDS)} |"
+        )
+    return lines
+
+
+def _file_name(target: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.,=@_-]+", "-", target).strip("-")
