@@ -145,6 +145,9 @@ def run(settings: Settings, listener: socket.socket, resident: Resident | None =
     publisher = Publisher(loop, settings.events, settings.namespace, log, command)
 
     def shutdown() -> None:
+        # Before Shutdown is answered: the next shim of this container may listen at the same path from then on.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(settings.socket)
         loop.soon(lambda: _finish(loop, publisher))
 
     shim = Shim(loop, settings.namespace, publisher, log, settings.default_binary, settings.module, shutdown)
@@ -191,8 +194,6 @@ def run(settings: Settings, listener: socket.socket, resident: Resident | None =
         connection.close()
     listener.close()
     loop.close()
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(settings.socket)
     return 0
 
 

@@ -148,9 +148,10 @@ def test_what_is_odd_and_yet_a_request(head: bytes, path: str) -> None:
     assert read(head + b"\r\n")[0].path == path
 
 
-def test_head_without_end_is_too_large() -> None:
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"], ids=["no end yet", "all at once"])
+def test_head_beyond_a_megabyte_is_too_large(end: bytes) -> None:
     with pytest.raises(BadRequestError, match="Request Header Fields Too Large"):
-        read(b"GET / HTTP/1.1\r\nHost: d\r\nX: " + b"a" * (1 << 21))
+        read(b"GET / HTTP/1.1\r\nHost: d\r\nX: " + b"a" * (1 << 21) + end)
 
 
 def test_next_request_waits_until_the_present_one_is_finished() -> None:

@@ -142,6 +142,16 @@ def test_the_list_of_processes_has_the_order_of_pids() -> None:
     assert compared(run(A, a), run(B, b)) == []
 
 
+def test_a_pid_inside_is_not_the_one_outside_that_has_its_number() -> None:
+    def table(parent: int, pid: int, inner: list[int]) -> dict[str, Any]:
+        return step(processes=[{"pid": pid, "ppid": parent, "comm": "sh", "nspid": [pid, *inner]}])
+
+    assert compared(run(A, table(7, 90, [7])), run(B, table(8, 95, [7]))) == []
+    assert paths(compared(run(A, table(7, 90, [1])), run(B, table(8, 95, [7])))) == [
+        ("processes.0.nspid.1", "changed")
+    ]
+
+
 def test_the_group_of_the_daemons_is_wherever_the_run_was_started() -> None:
     def table(home: str, shim: str, inner: str) -> dict[str, Any]:
         rows = (("dockerd", home), ("containerd-shim", shim), ("sleep", inner))

@@ -170,9 +170,10 @@ class RequestReader:
             if data.find(b"\n") == at:
                 _check_line(bytes(data[: at + 1]))
             at += 1
+        # complete or not: how much of a head comes at once is a matter of time
+        if (end if end >= 0 else len(data)) > _LONGEST_HEAD:
+            raise BadRequestError(431, "Request Header Fields Too Large")
         if end < 0:
-            if len(data) > _LONGEST_HEAD:
-                raise BadRequestError(431, "Request Header Fields Too Large")
             return None
         lines = bytes(data[:end]).split(b"\n")
         del data[:end]

@@ -163,6 +163,12 @@ class _Work:
                 return [*map(self._tokens.text, value[:3]), self._tokens.number("controller", str(value[3]))]
             if key == "mountinfo":
                 return [self._mount(item) for item in value]
+            if key == "nspid":
+                # those of the namespaces inside are other processes' numbers outside
+                return [
+                    self._tokens.number("inner " * depth + "pid", str(item)) if item > 1 else item
+                    for depth, item in enumerate(value)
+                ]
             if value:
                 value = without_strangers(value, self._images, self._asked)
             return [self.value(item, key) for item in value]
