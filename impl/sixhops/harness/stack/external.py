@@ -4,6 +4,7 @@ possible.
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import tempfile
@@ -17,7 +18,7 @@ from sixhops.harness.scenario.model import Hop
 from sixhops.harness.stack.endpoint import client_path, engine_process
 from sixhops.harness.stack.facts import engine_client, read_facts
 from sixhops.harness.stack.host import LocalHost
-from sixhops.harness.stack.lent import LentRegistry, mirror_port
+from sixhops.harness.stack.lent import LentRegistry, chosen_port, listen_beside, mirror_port
 from sixhops.harness.stack.programs import ROLES
 from sixhops.harness.stack.remote import RemoteHost, SshConnection
 from sixhops.harness.tap.http.tap import HttpTap
@@ -138,7 +139,7 @@ class ExternalEngine:
     def _lend(self, client: httpx.Client) -> str | None:
         """Lend the engine a registry where it looks for a mirror on its loopback; else return the reason why not."""
         try:
-            port = mirror_port(client.get("/info").json())
+            port = chosen_port(os.environ) or mirror_port(client.get("/info").json())
         except (httpx.HTTPError, ValueError, AttributeError):
             port = None  # `read_facts` asks again, and says what is wrong with the answer
         if port is None:
@@ -148,9 +149,9 @@ class ExternalEngine:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(path))
             listener.listen(128)
-        elif isinstance(self.host, LocalHost) and _same_network(self.host.pid):
+        elif isinstance(self.host, LocalHost):
             try:
-                listener = socket.create_server(("127.0.0.1", port), backlog=128)
+                listener = listen_beside(self.host.pid, port)
             except OSError as error:
                 return (
                     f"{_NO_REGISTRY}, and none can be lent on its mirror 127.0.0.1:{port}: {error.strerror}"
@@ -180,11 +181,3 @@ class ExternalEngine:
             return process
         self.host = LocalHost(process, "docker")
         return None
-
-
-def _same_network(pid: int) -> bool:
-    ours, theirs = (Path(f"/proc/{process}/ns/net") for process in ("self", pid))
-    try:
-        return ours.readlink() == theirs.readlink()
-    except OSError:
-        return False

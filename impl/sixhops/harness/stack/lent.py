@@ -9,34 +9,75 @@ listens there until a run does: directly where the engine shares our network, th
 from __future__ import annotations
 
 import json
+import os
 import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sixhops.harness.errors import TargetError
+from sixhops.harness.errors import TargetError, UsageError
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.stack.programs import ROLES, find_reference
 from sixhops.harness.tap.http.tap import HttpTap
 from sixhops.harness.target import Address, RegistryAccess
 from sixhops.linux import prctl
 from sixhops.linux.inotify import DirectoryWatch
+from sixhops.linux.namespaces import CLONE_NEWNET, open_namespace, set_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from sixhops.harness.exchange import Json
     from sixhops.harness.tap.recorder import Recorder
 
-__all__ = ["LentRegistry", "mirror_port"]
+__all__ = ["MIRROR_VARIABLE", "LentRegistry", "chosen_port", "listen_beside", "mirror_port"]
+
+#: Says the port for an engine that does not tell of its mirrors (Podman keeps them in registries.conf).
+MIRROR_VARIABLE = "SIXHOPS_MIRROR"
 
 _START_TIMEOUT = 30.0
 _STOP_TIMEOUT = 10.0
+
+
+def chosen_port(environment: Mapping[str, str]) -> int | None:
+    """Return the port that the user says, by `MIRROR_VARIABLE`; None without one. Raises UsageError: not a port."""
+    text = environment.get(MIRROR_VARIABLE)
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+        raise UsageError(f"{MIRROR_VARIABLE}={text}: not a port")
+    return int(text)
+
+
+def listen_beside(pid: int, port: int) -> socket.socket:
+    """Return a socket that listens on `port` of the loopback that process `pid` sees. Raises OSError."""
+    found: list[socket.socket | OSError] = []
+
+    def enter() -> None:
+        try:
+            if not Path("/proc/thread-self/ns/net").samefile(f"/proc/{pid}/ns/net"):
+                descriptor = open_namespace(f"/proc/{pid}/ns/net")
+                try:
+                    set_namespace(descriptor, CLONE_NEWNET)
+                finally:
+                    os.close(descriptor)
+            found.append(socket.create_server(("127.0.0.1", port), backlog=128))
+        except OSError as error:
+            found.append(error)
+
+    # A thread may be in another network than its process, and ends there.
+    thread = threading.Thread(target=enter, name="listen-beside", daemon=True)
+    thread.start()
+    thread.join()
+    if isinstance(found[0], OSError):
+        raise found[0]
+    return found[0]
 
 
 def mirror_port(info: Mapping[str, Json]) -> int | None:
