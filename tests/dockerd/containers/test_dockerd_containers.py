@@ -85,7 +85,7 @@ class Networks:
     async def release(self, sandbox: Sandbox) -> None:
         self.connected.discard(sandbox.container)
 
-    async def recover(self, member: Member, saved: dict[str, Any]) -> Sandbox:
+    async def recover(self, member: Member, saved: dict[str, Any], *, is_alive: bool = True) -> Sandbox:
         self.connected.add(member.id)
         return sandbox_from(saved)
 
