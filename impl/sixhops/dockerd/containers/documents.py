@@ -1,4 +1,4 @@
-"""Containers as the API prints them: the inspect document, and the entries of the list with its filters."""
+"""Containers as the API prints them: the inspect document, and the entries of the list."""
 
 from __future__ import annotations
 
@@ -9,27 +9,17 @@ from typing import TYPE_CHECKING, Any
 from sixhops.dockerd.containers.lifecycle import Status
 from sixhops.dockerd.containers.security import apparmor_is_on, security_of
 from sixhops.dockerd.containers.times import rfc3339
-from sixhops.dockerd.errors import invalid
 from sixhops.dockerd.networks.documents import port_list
-from sixhops.dockerd.networks.ports import exposed, parse_range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from sixhops.dockerd.containers.held import Held
     from sixhops.dockerd.containers.model import Container, ContainerState
 
-__all__ = ["ago", "duration", "inspect_document", "list_entry", "select", "status_text"]
+__all__ = ["ago", "duration", "inspect_document", "list_entry", "status_text"]
 
 _SECOND = 10**9
-#: What filters of the list there are; the values are checked where they are used.
-_FILTERS = frozenset(
-    {
-        "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
-        "publish", "since", "status", "volume",
-    }
-)  # fmt: skip
-_STATUSES = frozenset(str(status) for status in Status)
 
 
 def inspect_document(held: Held, graph: dict[str, str], network: dict[str, Any]) -> dict[str, Any]:
@@ -162,94 +152,6 @@ def duration(nanoseconds: int) -> str:
         if hours < limit:
             return f"{hours // size} {unit}"
     return f"{hours // (24 * 365)} years"
-
-
-def select(
-    everything: Iterable[Held], *, all_: bool, limit: int, filters: dict[str, list[str]], find: Callable[[str], Held],
-    is_of_image: Callable[[Held, str], bool],
-) -> list[Held]:  # fmt: skip
-    """Return the containers that a list request wants, newest first. Raises EngineError 400 for a bad filter."""
-    for key in filters:
-        if key not in _FILTERS:
-            raise invalid(f"Invalid filter '{key}'")
-    for status in filters.get("status", []):
-        if status not in _STATUSES:
-            raise invalid(f"Unrecognised filter value for status: {status}")
-    exits = set()
-    for code in filters.get("exited", []):
-        if not code.lstrip("-").isdigit():
-            raise invalid(f'strconv.Atoi: parsing "{code}": invalid syntax')
-        exits.add(int(code))
-    before = [find(text).container.created for text in filters.get("before", [])]
-    since = [find(text).container.created for text in filters.get("since", [])]
-    with_stopped = all_ or limit > 0 or bool(before or since or exits or filters.get("status"))
-    found = []
-    for held in sorted(everything, key=lambda held: held.container.created, reverse=True):
-        container, state = held.container, held.container.state
-        if not with_stopped and not state.is_running:
-            continue
-        if exits and (state.exit_code not in exits or state.is_running or not state.finished_at):
-            continue
-        if any(container.created >= limit_ for limit_ in before) or any(
-            container.created <= limit_ for limit_ in since
-        ):
-            continue
-        if not _fits(held, filters) or not all(
-            any(is_of_image(held, text) for text in filters[key]) for key in ("ancestor",) if filters.get(key)
-        ):
-            continue
-        found.append(held)
-        if limit > 0 and len(found) == limit:
-            break
-    return found
-
-
-def _fits(held: Held, filters: dict[str, list[str]]) -> bool:
-    container = held.container
-    labels = container.config["Labels"] or {}
-    checks: dict[str, Callable[[str], bool]] = {
-        "id": container.id.startswith,
-        "name": lambda text: text.removeprefix("/") in container.name,
-        "status": lambda text: str(container.state.status) == text,
-        "network": lambda text: text in _networks(held),
-        "volume": lambda text: any(
-            text in (point.name, point.destination, point.source) for point in container.mounts
-        ),
-        "health": lambda text: text == (container.state.health or {"Status": "none"})["Status"],
-        "is-task": lambda text: text in {"false", "0"},
-        "isolation": lambda text: text in {"", "default"},
-        "expose": lambda text: _names_port(text, exposed(container.config)),
-        "publish": lambda text: _names_port(
-            text, [(port.host_port, port.protocol) for port in held.sandbox.ports] if held.sandbox else []
-        ),
-    }
-    for key, check in checks.items():
-        values = filters.get(key)
-        if values and not any(check(value) for value in values):
-            return False
-    for wanted in filters.get("label", []):
-        name, has_value, value = wanted.partition("=")
-        if name not in labels or (has_value and labels[name] != value):
-            return False
-    return True
-
-
-def _networks(held: Held) -> set[str]:
-    """Names and ids of the networks that a container is on."""
-    settings = held.container.networking.get("EndpointsConfig") or {}
-    return {*settings, *(entry.get("NetworkID") or "" for entry in settings.values())} - {""}
-
-
-def _names_port(text: str, ports: Iterable[tuple[int, str]]) -> bool:
-    """Return whether `80`, `80/udp` or `80-90/tcp` means one of these ports. Raises EngineError 400."""
-    number, _, protocol = text.partition("/")
-    try:
-        first, last = parse_range(number)
-    except ValueError as error:
-        raise invalid(
-            f'error while looking up for publish {text}: strconv.ParseUint: parsing "{number}": invalid syntax'
-        ) from error
-    return any(first <= port <= last and kind == (protocol or "tcp") for port, kind in ports)
 
 
 def _quoted(word: str) -> str:

@@ -7,6 +7,7 @@ output (observed on dockerd 20.10, with CR LF at its end); a detached one answer
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import secrets
 import time
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from sixhops.dockerd.containerd.client import ContainerdError
 from sixhops.dockerd.containers import user
 from sixhops.dockerd.containers.attach import AttachSession, Input, parse_keys
+from sixhops.dockerd.containers.documents import status_text
 from sixhops.dockerd.containers.lifecycle import Operation, check
 from sixhops.dockerd.containers.spec import exec_process
 from sixhops.dockerd.containers.starterror import start_error
 from sixhops.dockerd.containers.stdio import Fanout, Stdio, Subscription
-from sixhops.dockerd.errors import EngineError, conflict, invalid, not_found
+from sixhops.dockerd.errors import EngineError, conflict, invalid, not_found, system
 from sixhops.wire.rawstream import Stream, encode
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ _CANNOT_START = 126
 _SIGKILL = 9
 #: How long the end of a killed health check is waited for, in seconds.
 _KILL_PATIENCE = 10.0
+#: How long a resize waits for its exec to start, in seconds.
+_START_PATIENCE = 10.0
 #: How long an exec that has ended can be looked at, in seconds.
 _MEMORY = 300.0
 #: How much of a health check's output is kept, in bytes.
@@ -84,7 +88,10 @@ class Exec:
             "OpenStdout": bool(self.request.get("AttachStdout")),
             "CanRemove": False,
             "ContainerID": self.held.container.id,
-            "DetachKeys": self.request.get("DetachKeys") or "",
+            # bytes, as Go prints them
+            "DetachKeys": base64.b64encode(parse_keys(self.request["DetachKeys"])).decode()
+            if self.request.get("DetachKeys")
+            else "",
             "Pid": self.pid,
         }
 
@@ -124,7 +131,10 @@ class Execs:
             words = [words]
         if not words:
             raise invalid("No exec command specified")
-        parse_keys(request.get("DetachKeys") or "")
+        try:
+            parse_keys(request.get("DetachKeys") or "")
+        except EngineError as error:
+            raise system(f"Invalid escape keys ({request['DetachKeys']}) provided") from error
         user_ = request.get("User") or held.container.config["User"]
         exec_ = Exec(secrets.token_hex(32), held, {**request, "Cmd": words, "User": user_})
         self._forget_old()
@@ -182,6 +192,16 @@ class Execs:
             raise not_found(f"No such exec instance: {identity}")
         return self._all[identity]
 
+    def _of_running(self, identity: str) -> Exec:
+        """Return an exec whose container runs. Raises EngineError 404, 409 and 500."""
+        exec_ = self.get(identity)
+        held = exec_.held
+        state, container = held.container.state, held.container.id
+        if not state.is_running:
+            raise system(f"Container {container} is not running: {status_text(held)}")
+        check(state.status, Operation.EXEC, container, container)
+        return exec_
+
     def _forget_old(self) -> None:
         oldest = time.monotonic() - _MEMORY
         for exec_ in [
@@ -198,7 +218,7 @@ class Execs:
     async def start(self, identity: str, *, detach: bool, tty: bool) -> Session | None:
         """Start an exec: a session that starts it and moves its bytes, None when detached. Raises EngineError."""
         del tty  # dockerd takes the terminal from the creation alone
-        exec_ = self.get(identity)
+        exec_ = self._of_running(identity)
         if detach:
             await self._run(exec_)
             return None
@@ -206,12 +226,15 @@ class Execs:
 
     async def resize(self, identity: str, height: int, width: int) -> None:
         """Set the terminal's size. Raises EngineError."""
-        exec_ = self.get(identity)
+        exec_ = self._of_running(identity)
         # the client may be told of the start before the program has its terminal
-        if exec_.started and not exec_.ended.is_set():
-            await exec_.start_done.wait()
+        try:
+            async with asyncio.timeout(_START_PATIENCE):
+                await exec_.start_done.wait()
+        except TimeoutError:
+            raise system("timeout waiting for exec session ready") from None
         if not exec_.running:
-            raise conflict(f"Exec {identity} is not running")
+            raise not_found("no such exec")
         try:
             await self._containerd.resize(exec_.held.container.id, height, width, identity)
         except ContainerdError as error:

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containerd.client import ContainerdError
-from sixhops.dockerd.containers import documents, links, names, pruning, stats, top, updating
+from sixhops.dockerd.containers import documents, links, listing, names, pruning, stats, top, updating
 from sixhops.dockerd.containers.attach import AttachSession, Input, parse_keys
 from sixhops.dockerd.containers.creation import Creator
 from sixhops.dockerd.containers.exec import Execs
@@ -234,15 +234,16 @@ class Containers:
 
     async def rename(self, text: str, name: str) -> None:
         """Give another name. Raises EngineError."""
+        if not name:
+            raise invalid("Neither old nor new names may be empty")
         held = self._registry.find(text)
         container = held.container
-        if not name:
-            raise EngineError(400, "Neither old nor new names may be empty")
-        new = names.check_name(name)
-        if new == container.name:
-            raise invalid("Renaming a container with the same name as its current name")
+        new = name.removeprefix("/")
         async with held.lock:
+            if new == container.name:
+                raise invalid("Renaming a container with the same name as its current name")
             try:
+                names.check_name(f"/{new}")
                 self._registry.reserve(new, container.id)
             except EngineError as error:
                 message = f"Error when allocating new name: {error.message}"
@@ -357,13 +358,14 @@ class Containers:
         self, all_: bool, limit: int, size: bool, filters: dict[str, list[str]]
     ) -> list[dict[str, Any]]:
         """Return the list's entries. Raises EngineError 400 for a bad filter."""
-        found = documents.select(
+        found = listing.select(
             self._registry,
             all_=all_,
             limit=limit,
             filters=filters,
             find=self._registry.find,
             is_of_image=self._is_of_image,
+            network_of=self._network,
         )
         entries = []
         for held in found:

@@ -39,10 +39,12 @@ _ACCESS = "rwm"
 
 
 def resources(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return `linux.resources`; `devices` are the nodes that `device_nodes` found."""
+    """Return `linux.resources`; `devices` are the nodes that `device_nodes` found. Raises EngineError 500."""
     found: dict[str, Any] = {"devices": _device_rules(host, devices)}
     found["memory"] = _memory_limits(host)
     found["memory"]["disableOOMKiller"] = bool(host["OomKillDisable"])
+    if host["CpuShares"] < 0:
+        raise system("shares: invalid argument")
     found["cpu"] = processors(host)
     if (host["PidsLimit"] or 0) > 0:
         found["pids"] = {"limit": host["PidsLimit"]}
@@ -156,9 +158,7 @@ def _device_rules(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> li
 
 
 def processors(host: dict[str, Any]) -> dict[str, Any]:
-    """Return `linux.resources.cpu`. Raises EngineError 500."""
-    if host["CpuShares"] < 0:
-        raise system("shares: invalid argument")
+    """Return `linux.resources.cpu`."""
     quota, period = host["CpuQuota"], host["CpuPeriod"]
     if host["NanoCpus"]:
         period, quota = _PERIOD, host["NanoCpus"] * _PERIOD // _BILLION
@@ -170,7 +170,7 @@ def processors(host: dict[str, Any]) -> dict[str, Any]:
         "cpus": host["CpusetCpus"],
         "mems": host["CpusetMems"],
     }
-    return {"shares": host["CpuShares"]} | {name: value for name, value in limits.items() if value}
+    return {"shares": host["CpuShares"] % 2**64} | {name: value for name, value in limits.items() if value}
 
 
 def _block_io(host: dict[str, Any]) -> dict[str, Any]:

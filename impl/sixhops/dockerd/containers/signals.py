@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 from sixhops.dockerd.errors import invalid
@@ -9,6 +10,13 @@ from sixhops.dockerd.errors import invalid
 __all__ = ["LAST_SIGNAL", "parse_signal"]
 
 _RTMIN, _RTMAX = 34, 64
+_NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
+#: The real-time signals that have names: some from either end, not all.
+_REAL_TIME = (
+    {"RTMIN": _RTMIN, "RTMAX": _RTMAX}
+    | {f"RTMIN+{offset}": _RTMIN + offset for offset in range(1, 16)}
+    | {f"RTMAX-{offset}": _RTMAX - offset for offset in range(1, 15)}
+)
 LAST_SIGNAL = _RTMAX
 
 
@@ -17,19 +25,13 @@ def parse_signal(text: str) -> int:
 
     A number is taken as it is, negative ones and those beyond LAST_SIGNAL too: the engine refuses them later.
     """
-    if text.isascii() and text.removeprefix("-").isdigit():
-        if int(text) == 0:
+    if _NUMBER.fullmatch(text):
+        if int(text) == 0 or not -(2**63) <= int(text) < 2**63:
             raise invalid(f"Invalid signal: {text}")
         return int(text)
     name = text.upper().removeprefix("SIG")
-    base, plus, offset = name.partition("+")
-    if base in {"RTMIN", "RTMAX"} or name.startswith("RTMAX-"):
-        start = _RTMIN if base == "RTMIN" else _RTMAX
-        shift = offset if plus else name.partition("-")[2]
-        if (not plus and not shift) or shift.isdigit():
-            number = start + (int(shift or 0) if start == _RTMIN else -int(shift or 0))
-            if _RTMIN <= number <= _RTMAX:
-                return number
+    if name in _REAL_TIME:
+        return _REAL_TIME[name]
     found = getattr(signal, f"SIG{name}", None)
     if not isinstance(found, signal.Signals):
         raise invalid(f"Invalid signal: {text}")

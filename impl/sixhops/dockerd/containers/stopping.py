@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from sixhops.dockerd.containerd.client import ContainerdError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Stopper", "next_delay", "should_restart"]
 
+_log = logging.getLogger(__name__)
 SIGKILL, SIGTERM = 9, 15
 _DEFAULT_TIMEOUT = 10
 #: How long the end of a killed program is waited for, in seconds.
@@ -126,15 +128,26 @@ class Stopper:
         self._save(held)
         try:
             await self._containerd.kill(container.id, number)
-            if ends and container.state.status is Status.PAUSED:
-                # a frozen program does not see the signal before it thaws
-                await self._containerd.resume(container.id)
         except ContainerdError as error:
             if error.is_not_found or "already finished" in str(error):
                 return  # it has ended by itself; its exit is on the way
             status = 503 if error.is_unavailable else 500
             raise EngineError(status, f"Cannot kill container {container.id}: {error}") from error
+        if ends and container.state.status is Status.PAUSED:
+            await self._thaw(held)
         self._events.emit("container", "kill", container.id, {**container.attributes, "signal": str(number)})
+
+    async def _thaw(self, held: Held) -> None:
+        """Let a paused program go on, since a frozen one does not see a signal; a runtime may have done so itself."""
+        container = held.container
+        try:
+            await self._containerd.resume(container.id)
+        except ContainerdError as error:
+            _log.warning("Cannot unpause container %s: %s", container.id, error)
+            return
+        container.state.status = Status.RUNNING
+        self._save(held)
+        self._events.emit("container", "unpause", container.id, container.attributes)
 
 
 def should_restart(held: Held) -> bool:

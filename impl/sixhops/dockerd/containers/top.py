@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
+import re
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers.lifecycle import Status
-from sixhops.dockerd.errors import EngineError, conflict, invalid, system
+from sixhops.dockerd.errors import EngineError, conflict, system
 
 if TYPE_CHECKING:
     from sixhops.dockerd.containerd.client import Containerd
@@ -16,19 +16,32 @@ if TYPE_CHECKING:
 __all__ = ["parse", "top"]
 
 _PATIENCE = 10.0
+#: A column that is called PID and is another one, which would be taken for it.
+_RENAMED = re.compile(r"\s+([^\s]*)=\s*(PID[^\s]*)", re.ASCII)
 
 
 async def top(held: Held, containerd: Containerd, arguments: str) -> dict[str, Any]:
     """Return titles and processes. Raises EngineError: 409 when it does not run, 500 for what ps refuses."""
+    for name, value in _RENAMED.findall(arguments):
+        if name != "pid":
+            raise system(f'specifying "{name}={value}" is not allowed')
     container = held.container
-    if not container.state.has_process:
-        raise conflict(f"Container {container.id} is not running")
     if container.state.status is Status.RESTARTING:
         raise conflict(f"Container {container.id} is restarting, wait until the container is running")
-    pids = set(await containerd.pids(container.id))
-    words = shlex.split(arguments or "-ef")
-    if any("pid=" in word for word in words):
-        raise invalid('specifying "pid=..." is not allowed')
+    if not container.state.has_process:
+        raise conflict(f"Container {container.id} is not running")
+    pids = await containerd.pids(container.id)
+    words = (arguments or "-ef").split(" ")
+    try:
+        output = await _ps([*words, f"-q{','.join(map(str, pids))}"])
+    except EngineError:
+        # some options do not go together with -q
+        output = await _ps(words)
+    return parse(output, set(pids))
+
+
+async def _ps(words: list[str]) -> str:
+    """Return what `ps` prints. Raises EngineError 500 with the first line of what it complains of."""
     try:
         process = await asyncio.create_subprocess_exec(
             "ps",
@@ -38,15 +51,13 @@ async def top(held: Held, containerd: Containerd, arguments: str) -> dict[str, A
             stderr=asyncio.subprocess.PIPE,
         )
     except OSError as error:
-        raise system(f'error running ps: exec: "ps": {(error.strerror or "").lower()}') from error
+        raise system(f'ps: exec: "ps": {(error.strerror or "").lower()}') from error
     async with asyncio.timeout(_PATIENCE):
         output, errors = await process.communicate()
     if process.returncode:
-        raise EngineError(
-            500,
-            f"error running ps: {errors.decode(errors='replace').strip() or output.decode(errors='replace').strip()}",
-        )
-    return parse(output.decode(errors="replace"), pids)
+        line = errors.decode(errors="replace").partition("\n")[0]
+        raise system(f"ps: {line or f'exit status {process.returncode}'}")
+    return output.decode(errors="replace")
 
 
 def parse(output: str, pids: set[int]) -> dict[str, Any]:
@@ -56,9 +67,20 @@ def parse(output: str, pids: set[int]) -> dict[str, Any]:
     if "PID" not in titles:
         raise system("Couldn't find PID field in ps output")
     column = titles.index("PID")
-    rows = []
+    rows, is_ours = [], False
     for line in lines[1:]:
-        fields = line.split(maxsplit=len(titles) - 1)
-        if len(fields) > column and fields[column].isdigit() and int(fields[column]) in pids:
-            rows.append(fields)
+        fields = line.split()
+        if not fields:
+            continue
+        pid = fields[column] if len(fields) > column else ""
+        if pid == "-":
+            # a thread, below its process
+            kept = is_ours
+        elif pid.isdigit():
+            kept = is_ours = int(pid) in pids
+        else:
+            raise system(f"Unexpected pid '{pid}': strconv.Atoi: parsing \"{pid}\": invalid syntax")
+        if kept:
+            last = len(titles) - 1
+            rows.append([*fields[:last], " ".join(fields[last:])])
     return {"Processes": rows, "Titles": titles}
