@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sixhops.dockerd.containers.logdrivers import LOG_DRIVERS
 from sixhops.dockerd.containers.times import rfc3339
 from sixhops.dockerd.version import API_VERSION, MINIMUM_API_VERSION, VERSION
 
@@ -156,7 +157,7 @@ class System:
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "null"],
                 "Authorization": None,
-                "Log": ["json-file", "none"],
+                "Log": list(LOG_DRIVERS),
             },
             **_limits(unified),
             "IPv4Forwarding": _is_one("/proc/sys/net/ipv4/ip_forward"),

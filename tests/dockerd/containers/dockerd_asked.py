@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers import config as configs
 from sixhops.dockerd.containers import validation
+from sixhops.dockerd.containers.logdrivers import check_options
 from sixhops.dockerd.containers.mounts import add_volumes, plan
 from sixhops.dockerd.containers.runtimes import Runtimes
 from sixhops.dockerd.errors import not_found
@@ -39,7 +40,7 @@ def asked(
         find=nobody,
     )
     configs.merge_config(documents, {"Cmd": ["x"]} if image is None else image)
-    configs.check_logs(host_config["LogConfig"])
+    check_options(host_config["LogConfig"]["Type"], host_config["LogConfig"]["Config"])
     documents["Hostname"] = documents["Hostname"] or ID[:12]
     return configs.printed_config(documents), configs.printed_host_config(host_config), warnings
 

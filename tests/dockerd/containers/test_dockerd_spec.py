@@ -14,7 +14,7 @@ from sixhops.dockerd.containers.documents import inspect_document
 from sixhops.dockerd.containers.files import ContainerFiles
 from sixhops.dockerd.containers.held import Held
 from sixhops.dockerd.containers.lifecycle import Status
-from sixhops.dockerd.containers.logs import JsonFileLog
+from sixhops.dockerd.containers.logdrivers import log_of
 from sixhops.dockerd.containers.model import Container, ContainerState, from_document, to_document
 from sixhops.dockerd.containers.settings import ContainerSettings
 from sixhops.dockerd.containers.spec import Surroundings, exec_process, make_spec
@@ -76,7 +76,7 @@ def test_inspect_is_dockerds_document(tmp_path: Path) -> None:
         finished_at=parse_rfc3339(expected["State"]["FinishedAt"]),
     )
     files = ContainerFiles(Path("DATA_ROOT/containers") / ID)
-    held = Held(subject, files, JsonFileLog(files.log, {}))
+    held = Held(subject, files, log_of(files.directory, subject))
 
     found = inspect_document(held, expected["GraphDriver"]["Data"], expected["NetworkSettings"])
 

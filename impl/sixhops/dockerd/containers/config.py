@@ -24,7 +24,6 @@ __all__ = [
     "RESOURCES",
     "asked_config",
     "asked_host_config",
-    "check_logs",
     "command_of",
     "finish_host_config",
     "merge_config",
@@ -156,8 +155,6 @@ RESOURCES = tuple(_HOST_CONFIG)[
 _OPTIONAL_IN_HOST = frozenset({"StorageOpt", "Tmpfs", "Sysctls", "Mounts", "Init"})
 #: Members that older clients write beside HostConfig instead of into it; they count when it says nothing of them.
 _OUTSIDE = ("Memory", "MemorySwap", "CpuShares", "CpusetCpus", "VolumeDriver")
-_NOT_IMPLEMENTED = 501
-LOG_DRIVERS = frozenset({"json-file", "none"})
 
 
 def asked_config(body: dict[str, Any]) -> dict[str, Any]:
@@ -332,16 +329,3 @@ def command_of(config: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
 def _words(value: Any) -> Any:
     """Return words; a string is one."""
     return [value] if isinstance(value, str) else value
-
-
-def check_logs(logs: dict[str, Any]) -> None:
-    """Check LogConfig. Raises EngineError 400."""
-    if logs["Type"] not in LOG_DRIVERS:
-        name = logs["Type"]
-        raise invalid(f'error looking up logging plugin {name}: plugin "{name}" not found')
-    known = {"max-size", "max-file", "mode", "max-buffer-size"}
-    for key in logs["Config"]:
-        if logs["Type"] == "json-file" and key not in known:
-            raise invalid(f"unknown log opt '{key}' for json-file log driver")
-        if key in {"mode", "max-buffer-size"} and logs["Config"].get("mode") not in {None, "", "blocking"}:
-            raise EngineError(_NOT_IMPLEMENTED, f"log opt '{key}': not supported by this engine yet")

@@ -11,9 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers import config as configs
-from sixhops.dockerd.containers import links, logs, names, validation, volumes
+from sixhops.dockerd.containers import links, names, validation, volumes
 from sixhops.dockerd.containers.files import ContainerFiles
 from sixhops.dockerd.containers.held import Held
+from sixhops.dockerd.containers.logdrivers import check_options, log_of
 from sixhops.dockerd.containers.model import Container
 from sixhops.dockerd.containers.mounts import add_volumes, plan
 from sixhops.dockerd.containers.security import security_of
@@ -88,7 +89,7 @@ class Creator:
         image = self._image(config["Image"], platform)
         defaults = None if image is None else image.config.get("config") or {}
         configs.merge_config(config, defaults, with_host_config=asked is not None)
-        configs.check_logs(host["LogConfig"])
+        check_options(host["LogConfig"]["Type"], host["LogConfig"]["Config"])
         endpoints = self._networks.prepare(
             host["NetworkMode"], networking, is_disabled=bool(config.get("NetworkDisabled"))
         )
@@ -131,9 +132,7 @@ class Creator:
     def hold(self, container: Container) -> Held:
         """Return a container with its files and its log."""
         files = ContainerFiles(self._settings.data_root / "containers" / container.id)
-        driver = container.host_config["LogConfig"]
-        log = None if driver["Type"] == "none" else logs.JsonFileLog(files.log, driver["Config"])
-        return Held(container, files, log)
+        return Held(container, files, log_of(files.directory, container))
 
     def _find(self, name: str) -> Container:
         return self._registry.find(name).container

@@ -40,7 +40,9 @@ def inspect_document(held: Held, graph: dict[str, str], network: dict[str, Any])
         "ResolvConfPath": str(used.resolv_conf) if has_run else "",
         "HostnamePath": str(used.hostname) if has_run else "",
         "HostsPath": str(used.hosts) if has_run else "",
-        "LogPath": str(files.log) if has_run and held.log is not None else "",
+        "LogPath": str(held.log.path)
+        if has_run and held.log is not None and held.log.driver == "json-file"
+        else "",
         "Name": f"/{container.name}",
         "RestartCount": container.state.restart_count,
         "Driver": "overlay2",

@@ -49,11 +49,6 @@ class ContainerFiles:
         return self.directory / "resolv.conf"
 
     @property
-    def log(self) -> Path:
-        """The file of the json-file log driver."""
-        return self.directory / f"{self.directory.name}-json.log"
-
-    @property
     def shm(self) -> Path:
         """Where /dev/shm of a container with shareable IPC is mounted on the host."""
         return self.directory / "mounts" / "shm"

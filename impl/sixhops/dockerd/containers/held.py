@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sixhops.dockerd.containers.exec import Exec
     from sixhops.dockerd.containers.files import ContainerFiles
-    from sixhops.dockerd.containers.logs import JsonFileLog
+    from sixhops.dockerd.containers.logdrivers import Log
     from sixhops.dockerd.containers.model import Container
     from sixhops.dockerd.containers.stdio import Stdin, Stdio
     from sixhops.dockerd.networks.model import Sandbox
@@ -68,7 +68,7 @@ class Waiters:
 class Held:
     """A container and its company. `lock` is taken by whoever changes its state."""
 
-    def __init__(self, container: Container, files: ContainerFiles, log: JsonFileLog | None) -> None:
+    def __init__(self, container: Container, files: ContainerFiles, log: Log | None) -> None:
         """`log` is None for the log driver `none`."""
         self.container = container
         self.files = files

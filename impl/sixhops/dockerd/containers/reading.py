@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
 
-from sixhops.dockerd.containers.logs import Record, Selection
+from sixhops.dockerd.containers.logrecords import Record, Selection
 from sixhops.dockerd.containers.times import fixed, parse_query
 from sixhops.dockerd.errors import EngineError, invalid
 from sixhops.wire.rawstream import Stream, encode
@@ -12,7 +13,7 @@ from sixhops.wire.rawstream import Stream, encode
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from sixhops.dockerd.containers.logs import JsonFileLog
+    from sixhops.dockerd.containers.logdrivers import Log
     from sixhops.dockerd.containers.streams import LogOptions
 
 __all__ = ["LogReader", "past_output", "selection_of"]
@@ -34,7 +35,7 @@ def selection_of(options: LogOptions) -> Selection:
 class LogReader:
     """An answer to GET logs: iterate for bytes that are ready for the wire, framed unless there is a terminal."""
 
-    def __init__(self, log: JsonFileLog | None, options: LogOptions, *, tty: bool) -> None:
+    def __init__(self, log: Log | None, options: LogOptions, *, tty: bool) -> None:
         """`log` None is the driver `none`. Raises EngineError."""
         selection = selection_of(options)
         if log is None:
@@ -58,14 +59,15 @@ class LogReader:
     def _dressed(self, record: Record) -> bytes:
         data = record.data
         if self._details:
-            # the attributes of a record stand here; --log-opt labels and env, which would make some, are refused
-            data = b" " + data
+            pairs = sorted(record.attributes.items())
+            shown = ",".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in pairs)
+            data = f"{shown} ".encode() + data
         if self._timestamps:
             data = f"{fixed(record.time)} ".encode() + data
         return data if self.tty else encode(_STREAMS[record.stream], data)
 
 
-def past_output(log: JsonFileLog | None, streams: frozenset[Stream]) -> Iterator[tuple[Stream, bytes]]:
+def past_output(log: Log | None, streams: frozenset[Stream]) -> Iterator[tuple[Stream, bytes]]:
     """Yield what an attach with `logs` sends first."""
     if log is not None:
         for record in log.read(Selection(frozenset(stream.label for stream in streams))):

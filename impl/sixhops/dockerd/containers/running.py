@@ -16,7 +16,7 @@ from sixhops.dockerd.containers import links, namespaces, user, validation, volu
 from sixhops.dockerd.containers.creation import make_working_directory
 from sixhops.dockerd.containers.health import UNHEALTHY
 from sixhops.dockerd.containers.lifecycle import Operation, Status, check
-from sixhops.dockerd.containers.logs import LineSplitter
+from sixhops.dockerd.containers.logrecords import LineSplitter
 from sixhops.dockerd.containers.netfiles import write_files
 from sixhops.dockerd.containers.networking import member_of
 from sixhops.dockerd.containers.propagation import root_propagation
