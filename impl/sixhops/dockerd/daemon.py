@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import grp
 import logging
 import os
 import platform as platforms
 import re
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -26,10 +24,11 @@ from sixhops.dockerd.api import swarm as swarm_api
 from sixhops.dockerd.api import system as system_api
 from sixhops.dockerd.api import trees as trees_api
 from sixhops.dockerd.api import volumes as volumes_api
-from sixhops.dockerd.api.server import Server, unix_listener
+from sixhops.dockerd.api.server import Server
 from sixhops.dockerd.containerd.child import ContainerdChild
 from sixhops.dockerd.containerd.client import Containerd
 from sixhops.dockerd.containerd.contents import ContainerdContents
+from sixhops.dockerd.containers.logdrivers import check_options
 from sixhops.dockerd.containers.manager import Containers, ContainerSettings
 from sixhops.dockerd.containers.runtimes import Runtimes
 from sixhops.dockerd.containers.trees import Trees
@@ -39,8 +38,10 @@ from sixhops.dockerd.images.layers import LayerStore
 from sixhops.dockerd.images.pull import Puller, PullSettings
 from sixhops.dockerd.images.service import Images
 from sixhops.dockerd.images.store import ImageStore
+from sixhops.dockerd.listeners import ListenError, open_listeners, tls_context
 from sixhops.dockerd.networks.manager import Networks
 from sixhops.dockerd.networks.settings import NetworkSettings
+from sixhops.dockerd.reload import Reloader
 from sixhops.dockerd.state import State
 from sixhops.dockerd.system import System, SystemSettings, architecture
 from sixhops.dockerd.version import VERSION
@@ -59,8 +60,6 @@ __all__ = ["run"]
 
 _log = logging.getLogger("dockerd")
 
-_DEFAULT_HOST = "unix:///var/run/docker.sock"
-_DEFAULT_PORT = 2375
 _LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40, "fatal": 50}
 _LOG_WORDS = {"WARNING": "warning", "CRITICAL": "fatal"}
 _SIZE = re.compile(r"(\d+)\s*([kmgt]?)b?", re.IGNORECASE)
@@ -72,8 +71,8 @@ class StartError(Exception):
     """The engine can't start; the message says why."""
 
 
-async def run(options: Options, helpers: ForkServer) -> int:
-    """Run the engine until it is told to stop; return the exit status."""
+async def run(options: Options, arguments: list[str], helpers: ForkServer) -> int:
+    """Run the engine until it is told to stop; return the exit status. `arguments` are what `options` came from."""
     _set_up_log(options)
     _log.info("Starting up")
     stop = asyncio.Event()
@@ -82,21 +81,30 @@ async def run(options: Options, helpers: ForkServer) -> int:
         loop.add_signal_handler(number, stop.set)
     try:
         async with contextlib.AsyncExitStack() as stack:
-            await _start(options, helpers, stack)
+            reloader = await _start(options, arguments, helpers, stack)
+            loop.add_signal_handler(signal.SIGHUP, reloader.reload)
             _log.info("Daemon has completed initialization")
             await stop.wait()
             _log.info("Processing signal 'terminated'")
-    except (StartError, EngineError, OSError) as error:
+    except (StartError, ListenError, EngineError, OSError) as error:
         sys.stderr.write(f"failed to start daemon: {error}\n")
         return 1
     return 0
 
 
-async def _start(options: Options, helpers: ForkServer, stack: contextlib.AsyncExitStack) -> None:
+async def _start(
+    options: Options, arguments: list[str], helpers: ForkServer, stack: contextlib.AsyncExitStack
+) -> Reloader:
     """Bring everything up; `stack` is left with what takes it down again, in the opposite order."""
     data_root, exec_root = _roots(options)
     _write_pidfile(Path(options.pidfile), stack)
-    listeners = [_listen(host, options.group, stack) for host in options.hosts or [_DEFAULT_HOST]]
+    tls = tls_context(options)
+    paths = contextlib.ExitStack()
+    stack.callback(paths.close)
+    listeners = open_listeners(options, paths)
+    _check_log_options(options)
+    if options.oom_score_adjust:
+        _adjust_oom_score(options.oom_score_adjust)
 
     address = options.containerd
     if not address:
@@ -119,7 +127,8 @@ async def _start(options: Options, helpers: ForkServer, stack: contextlib.AsyncE
     stack.callback(layers.close)
     store = ImageStore(state, layers)
     contents = ContainerdContents(containerd)
-    puller = Puller(store, contents, helpers, _pull_settings(options))
+    pull_settings = _pull_settings(options)
+    puller = Puller(store, contents, helpers, pull_settings)
     networks = Networks(
         _network_settings(options, exec_root),
         state,
@@ -130,8 +139,9 @@ async def _start(options: Options, helpers: ForkServer, stack: contextlib.AsyncE
     stack.push_async_callback(networks.close)
     volumes = Volumes(data_root / "volumes", events, lambda name: _volume_users(state, name))
     runtimes = Runtimes(default=options.default_runtime, binaries=options.runtimes)
+    container_settings = _container_settings(options, data_root, exec_root, runtimes)
     containers = Containers(
-        _container_settings(options, data_root, exec_root, runtimes),
+        container_settings,
         state,
         store,
         volumes,
@@ -141,21 +151,23 @@ async def _start(options: Options, helpers: ForkServer, stack: contextlib.AsyncE
     )
     await containers.restore()
     await networks.sweep()
-    stack.push_async_callback(_close_containers, containers, options.shutdown_timeout)
+    stack.push_async_callback(_close_containers, containers, options)
 
     images = Images(
         store, puller, helpers, events, containers.users_of, contents.pull_lease, data_root / "tmp"
     )
+    system_settings = SystemSettings(
+        data_root,
+        runtimes,
+        options.registry_mirrors,
+        options.insecure_registries,
+        debug=options.debug,
+        live_restore=options.live_restore,
+        labels=options.labels,
+        log_driver=options.log_driver,
+    )
     documents = System(
-        SystemSettings(
-            data_root,
-            runtimes,
-            options.registry_mirrors,
-            options.insecure_registries,
-            debug=options.debug,
-            live_restore=options.live_restore,
-            labels=options.labels,
-        ),
+        system_settings,
         state,
         containers,
         images,
@@ -171,17 +183,20 @@ async def _start(options: Options, helpers: ForkServer, stack: contextlib.AsyncE
         *images_api.routes(images),
         *networks_api.routes(networks, containers.connections),
         *volumes_api.routes(volumes),
-        *remote_api.routes(_pull_settings(options), images, containers, volumes),
+        *remote_api.routes(pull_settings, images, containers, volumes),
         *swarm_api.routes(),
         *plugins_api.routes(),
         *elsewhere.routes(),
     ]
     server = Server(routes)
-    await server.start(listeners)
+    await server.start(listeners, tls)
     stack.push_async_callback(server.close)
     for listener in listeners:
         name = listener.getsockname()
         _log.info("API listen on %s", name if isinstance(name, str) else f"{name[0]}:{name[1]}")
+    return Reloader(
+        arguments, options, container_settings, system_settings, puller, events, documents.identity
+    )
 
 
 def _roots(options: Options) -> tuple[Path, Path]:
@@ -193,7 +208,22 @@ def _roots(options: Options) -> tuple[Path, Path]:
     return data_root.resolve(), exec_root.resolve()
 
 
-async def _close_containers(containers: Containers, patience: int) -> None:
+def _check_log_options(options: Options) -> None:
+    try:
+        check_options(options.log_driver, options.log_options)
+    except EngineError as error:
+        raise StartError(f"failed to set log opts: {error.message}") from error
+
+
+def _adjust_oom_score(score: int) -> None:
+    try:
+        Path("/proc/self/oom_score_adj").write_text(str(score))
+    except OSError as error:
+        raise StartError(f"failed to set OOM score adj to {score}: {error.strerror}") from error
+
+
+async def _close_containers(containers: Containers, options: Options) -> None:
+    patience = options.shutdown_timeout
     try:
         async with asyncio.timeout(patience if patience >= 0 else None):
             await containers.close()
@@ -216,6 +246,8 @@ def _container_settings(
         live_restore=options.live_restore,
         shm_size=int(size[1]) << _UNITS[size[2].lower()],
         init_path=options.init_path,
+        log_driver=options.log_driver,
+        log_options=options.log_options,
         dns=options.dns,
         dns_search=options.dns_search,
         dns_options=options.dns_opts,
@@ -285,32 +317,6 @@ def _write_pidfile(path: Path, stack: contextlib.AsyncExitStack) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(str(os.getpid()))
     stack.callback(path.unlink, missing_ok=True)
-
-
-def _listen(host: str, group: str, stack: contextlib.AsyncExitStack) -> socket.socket:
-    """Bind and listen at once, so that clients wait instead of being refused while the engine starts."""
-    scheme, _, rest = host.partition("://")
-    if scheme == "fd":
-        raise StartError(
-            "no sockets found via socket activation: make sure the service was started by systemd"
-        )
-    if scheme == "unix":
-        path = Path(rest or "/var/run/docker.sock")
-        listener = unix_listener(path)
-        with contextlib.suppress(KeyError):  # without such a group the socket is root's alone
-            os.chown(path, 0, grp.getgrnam(group).gr_gid)
-        stack.callback(path.unlink, missing_ok=True)
-    else:
-        name, _, port = (rest or "localhost").rpartition(":") if ":" in rest else (rest, "", "")
-        listener = socket.create_server(
-            (name.strip("[]") or "localhost", int(port or _DEFAULT_PORT)), reuse_port=False
-        )
-        _log.warning(
-            "Binding to IP address without --tlsverify is insecure and gives root access on this machine"
-        )
-    listener.listen(128)
-    listener.setblocking(False)
-    return listener
 
 
 class _LogFormat(logging.Formatter):

@@ -27,7 +27,8 @@ _HELPERS = (
 def main(arguments: list[str] | None = None) -> int:
     """Run the daemon until SIGTERM or SIGINT; return the exit status: 0, or 1 with a message."""
     try:
-        options = parse(sys.argv[1:] if arguments is None else arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        options = parse(words)
     except FlagError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -40,16 +41,16 @@ def main(arguments: list[str] | None = None) -> int:
     prctl.set_name(_NAME)
     helpers = forkserver.start(_HELPERS, _HELPER_NAME)
     try:
-        return _serve(options, helpers)
+        return _serve(options, words, helpers)
     finally:
         helpers.close()
 
 
-def _serve(options: Options, helpers: forkserver.ForkServer) -> int:
+def _serve(options: Options, words: list[str], helpers: forkserver.ForkServer) -> int:
     import asyncio  # noqa: PLC0415 - after the fork server, as all below
 
     from sixhops.dockerd import daemon  # noqa: PLC0415
 
     gc.collect()
     gc.freeze()  # what is loaded stays: no collection need look at it again
-    return asyncio.run(daemon.run(options, helpers))
+    return asyncio.run(daemon.run(options, words, helpers))

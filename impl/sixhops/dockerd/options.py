@@ -5,19 +5,30 @@ Every flag that is taken does something; one that dockerd has and this engine ha
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+import ipaddress
+import re
+import urllib.parse
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sixhops.dockerd.api import gojson
+from sixhops.dockerd import configfile
 
-__all__ = ["FlagError", "Options", "parse", "usage"]
+__all__ = ["FlagError", "Options", "parse", "reread", "usage"]
 
 _DEFAULT_CONFIG = "/etc/docker/daemon.json"
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 _LEVELS = ("debug", "info", "warn", "error", "fatal")
+
+
+#: Where certificates are looked for unless told.
+_CERTIFICATES = Path.home() / ".docker"
+_STOCK_RUNTIME = "runc"
+_DOMAIN = re.compile(
+    r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9_-]*[A-Za-z0-9])(?:\.(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9_-]*[A-Za-z0-9]))*\.?"
+)
+_SIZE = re.compile(r"\d+(?:\.\d+)* ?[kmgtp]?i?b?", re.IGNORECASE | re.ASCII)
 
 
 class FlagError(Exception):
@@ -68,13 +79,21 @@ class Options:
     init_path: str = ""
     group: str = "docker"
     labels: list[str] = field(default_factory=list)
+    log_driver: str = "json-file"
+    log_options: dict[str, str] = field(default_factory=dict)
+    tls: bool | None = None
+    tls_verify: bool = False
+    tls_ca: str = str(_CERTIFICATES / "ca.pem")
+    tls_certificate: str = str(_CERTIFICATES / "cert.pem")
+    tls_key: str = str(_CERTIFICATES / "key.pem")
+    oom_score_adjust: int = 0
     version: bool = False
     help: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Flag:
-    """`kind`: text, bool, int, list or runtime; `key` is the name in daemon.json ("" when it can't stand there)."""
+    """`kind`: text, bool, int, list, map, runtime, ip or pool; `key` is the name in daemon.json, "" if it can't be there."""
 
     name: str
     attribute: str
@@ -124,6 +143,14 @@ _FLAGS = (
     _Flag("init-path", "init_path", "text", "init-path"),
     _Flag("group", "group", "text", "group", "G"),
     _Flag("label", "labels", "list", "labels"),
+    _Flag("log-driver", "log_driver", "text", "log-driver"),
+    _Flag("log-opt", "log_options", "map", "log-opts"),
+    _Flag("tls", "tls", "bool", "tls"),
+    _Flag("tlsverify", "tls_verify", "bool", "tlsverify"),
+    _Flag("tlscacert", "tls_ca", "text", "tlscacert"),
+    _Flag("tlscert", "tls_certificate", "text", "tlscert"),
+    _Flag("tlskey", "tls_key", "text", "tlskey"),
+    _Flag("oom-score-adjust", "oom_score_adjust", "int", "oom-score-adjust"),
     _Flag("version", "version", "bool", "", "v"),
     _Flag("help", "help", "bool", ""),
 )
@@ -134,23 +161,11 @@ _BY_KEY = {flag.key: flag for flag in _FLAGS if flag.key}
 
 def parse(arguments: list[str]) -> Options:
     """Return what the command line and the configuration file say together. Raises FlagError."""
-    options = Options()
-    given: dict[str, Any] = {}
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if word == "--" or not word.startswith("-") or word == "-":
-            raise FlagError(
-                "\"dockerd\" accepts no argument(s).\nSee 'dockerd --help'.\n\nUsage:  dockerd [OPTIONS]"
-            )
-        flag, text = _flag_of(word, rest)
-        _set(options, flag, text)
-        given[flag.attribute] = getattr(options, flag.attribute)
+    options, given = _flags(arguments)
     if options.help or options.version:
         return options
     _read_file(options, given)
-    if options.log_level not in _LEVELS:
-        raise FlagError(f"unable to parse logging level: {options.log_level}")
+    _validate(options)
     if options.storage_driver != "overlay2":
         raise FlagError(
             f"failed to start daemon: error initializing graphdriver: driver not supported: {options.storage_driver}"
@@ -160,6 +175,86 @@ def parse(arguments: list[str]) -> Options:
             "failed to start daemon: You specified -b & --bip, mutually exclusive options. Please specify only one"
         )
     return options
+
+
+def reread(arguments: list[str]) -> tuple[Options, frozenset[str]]:
+    """Return what the configuration file says now, and the keys that are in it. Raises FlagError.
+
+    `arguments` are those the daemon was started with: what is set there can't be set in the file as well.
+    """
+    _, given = _flags(arguments)
+    options = Options()
+    options.config_file = given.get("config_file", "")
+    keys = _read_file(options, given)
+    try:
+        _validate(options)
+    except FlagError as error:
+        raise FlagError(f"file configuration validation failed: {error}") from error
+    return options, keys
+
+
+def _flags(arguments: list[str]) -> tuple[Options, dict[str, Any]]:
+    """Return the options, and of those that were given the values by attribute."""
+    options = Options()
+    given: dict[str, Any] = {}
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--" or not word.startswith("-") or word == "-":
+            raise FlagError(
+                "\"dockerd\" accepts no argument(s).\nSee 'dockerd --help'.\n\nUsage:  dockerd [OPTIONS]\n\n"
+                "A self-sufficient runtime for containers."
+            )
+        flag, text = _flag_of(word, rest)
+        _set(options, flag, text)
+        given[flag.attribute] = getattr(options, flag.attribute)
+    return options, given
+
+
+def _validate(options: Options) -> None:
+    """Check what the file and the flags must both keep to. Raises FlagError."""
+    for label in options.labels:
+        if "=" not in label:
+            raise FlagError(f"bad attribute format: {label}")
+    for server in options.dns:
+        _check_address(server)
+    for domain in options.dns_search:
+        _check_domain(domain)
+    if options.max_concurrent_downloads < 0:
+        raise FlagError(f"invalid max concurrent downloads: {options.max_concurrent_downloads}")
+    if options.default_runtime not in {_STOCK_RUNTIME, *options.runtimes}:
+        raise FlagError(f"specified default runtime '{options.default_runtime}' does not exist")
+    _check_labels(options.labels)
+    if options.log_level not in _LEVELS:
+        raise FlagError(f"unable to parse logging level: {options.log_level}")
+
+
+def _check_labels(labels: list[str]) -> None:
+    known: dict[str, str] = {}
+    for label in labels:
+        name, _, value = label.partition("=")
+        if known.setdefault(name, value) != value:
+            raise FlagError(f"conflict labels for {name}={value} and {name}={known[name]}")
+
+
+def _check_address(text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise FlagError(f"{text} is not an ip address") from None
+
+
+def _check_domain(text: str) -> None:
+    if text != "." and not _DOMAIN.fullmatch(text):
+        raise FlagError(f"{text} is not a valid domain")
+
+
+def _check_mirror(text: str) -> None:
+    url = urllib.parse.urlsplit(text)
+    if url.scheme not in {"http", "https"}:
+        raise FlagError(f'invalid mirror: unsupported scheme "{url.scheme}" in "{text}"')
+    if url.path.strip("/") or url.query or url.fragment:
+        raise FlagError(f'invalid mirror: path, query, or fragment at end of the URI "{text}"')
 
 
 def _flag_of(word: str, rest: list[str]) -> tuple[_Flag, str]:
@@ -201,38 +296,66 @@ def _set(options: Options, flag: _Flag, text: str) -> None:
                 raise _bad(flag, text, f'strconv.ParseInt: parsing "{text}": invalid syntax')
             value = int(text)
         case "list":
-            if flag.attribute == "hosts":
-                _check_host(flag, text)
+            if flag.attribute in _ENTRY_CHECKS:
+                try:
+                    _ENTRY_CHECKS[flag.attribute](text)
+                except FlagError as error:
+                    raise _bad(flag, text, str(error)) from None
             value = [*getattr(options, flag.attribute), text]
+        case "ip":
+            try:
+                _check_address(text)
+            except FlagError as error:
+                raise _bad(flag, text, str(error)) from None
+        case "pool":
+            value = [*options.default_address_pools, _pool(flag, text)]
+        case "map":
+            name, _, member = text.partition("=")
+            value = {**getattr(options, flag.attribute), name: member}
         case "runtime":
             name, equals, path = text.partition("=")
             if not (name and equals and path):
-                raise _bad(flag, text, f"invalid runtime specified: {text}")
-            value = {**options.runtimes, name: path}
-        case "ip":
-            if not _is_address(text):
-                raise _bad(flag, text, f"{text} is not an ip address")
-        case "pool":
-            value = [*options.default_address_pools, _pool(flag, text)]
+                raise _bad(flag, text, f"invalid runtime argument: {text}")
+            name = name.strip().lower()
+            if name == _STOCK_RUNTIME:
+                raise _bad(flag, text, f"runtime name '{name}' is reserved")
+            if name in options.runtimes:
+                raise _bad(flag, text, f"runtime '{name}' was already defined")
+            value = {**options.runtimes, name: path.strip()}
+        case _:
+            if flag.attribute == "default_shm_size" and not _SIZE.fullmatch(text):
+                raise _bad(flag, text, f"invalid size: '{text}'")
     setattr(options, flag.attribute, value)
 
 
-def _check_host(flag: _Flag, text: str) -> None:
-    scheme, separator, rest = text.partition("://")
-    if not separator or scheme not in {"unix", "tcp", "fd"}:
-        raise _bad(flag, text, f"Invalid bind address format: {text}")
-    if scheme == "tcp" and rest and not rest.rpartition(":")[2].isdigit():
-        raise _bad(flag, text, f"Invalid bind address format: {text}")
+def _check_host(text: str) -> None:
+    if not text.strip():
+        return
+    scheme, separator, rest = text.strip().partition("://")
+    if not separator:
+        scheme, rest = "tcp", text.strip()
+    if scheme not in {"unix", "tcp", "fd"}:
+        raise FlagError(f"Invalid bind address format: {text}")
+    host, colon, port = rest.rpartition(":")
+    if scheme == "tcp" and colon and "]" not in port and not (port == "" or port.isdigit()):
+        raise FlagError(f'parse "tcp://{rest}": invalid port ":{port}" after host')
+    if scheme == "tcp" and "/" in host:
+        raise FlagError(f"Invalid bind address format: {text}")
 
 
-def _is_address(text: str) -> bool:
-    import ipaddress  # noqa: PLC0415 - only for those flags
+def _check_label(text: str) -> None:
+    if "=" not in text:
+        raise FlagError(f"bad attribute format: {text}")
 
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+
+#: How single values of lists are checked as they are given.
+_ENTRY_CHECKS = {
+    "hosts": _check_host,
+    "labels": _check_label,
+    "dns": _check_address,
+    "dns_search": _check_domain,
+    "registry_mirrors": _check_mirror,
+}
 
 
 def _pool(flag: _Flag, text: str) -> tuple[str, int]:
@@ -253,77 +376,70 @@ def _status(text: str) -> FlagError:
     return FlagError(f"Status: {text}\nSee 'dockerd --help'., Code: 125")
 
 
-def _read_file(options: Options, given: dict[str, Any]) -> None:
+def _read_file(options: Options, given: dict[str, Any]) -> frozenset[str]:
+    """Take what the configuration file says; return the keys that are in it."""
     name = options.config_file or _DEFAULT_CONFIG
     prefix = f"unable to configure the Docker daemon with file {name}: "
     try:
         data = Path(name).read_bytes()
     except FileNotFoundError:
         if not options.config_file:
-            return
+            return frozenset()
         raise FlagError(f"{prefix}open {name}: no such file or directory") from None
+    kinds = {flag.key: flag.kind for flag in _FLAGS if flag.key}
+    flagged = {flag.key: given[flag.attribute] for flag in _FLAGS if flag.key and flag.attribute in given}
     try:
-        value = gojson.decode(data) if data.strip() else {}
-    except gojson.GoJsonError as error:
+        value = configfile.read(data, kinds, flagged)
+    except configfile.ConfigError as error:
         raise FlagError(f"{prefix}{error}") from error
-    if not isinstance(value, dict):
-        raise FlagError(f"{prefix}json: cannot unmarshal into a configuration")
-    unknown = sorted(set(value) - set(_BY_KEY))
-    if unknown:
-        raise FlagError(
-            f"{prefix}the following directives don't match any configuration option: {', '.join(unknown)}"
-        )
-    conflicts = [
-        f"{key}: (from flag: {_go(given[_BY_KEY[key].attribute])}, from file: {_go(value[key])})"
-        for key in sorted(value)
-        if _BY_KEY[key].attribute in given and _BY_KEY[key].kind != "runtime"
-    ]
-    if conflicts:
-        raise FlagError(
-            f"{prefix}the following directives are specified both as a flag and in the configuration file: "
-            + ", ".join(conflicts)
-        )
+    alone = replace(Options(), runtimes=dict(options.runtimes))
     for key, member in value.items():
-        _take(options, _BY_KEY[key], member, prefix)
+        if member is None:
+            continue
+        flag = _BY_KEY[key]
+        if flag.kind == "ip":
+            try:
+                _check_address(member)
+            except FlagError as error:
+                raise FlagError(f"{prefix}{key}: invalid IP address: {member}") from error
+        if flag.kind == "pool":
+            member = [
+                _pool(flag, f"base={(entry or {}).get('base', '')},size={(entry or {}).get('size', '')}")
+                for entry in member
+            ]
+        if flag.kind == "runtime":
+            member = {**options.runtimes, **_runtimes(member, prefix)}
+        setattr(options, flag.attribute, member)
+        setattr(alone, flag.attribute, member)
+    try:
+        _validate_file(alone)
+    except FlagError as error:
+        raise FlagError(f"{prefix}configuration validation from file failed: {error}") from error
+    return frozenset(value)
 
 
-def _take(options: Options, flag: _Flag, value: object, prefix: str) -> None:
-    kinds: dict[str, type] = {
-        "text": str,
-        "bool": bool,
-        "int": int,
-        "list": list,
-        "runtime": dict,
-        "ip": str,
-        "pool": list,
-    }
-    wanted = kinds[flag.kind]
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise FlagError(f"{prefix}{flag.key}: cannot use {json.dumps(value)}")
-    if flag.kind == "runtime":
-        assert isinstance(value, dict)
-        value = options.runtimes | {name: str(entry["path"]) for name, entry in value.items()}
-    if flag.kind == "ip" and not _is_address(str(value)):
-        raise FlagError(f"{prefix}{flag.key}: invalid IP address: {value}")
-    if flag.kind == "pool":
-        assert isinstance(value, list)
-        value = [_pool(flag, f"base={entry.get('base', '')},size={entry.get('size', '')}") for entry in value]
-    if flag.kind == "list":
-        assert isinstance(value, list)
-        for entry in value:
-            if flag.attribute == "hosts":
-                _check_host(flag, str(entry))
-        value = [str(entry) for entry in value]
-    setattr(options, flag.attribute, value)
+def _validate_file(alone: Options) -> None:
+    """Check what the file says by itself, but for what is checked again with the flags and said in other words."""
+    _validate(
+        replace(
+            alone,
+            log_level="info",
+            labels=[*{label.partition("=")[0]: label for label in alone.labels}.values()],
+        )
+    )
 
 
-def _go(value: object) -> str:
-    """Return a value as Go's %v prints it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{' '.join(map(str, value))}]"
-    return str(value)
+def _runtimes(value: dict[str, Any], prefix: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, entry in value.items():
+        if name == _STOCK_RUNTIME:
+            raise FlagError(
+                f"{prefix}configuration validation from file failed: runtime name '{name}' is reserved"
+            )
+        if (entry or {}).get("runtimeArgs"):
+            raise FlagError(f"{prefix}runtime {name}: this engine gives runtimes no arguments of its own")
+        found[name] = str((entry or {}).get("path") or name)
+    return found
 
 
 def usage() -> str:
@@ -331,14 +447,6 @@ def usage() -> str:
     lines = ["", "Usage:  dockerd [OPTIONS]", "", "A self-sufficient runtime for containers.", "", "Options:"]
     for flag in sorted(_FLAGS, key=lambda flag: flag.name):
         short = f"-{flag.short}, " if flag.short else "    "
-        kind = {
-            "bool": "",
-            "text": " string",
-            "int": " int",
-            "list": " list",
-            "runtime": " runtime",
-            "ip": " ip",
-            "pool": " pool-options",
-        }[flag.kind]
+        kind = {"bool": "", "text": " string", "pool": " pool-options"}.get(flag.kind, f" {flag.kind}")
         lines.append(f"  {short}--{flag.name}{kind}")
     return "\n".join([*lines, ""])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers.logdrivers import LOG_DRIVERS
+from sixhops.dockerd.containers.runtimes import DEFAULT_SHIM
 from sixhops.dockerd.containers.times import rfc3339
 from sixhops.dockerd.version import API_VERSION, MINIMUM_API_VERSION, VERSION
 
@@ -43,9 +44,9 @@ _FILE_SYSTEMS = {
 _RUNC_TIMEOUT = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SystemSettings:
-    """What the flags say that the documents repeat."""
+    """What the flags say that the documents repeat. A reload changes it."""
 
     data_root: Path
     runtimes: Runtimes
@@ -54,6 +55,7 @@ class SystemSettings:
     debug: bool = False
     live_restore: bool = False
     labels: Sequence[str] = ()
+    log_driver: str = "json-file"
 
 
 def architecture() -> str:
@@ -157,7 +159,7 @@ class System:
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "null"],
                 "Authorization": None,
-                "Log": list(LOG_DRIVERS),
+                "Log": [driver for driver in LOG_DRIVERS if driver != "none"],
             },
             **_limits(unified),
             "IPv4Forwarding": _is_one("/proc/sys/net/ipv4/ip_forward"),
@@ -168,7 +170,7 @@ class System:
             "OomKillDisable": not unified,
             "NGoroutines": len(asyncio.all_tasks()),
             "SystemTime": rfc3339(time.time_ns()),
-            "LoggingDriver": "json-file",
+            "LoggingDriver": settings.log_driver,
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": "2" if unified else "1",
             "NEventsListener": self._events.listeners(),
@@ -191,7 +193,8 @@ class System:
             "ExperimentalBuild": False,
             "ServerVersion": VERSION,
             "Runtimes": {
-                name: {"path": settings.runtimes.get(name).binary} for name in settings.runtimes.names()
+                name: {"path": settings.runtimes.get(name).binary}
+                for name in sorted({DEFAULT_SHIM, *settings.runtimes.names()})
             },
             "DefaultRuntime": settings.runtimes.default,
             "Swarm": {

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sixhops.dockerd.options import FlagError, parse
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 END = "\nSee 'dockerd --help'., Code: 125"
 
@@ -89,3 +87,21 @@ def test_parse_merges_the_file(tmp_path: Path) -> None:
     options = parse(["--config-file", str(file)])
 
     assert (options.debug, options.registry_mirrors, options.runtimes) == (True, ["http://m"], {"r": "/r"})
+
+
+#: Each was given to dockerd 20.10.24: flags, daemon.json (null for no file), what it says before it ends with status 1.
+OBSERVED = json.loads(Path(__file__).with_name("observed_options.json").read_text())
+
+
+@pytest.mark.parametrize("row", OBSERVED, ids=[f"{row['flags']} {row['file']}" for row in OBSERVED])
+def test_what_dockerd_refuses(tmp_path: Path, row: dict[str, Any]) -> None:
+    file = tmp_path / "daemon.json"
+    arguments = list(row["flags"])
+    if row["file"] is not None:
+        file.write_text(row["file"])
+        arguments += ["--config-file", str(file)]
+
+    with pytest.raises(FlagError) as caught:
+        parse(arguments)
+
+    assert str(caught.value) == row["message"].replace("{file}", str(file))

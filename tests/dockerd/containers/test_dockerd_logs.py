@@ -224,7 +224,7 @@ def test_local_format_is_dockers(tmp_path: Path) -> None:
     with (tmp_path / "log").open("rb") as file:
         found = list(LocalFormat().records(file))
 
-    assert [(record.stream, record.data) for record in found] == [("stdout", b"one\n"), ("stdout", b"x\n")]
+    assert [(record.stream, record.data) for record in found] == [("stdout", b"one\n"), ("stdout", b"x")]
     assert found[1].partial is not None
     assert (found[1].partial.ordinal, found[1].partial.last) == (2, True)
     assert b"".join(map(LocalFormat().encode, found)) == LOCAL_SAMPLE

@@ -26,6 +26,7 @@ from sixhops.dockerd.errors import EngineError, invalid, system
 from sixhops.dockerd.version import API_VERSION, MINIMUM_API_VERSION
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
@@ -225,8 +226,8 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._operations: set[asyncio.Future[Any]] = set()
 
-    async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Serve on sockets that are bound already."""
+    async def start(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None) -> None:
+        """Serve on sockets that are bound already; with `tls` that is spoken on all but unix sockets."""
         application = web.Application(client_max_size=0)
         application.on_response_prepare.append(cast("Any", answers.arrange))
         application.router.add_route("*", "/{path:.*}", self._answer)
@@ -250,7 +251,9 @@ class Server:
                     await loop.create_unix_server(connect, sock=listener, backlog=_BACKLOG)
                 )
             else:
-                self._listeners.append(await loop.create_server(connect, sock=listener, backlog=_BACKLOG))
+                self._listeners.append(
+                    await loop.create_server(connect, sock=listener, backlog=_BACKLOG, ssl=tls)
+                )
 
     def stop_listening(self) -> None:
         """Accept no more connections; those that stand go on."""

@@ -39,7 +39,12 @@ def routes(documents: System, events: Events) -> list[Route]:
         return await answers.json_answer(call.request, await documents.version())
 
     async def info(call: Call) -> web.StreamResponse:
-        return await answers.json_answer(call.request, await documents.info())
+        found = await documents.info()
+        if call.is_older_than("1.25"):
+            # before, options were names alone, and there was a driver that executes
+            found["SecurityOptions"] = [_name_of(option) for option in found["SecurityOptions"]]
+            found["ExecutionDriver"] = "<not supported>"
+        return await answers.json_answer(call.request, found)
 
     async def tell(call: Call) -> web.StreamResponse:
         since, until = _time(call.text("since")), _time(call.text("until"))
@@ -60,6 +65,12 @@ def routes(documents: System, events: Events) -> list[Route]:
         route("GET", "/info", info),
         route("GET", "/events", tell, streams=True),
     ]
+
+
+def _name_of(option: str) -> str:
+    """Return the name in `name=seccomp,profile=default`."""
+    members = dict(member.partition("=")[::2] for member in option.split(","))
+    return members.get("name", option)
 
 
 def _time(text: str) -> int | None:

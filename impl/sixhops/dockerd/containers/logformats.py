@@ -149,7 +149,8 @@ def _from_entry(data: bytes) -> Record | None:
         return Record(entry.source, entry.line + b"\n", entry.time_nano)
     found = entry.partial_log_metadata
     part = Partial(found.id, found.ordinal, found.last)
-    return Record(entry.source, entry.line + (b"\n" if part.last else b""), entry.time_nano, part)
+    # dockerd reads the end of a long line back without the newline that it was written with
+    return Record(entry.source, entry.line, entry.time_nano, part)
 
 
 def _lines_backwards(file: IO[bytes]) -> Iterator[bytes]:

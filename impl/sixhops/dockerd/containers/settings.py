@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["ContainerSettings"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ContainerSettings:
     """Paths of the engine and defaults of containers.
 

@@ -86,9 +86,9 @@ class ManifestContents(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PullSettings:
-    """What the daemon's flags say about pulls. `agent` is the User-Agent without the client's part."""
+    """What the daemon's flags say about pulls. A reload changes it. `agent` is the User-Agent without the client's part."""
 
     mirrors: tuple[str, ...]
     insecure: tuple[str, ...]
@@ -167,6 +167,11 @@ class Puller:
     def contents(self) -> ManifestContents:
         """Return where manifests are kept."""
         return self._contents
+
+    def limit(self, concurrency: int) -> None:
+        """Let so many layers be fetched at once, from the next one on."""
+        self._settings.concurrency = concurrency
+        self._slots = asyncio.Semaphore(concurrency)
 
     @property
     def settings(self) -> PullSettings:

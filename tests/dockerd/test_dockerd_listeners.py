@@ -1,0 +1,225 @@
+"""Where the API listens: unix, TCP with and without TLS, and sockets that systemd hands over."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from sixhops.dockerd.listeners import ListenError, open_listeners, tls_context
+from sixhops.dockerd.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def stack() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as found:
+        yield found
+
+
+def listen(stack: contextlib.ExitStack, *hosts: str, **settings: object) -> list[socket.socket]:
+    options = Options(hosts=list(hosts))
+    for name, value in settings.items():
+        setattr(options, name, value)
+    found = open_listeners(options, stack)
+    for listener in found:
+        stack.callback(listener.close)
+    return found
+
+
+def test_unix_socket_goes_with_the_engine(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "engine.sock"
+    with contextlib.ExitStack() as stack:
+        listen(stack, f"unix://{path}")
+        assert path.is_socket()
+        assert path.stat().st_mode & 0o777 == 0o660
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+
+    assert not path.exists()
+
+
+def test_the_same_host_twice_is_one_socket(tmp_path: Path, stack: contextlib.ExitStack) -> None:
+    assert len(listen(stack, f"unix://{tmp_path}/s", f"unix://{tmp_path}/s", "tcp://127.0.0.1:0")) == 2
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:0", "tcp://127.0.0.1:0", "tcp://localhost:0"])
+def test_tcp(stack: contextlib.ExitStack, host: str) -> None:
+    (listener,) = listen(stack, host)
+
+    assert listener.getsockname()[0] == "127.0.0.1"
+
+
+def test_port_that_is_none(stack: contextlib.ExitStack) -> None:
+    with pytest.raises(ListenError, match="70000: invalid port"):
+        listen(stack, "tcp://127.0.0.1:70000")
+
+
+@pytest.fixture
+def handed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Two listening sockets from descriptor 3 on, as systemd hands them over."""
+    kept = {number: os.dup(number) if _is_open(number) else None for number in (3, 4)}
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in kept]
+    ports = [found.getsockname()[1] for found in sockets]
+    numbers = [os.dup(found.fileno()) for found in sockets]
+    for found in sockets:
+        found.close()
+    for target, number in zip(kept, numbers, strict=True):
+        os.dup2(number, target)
+        os.close(number)
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    monkeypatch.setenv("LISTEN_FDS", "2")
+    yield ports
+    for target, old in kept.items():
+        if old is not None:
+            os.dup2(old, target)
+            os.close(old)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("host", "wanted"), [("fd://", [0, 1]), ("fd://*", [0, 1]), ("fd://4", [1])])
+def test_sockets_that_systemd_hands_over(
+    handed: list[int], stack: contextlib.ExitStack, host: str, wanted: list[int]
+) -> None:
+    found = listen(stack, host)
+
+    assert [listener.getsockname()[1] for listener in found] == [handed[index] for index in wanted]
+    assert not any(listener.get_inheritable() for listener in found)
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("fd://9", "too few socket activated files passed in by systemd"),
+        ("fd://x", "failed to parse systemd fd address: should be a number"),
+    ],
+)
+def test_sockets_that_were_not_handed_over(
+    handed: list[int], stack: contextlib.ExitStack, host: str, message: str
+) -> None:
+    with pytest.raises(ListenError, match=message):
+        listen(stack, host)
+
+
+def test_without_systemd(stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LISTEN_FDS", raising=False)
+
+    with pytest.raises(ListenError, match="no sockets found via socket activation"):
+        listen(stack, "fd://")
+
+
+def certify(folder: Path) -> Path:
+    """Write a key and a certificate that signs itself, good for both sides."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return folder
+
+
+def secure(folder: Path, **settings: bool) -> Options:
+    return Options(
+        tls_ca=str(folder / "cert.pem"),
+        tls_certificate=str(folder / "cert.pem"),
+        tls_key=str(folder / "key.pem"),
+        tls=settings.get("tls"),
+        tls_verify=settings.get("tls_verify", False),
+    )
+
+
+def handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> str:
+    """Return what the client reads, or the name of its error."""
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError), server.wrap_socket(ours, server_side=True) as connection:
+            connection.sendall(b"hello")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        with client.wrap_socket(theirs, server_hostname="localhost") as connection:
+            return connection.recv(5).decode()
+    except (ssl.SSLError, ConnectionError) as error:
+        return type(error).__name__
+    finally:
+        ours.close()
+        thread.join(10)
+
+
+def test_no_tls_unless_asked(tmp_path: Path) -> None:
+    assert tls_context(secure(tmp_path)) is None
+    assert tls_context(secure(tmp_path, tls=False)) is None
+
+
+def test_tls_without_verification_lets_everybody_in(tmp_path: Path) -> None:
+    server = tls_context(secure(certify(tmp_path), tls=True))
+    client = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    assert server is not None
+
+    assert handshake(server, client) == "hello"
+
+
+def test_tlsverify_wants_a_certificate(tmp_path: Path) -> None:
+    server = tls_context(secure(certify(tmp_path), tls_verify=True))
+    stranger = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    friend = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    friend.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    assert server is not None
+
+    assert handshake(server, stranger) != "hello"
+    assert handshake(server, friend) == "hello"
+
+
+def test_certificates_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ListenError, match="Could not load X509 key pair"):
+        tls_context(secure(tmp_path, tls=True))
+
+    certify(tmp_path)
+    options = secure(tmp_path, tls_verify=True)
+    options.tls_ca = str(tmp_path / "nosuch")
+    with pytest.raises(ListenError, match="could not read CA certificate"):
+        tls_context(options)
+
+    (tmp_path / "key.pem").write_text("nonsense")
+    with pytest.raises(ListenError, match="Error reading X509 key pair"):
+        tls_context(secure(tmp_path, tls=True))
