@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import fcntl
 import os
 import socket
 import ssl
@@ -68,43 +69,44 @@ def test_port_that_is_none(stack: contextlib.ExitStack) -> None:
         listen(stack, "tcp://127.0.0.1:70000")
 
 
+class Handed:
+    """Two listening sockets with numbers in a row, as systemd hands them over, only not from 3 on."""
+
+    def __init__(self) -> None:
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        self.ports = [found.getsockname()[1] for found in sockets]
+        self.first = fcntl.fcntl(sockets[0].fileno(), fcntl.F_DUPFD, 300)
+        assert fcntl.fcntl(sockets[1].fileno(), fcntl.F_DUPFD, self.first + 1) == self.first + 1
+        for found in sockets:
+            found.close()
+
+    def close(self) -> None:
+        for number in (self.first, self.first + 1):
+            with contextlib.suppress(OSError):
+                os.close(number)
+
+
 @pytest.fixture
-def handed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Two listening sockets from descriptor 3 on, as systemd hands them over."""
-    kept = {number: os.dup(number) if _is_open(number) else None for number in (3, 4)}
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in kept]
-    ports = [found.getsockname()[1] for found in sockets]
-    numbers = [os.dup(found.fileno()) for found in sockets]
-    for found in sockets:
-        found.close()
-    for target, number in zip(kept, numbers, strict=True):
-        os.dup2(number, target)
-        os.close(number)
+def handed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Handed]:
+    found = Handed()
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     monkeypatch.setenv("LISTEN_FDS", "2")
-    yield ports
-    for target, old in kept.items():
-        if old is not None:
-            os.dup2(old, target)
-            os.close(old)
+    yield found
+    found.close()
 
 
-def _is_open(number: int) -> bool:
-    try:
-        os.fstat(number)
-    except OSError:
-        return False
-    return True
-
-
-@pytest.mark.parametrize(("host", "wanted"), [("fd://", [0, 1]), ("fd://*", [0, 1]), ("fd://4", [1])])
+@pytest.mark.parametrize(("host", "wanted"), [("fd://", [0, 1]), ("fd://*", [0, 1]), ("fd://{second}", [1])])
 def test_sockets_that_systemd_hands_over(
-    handed: list[int], stack: contextlib.ExitStack, host: str, wanted: list[int]
+    handed: Handed, stack: contextlib.ExitStack, host: str, wanted: list[int]
 ) -> None:
-    found = listen(stack, host)
+    found = open_listeners(
+        Options(hosts=[host.format(second=handed.first + 1)]), stack, first_handed=handed.first
+    )
 
-    assert [listener.getsockname()[1] for listener in found] == [handed[index] for index in wanted]
+    assert [listener.getsockname()[1] for listener in found] == [handed.ports[index] for index in wanted]
     assert not any(listener.get_inheritable() for listener in found)
+    for listener in found:
+        listener.close()
 
 
 @pytest.mark.parametrize(
@@ -115,10 +117,10 @@ def test_sockets_that_systemd_hands_over(
     ],
 )
 def test_sockets_that_were_not_handed_over(
-    handed: list[int], stack: contextlib.ExitStack, host: str, message: str
+    handed: Handed, stack: contextlib.ExitStack, host: str, message: str
 ) -> None:
     with pytest.raises(ListenError, match=message):
-        listen(stack, host)
+        open_listeners(Options(hosts=[host]), stack, first_handed=handed.first)
 
 
 def test_without_systemd(stack: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:

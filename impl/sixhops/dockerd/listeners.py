@@ -35,10 +35,13 @@ class ListenError(Exception):
     """A socket can't be opened; the message says why."""
 
 
-def open_listeners(options: Options, stack: contextlib.ExitStack) -> list[socket.socket]:
+def open_listeners(
+    options: Options, stack: contextlib.ExitStack, *, first_handed: int = _FIRST_HANDED
+) -> list[socket.socket]:
     """Bind and listen at once, so that clients wait instead of being refused while the engine starts.
 
-    `stack` removes the paths again. Raises ListenError, and OSError for an address that is taken.
+    Sockets of `fd://` have the numbers from `first_handed` on. `stack` removes the paths again. Raises ListenError, and
+    OSError for an address that is taken.
     """
     found: list[socket.socket] = []
     seen: set[str] = set()
@@ -52,7 +55,7 @@ def open_listeners(options: Options, stack: contextlib.ExitStack) -> list[socket
             scheme, rest = "tcp", host
         match scheme:
             case "fd":
-                found += _handed(rest)
+                found += _handed(rest, first_handed)
             case "unix":
                 found.append(_unix(Path(rest or _DEFAULT_PATH), options.group, stack))
             case _:
@@ -128,14 +131,14 @@ def _tcp(rest: str, options: Options) -> socket.socket:
         raise ListenError(f"listen tcp: lookup {name}: {error.strerror}") from error
 
 
-def _handed(which: str) -> Iterable[socket.socket]:
+def _handed(which: str, first: int) -> Iterable[socket.socket]:
     """Return the sockets that systemd started the engine with: all, or the one of a number."""
     count = int(os.environ.get("LISTEN_FDS") or 0)
     if os.environ.get("LISTEN_PID") != str(os.getpid()) or count < 1:
         raise ListenError(
             "no sockets found via socket activation: make sure the service was started by systemd"
         )
-    numbers = range(_FIRST_HANDED, _FIRST_HANDED + count)
+    numbers = range(first, first + count)
     if which not in {"", "*"}:
         if not which.isdigit():
             raise ListenError(
