@@ -144,3 +144,16 @@ def test_mutate_fails_when_a_recording_no_longer_holds(ran: Inner) -> None:
 
     assert done.returncode == 1
     assert "status does not hold for what was recorded" in done.stdout
+
+
+def test_a_profile_may_name_several_engines_and_scenarios(ran: Inner) -> None:
+    ran.write(
+        "scenarios/engines/x.yaml",
+        'engine: ["1.2", "*"]\ndifferences: [{scenario: [engine/bad, engine/nosuch], reason: so it is}]\n',
+    )
+
+    checked = sixhops(ran, "lint")
+
+    assert checked.returncode == 4
+    assert "no scenario is called 'engine/nosuch'" in checked.stderr
+    assert "no scenario is called 'engine/bad'" not in checked.stderr

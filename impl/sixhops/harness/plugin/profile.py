@@ -57,9 +57,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The differences of one engine. `engine` is a version or glob, `stack` who must have made which role."""
+    """The differences of an engine. `engines` are versions or globs, `stack` who must have made which role."""
 
-    engine: str
+    engines: tuple[str, ...]
     differences: tuple[Difference, ...]
     mark: Mark
     stack: dict[str, str] = field(default_factory=dict)
@@ -67,10 +67,9 @@ class Profile:
     def applies(self, facts: TargetFacts) -> bool:
         """Return whether a target is meant: `20.10` is also `20.10.24+dfsg1`, `*` is any version."""
         version = facts.engine_version
-        fits = (
-            version == self.engine
-            or version.startswith(f"{self.engine}.")
-            or fnmatchcase(version, self.engine)
+        fits = any(
+            version == engine or version.startswith(f"{engine}.") or fnmatchcase(version, engine)
+            for engine in self.engines
         )
         return fits and all(facts.programs.get(role) == maker for role, maker in self.stack.items())
 
@@ -99,24 +98,34 @@ def _profile(document: Node) -> Profile:
                 raise ScenarioError(f"{role} must be upstream or reference, not {maker!r}", node.mark)
             stack[role] = maker
     entries = fields["differences"].items(what="differences") if "differences" in fields else []
-    return Profile(
-        fields["engine"].filled_text("engine"), tuple(map(_difference, entries)), document.mark, stack
-    )
+    differences = tuple(difference for entry in entries for difference in _differences(entry))
+    return Profile(tuple(_texts(fields["engine"], "engine")), differences, document.mark, stack)
 
 
-def _difference(node: Node) -> Difference:
+def _texts(node: Node, what: str) -> list[str]:
+    """Return a text, or a list of them, as a list."""
+    if isinstance(node.value, list) and node.value:
+        return [item.filled_text(what) for item in node.items(what=what)]
+    return [node.filled_text(what)]
+
+
+def _differences(node: Node) -> list[Difference]:
+    """Return the differences that an entry stands for: one for each scenario that it names."""
     fields = node.mapping(_DIFFERENCE_KEYS, what="a known difference")
     for key in ("scenario", "reason"):
         if key not in fields:
             raise ScenarioError(f"a known difference needs {key!r}", node.mark)
-    return Difference(
-        scenario=fields["scenario"].filled_text("scenario"),
-        step=_step_pattern(fields["step"]) if "step" in fields else "*",
-        facet=fields["facet"].filled_text("facet") if "facet" in fields else "*",
-        reason=fields["reason"].filled_text("reason"),
-        ref=fields["ref"].filled_text("ref") if "ref" in fields else "",
-        mark=node.mark,
-    )
+    return [
+        Difference(
+            scenario=scenario,
+            step=_step_pattern(fields["step"]) if "step" in fields else "*",
+            facet=fields["facet"].filled_text("facet") if "facet" in fields else "*",
+            reason=fields["reason"].filled_text("reason"),
+            ref=fields["ref"].filled_text("ref") if "ref" in fields else "",
+            mark=node.mark,
+        )
+        for scenario in _texts(fields["scenario"], "scenario")
+    ]
 
 
 def _step_pattern(node: Node) -> str:
