@@ -26,9 +26,9 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-# The stamp holds what the environment was made from, so a changed pyproject.toml is noticed.
+# The stamp holds what the environment was made from, so a changed pyproject.toml or protocol is noticed.
 stamp=.venv/.made-from
-wanted=$(cat pyproject.toml hatch_build.py 2>/dev/null | sha256sum)
+wanted=$(cat pyproject.toml hatch_build.py impl/sixhops/wire/proto/*.proto | sha256sum)
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   echo "setup: making .venv"
   python=$(command -v python3)
