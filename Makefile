@@ -6,11 +6,12 @@ WORKERS ?= 2
 TARGET ?= reference
 ARGS ?=
 MIXES ?=
+REPORT ?= report
 
 # Real Docker is installed only where a target has one of its programs in it.
 SETUP = $(if $(findstring upstream,$(TARGET)),upstream,setup)
 
-.PHONY: help setup upstream run test unit mixes lint format bench clean
+.PHONY: help setup upstream run test unit mixes vm matrix lint format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -21,19 +22,26 @@ setup: ## install what is missing (Debian packages, virtual environment)
 upstream: ## the same, and real Docker from Debian's packages
 	@ci/setup.sh upstream
 
-run: ## the conformance suite (TARGET=reference, WORKERS=2, ARGS for pytest)
+run: ## the conformance suite, with a report (TARGET=reference, WORKERS=2, REPORT=report, ARGS for pytest)
 	@$(MAKE) --no-print-directory $(SETUP)
-	$(PYTHON) -m pytest conformance/ --target $(TARGET) -n $(WORKERS) $(ARGS)
+	$(PYTHON) -m pytest conformance/ --target $(TARGET) -n $(WORKERS) $(if $(REPORT),--report $(REPORT)) $(ARGS)
 
 unit: upstream ## the unit tests alone
 	$(PYTHON) -m pytest tests/ -n $(WORKERS) $(ARGS)
 
 test: lint unit ## all tests: lint, unit tests, the suite on the reference stack and on real Docker
-	@$(MAKE) --no-print-directory run TARGET=reference
-	@$(MAKE) --no-print-directory run TARGET=upstream
+	@$(MAKE) --no-print-directory run TARGET=reference REPORT=
+	@$(MAKE) --no-print-directory run TARGET=upstream REPORT=
 
 mixes: upstream ## the suite on every stack in which our programs stand beside real ones (MIXES=full for all of it)
 	@PYTHON=$(PYTHON) WORKERS=$(WORKERS) ci/mixes.sh $(MIXES) $(ARGS)
+
+vm: setup ## some of the suite against a Debian guest in QEMU: systemd, control groups v2, real Docker and ours
+	$(PYTHON) -m ci.vm all $(ARGS)
+
+matrix: upstream ## the suite on the reference, on real Docker and on other releases of it (ci/engines/build makes them)
+	ci/engines/build dockerd-26 dockerd-28
+	.venv/bin/sixhops matrix -n $(WORKERS) $(ARGS)
 
 lint: setup ## format, style, types, walls between packages, scenarios
 	$(PYTHON) -m ruff check .
@@ -55,4 +63,4 @@ bench: upstream ## measure, side by side with real Docker: harness, taps, run pa
 	$(PYTHON) -m benchmarks.registry
 
 clean: ## remove what the build and the runs left in this checkout
-	rm -rf .venv results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv results report matrix vm .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
