@@ -134,6 +134,12 @@ class Creator:
         files = ContainerFiles(self._settings.data_root / "containers" / container.id)
         return Held(container, files, log_of(files.directory, container))
 
+    def sweep(self, known: set[str]) -> None:
+        """Remove the directories of containers that an engine which died was about to make, or had just removed."""
+        for directory in (self._settings.data_root / "containers").iterdir():
+            if directory.name not in known:
+                ContainerFiles(directory).remove()
+
     def _find(self, name: str) -> Container:
         return self._registry.find(name).container
 

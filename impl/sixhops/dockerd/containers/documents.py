@@ -22,10 +22,10 @@ __all__ = ["ago", "duration", "inspect_document", "list_entry", "status_text"]
 _SECOND = 10**9
 
 
-def inspect_document(held: Held, graph: dict[str, str], network: dict[str, Any]) -> dict[str, Any]:
+def inspect_document(held: Held, graph: dict[str, str] | None, network: dict[str, Any]) -> dict[str, Any]:
     """Return GET /containers/{id}/json, with members in dockerd's order.
 
-    `graph`: GraphDriver.Data, `network`: NetworkSettings.
+    `graph`: GraphDriver.Data, None when there is none left. `network`: NetworkSettings.
     """
     container, files = held.container, held.files
     used = files.of(container.files_of) if container.files_of else files

@@ -109,6 +109,7 @@ class Containers:
                 # dockerd makes lists of them when it reads a container from disk (observed)
                 container.host_config[key] = container.host_config[key] or []
             self._registry.add(self._creator.hold(container))
+        await asyncio.to_thread(self._creator.sweep, {held.container.id for held in self._registry})
         await self._supervisor.begin()
 
     async def close(self) -> None:
@@ -379,7 +380,10 @@ class Containers:
     async def inspect(self, text: str, size: bool = False) -> dict[str, Any]:
         """Return the inspect document. Raises EngineError 404."""
         held = self._registry.find(text)
-        graph = self._images.layers.writable(held.container.layer).document()
+        graph: dict[str, str] | None = None
+        with contextlib.suppress(FileNotFoundError):
+            # of a container that is dead there may be nothing left
+            graph = self._images.layers.writable(held.container.layer).document()
         document = documents.inspect_document(held, graph, self._network(held))
         document["HostConfig"] |= {"Links": links.shown(held, self._registry.find)}
         if size:
