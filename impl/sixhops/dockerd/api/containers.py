@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.api import answers, bodies
 from sixhops.dockerd.api.gojson import encode
 from sixhops.dockerd.api.server import Route, route
+from sixhops.dockerd.containers.kernel import this_kernel
 from sixhops.dockerd.containers.streams import LogOptions
 from sixhops.dockerd.errors import invalid
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["routes"]
 
+#: A body of so many bytes holds no JSON object that says anything.
+_NO_OBJECT = 7
 _CONDITIONS = frozenset({"not-running", "next-exit", "removed"})
 
 
@@ -27,7 +30,9 @@ def routes(containers: Containers) -> list[Route]:
     async def create(call: Call) -> web.StreamResponse:
         call.require_json()
         body = await call.json(bodies.CREATE, status=500)
-        identity, warnings = await containers.create(body, call.text("name"), call.text("platform"))
+        _adjust(call, body)
+        platform = "" if call.is_older_than("1.41") else call.text("platform")
+        identity, warnings = await containers.create(body, call.text("name"), platform)
         return await answers.json_answer(call.request, {"Id": identity, "Warnings": warnings}, 201)
 
     async def list_all(call: Call) -> web.StreamResponse:
@@ -45,6 +50,11 @@ def routes(containers: Containers) -> list[Route]:
         return await answers.json_answer(call.request, found)
 
     async def start(call: Call) -> web.StreamResponse:
+        length = call.request.content_length
+        if (length is None and call.request.body_exists) or (length or 0) > _NO_OBJECT:
+            raise invalid(
+                "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"
+            )
         await containers.start(call["name"], call.text("detachKeys"))
         return answers.nothing()
 
@@ -85,7 +95,7 @@ def routes(containers: Containers) -> list[Route]:
 
     async def wait(call: Call) -> web.StreamResponse:
         condition = call.text("condition")
-        if condition not in _CONDITIONS:
+        if condition not in _CONDITIONS or call.is_older_than("1.30"):
             condition = "not-running"  # dockerd takes an unknown word for the usual condition
         outcome = await containers.wait(call["name"], condition)
         response = await answers.stream(call.request, "application/json")
@@ -131,6 +141,8 @@ def routes(containers: Containers) -> list[Route]:
     async def update(call: Call) -> web.StreamResponse:
         call.require_json()
         body = await call.json(bodies.UPDATE, status=500)
+        if call.is_older_than("1.40"):
+            body.pop("PidsLimit", None)
         warnings = await containers.update(call["name"], body)
         return await answers.json_answer(call.request, {"Warnings": warnings or None})
 
@@ -154,6 +166,25 @@ def routes(containers: Containers) -> list[Route]:
         route("POST", "/containers/{name:.*}/wait", wait, streams=True),
         route("DELETE", "/containers/{name:.*}", remove),
     ]
+
+
+def _adjust(call: Call, body: dict[str, Any]) -> None:
+    """Take out of a create request what the client's version of the API does not have, and fill in what it expects.
+
+    Source: moby 20.10, `postContainersCreate` in api/server/router/container.
+    """
+    host = body.get("HostConfig")
+    if host is None:
+        return
+    if call.is_older_than("1.25"):
+        host["AutoRemove"] = False  # such clients remove containers themselves
+    if call.is_older_than("1.40"):
+        for entry in host.get("Mounts") or []:
+            (entry.get("BindOptions") or {}).pop("NonRecursive", None)
+        host["KernelMemoryTCP"] = 0
+        host["IpcMode"] = host.get("IpcMode") or "shareable"
+    if call.is_older_than("1.41") and not this_kernel().unified:
+        host["CgroupnsMode"] = host.get("CgroupnsMode") or "host"
 
 
 def size_of(call: Call) -> tuple[int, int]:

@@ -16,7 +16,10 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Each member says whether that limit works; `cpus` and `mems` are the numbers that a container may have."""
+    """Each member says whether that limit works; `cpus` and `mems` are the numbers that a container may have.
+
+    `unified` says that there is version 2 of control groups only.
+    """
 
     memory: bool = True
     swap: bool = True
@@ -36,6 +39,7 @@ class Kernel:
     read_iops: bool = True
     write_iops: bool = True
     cgroup_namespaces: bool = True
+    unified: bool = False
     cpus: str = "0"
     mems: str = "0"
 
@@ -110,6 +114,7 @@ def _unified(root: Path) -> Kernel:
         read_iops=io,
         write_iops=io,
         cgroup_namespaces=Path("/proc/self/ns/cgroup").exists(),
+        unified=True,
         cpus=_text(root / "cpuset.cpus.effective"),
         mems=_text(root / "cpuset.mems.effective"),
     )
