@@ -154,7 +154,7 @@ class Comparison:
         (work / "treelink").symlink_to("tree")
         with tarfile.open(work / "some.tar", "w") as archive:
             for path in ("f", "tree"):
-                archive.add(work / path, path)
+                archive.add(work / path, path, filter=lambda item: item.replace(mtime=0))
         helper = work / "bin" / "docker-credential-toy"
         helper.write_text(_HELPER)
         helper.chmod(0o755)
@@ -257,7 +257,8 @@ def _request(fields: dict[str, Any]) -> str:
     query = re.sub(r"\b\d{10}\.\d{9}\b", "TIME", query)
     shown = {name: value for name, value in headers.items() if name.lower().startswith("x-")}
     about = f" {json.dumps(shown, sort_keys=True)}" if shown else ""
-    return re.sub(r"\b[0-9a-f]{64}\b", "ID64", f"{fields['method']} {fields['path']} {query} {body}{about}")
+    text = re.sub(r"\b[0-9a-f]{64}\b", "ID64", f"{fields['method']} {fields['path']} {query} {body}{about}")
+    return re.sub(r"(?<=/containers/)[0-9a-f]{12}\b", "ID12", text)
 
 
 def _nearest(item: str, others: tuple[str, ...]) -> str:

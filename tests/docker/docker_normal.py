@@ -13,6 +13,7 @@ _PATTERNS = (
     (r"^(root +)?\d+( +\d+)?(?= )", "PID"),
     (r"(?<=STIME) +TTY", " TTY"),
     (r"\b[0-9a-f]{12}\b", "ID12"),
+    (r"(?<=docker-import-)\d+|(?<=\.docker_temp_)\w+", "RANDOM"),
     (r"\d{4}-\d\d-\d\d[T ][\d:]{8}(\.\d+)?( ?[+-]\d{4} \w+|Z|[+-]\d\d:\d\d)?", "TIME"),
     (r"(Less than a second|About a minute|an hour|\d+ (second|minute|hour)s?)( ago)?\b *", "SPAN "),
     (r"\b[a-z]+_[a-z]+\d?\b(?=\s|$)", "RANDOM_NAME"),

@@ -11,7 +11,7 @@ from sixhops.docker.values import boolean, os_error, quote
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["endpoint_of", "orchestrator", "read"]
+__all__ = ["check_orchestrator", "endpoint_of", "orchestrator", "read"]
 
 _KEYS = ("from", "host", "ca", "cert", "key", "skip-tls-verify")
 
@@ -41,17 +41,22 @@ def endpoint_of(
 
 
 def orchestrator(text: str) -> str:
-    """Return --default-stack-orchestrator as contexts keep it. Raises DockerError for one that this client lacks."""
-    if text in ("", "swarm"):
+    """Return --default-stack-orchestrator as contexts keep it. Raises DockerError for one that is none."""
+    if text in ("", "swarm", "kubernetes", "all"):
         return text
-    if text in ("kubernetes", "all"):
-        raise DockerError(
-            f"cannot specify orchestrator {quote(text)} without configuring a Kubernetes endpoint"
-        )
     raise DockerError(
         f"unable to parse default-stack-orchestrator: specified orchestrator {quote(text)} is invalid, please use "
         "either kubernetes, swarm or all"
     )
+
+
+def check_orchestrator(context: dict[str, Any]) -> None:
+    """Raise DockerError for a context whose stacks are Kubernetes' and that has no Kubernetes."""
+    chosen = (context.get("Metadata") or {}).get("StackOrchestrator", "")
+    if chosen in ("kubernetes", "all") and "kubernetes" not in (context.get("Endpoints") or {}):
+        raise DockerError(
+            f"cannot specify orchestrator {quote(chosen)} without configuring a Kubernetes endpoint"
+        )
 
 
 def _check(host: str, files: dict[str, bytes]) -> None:

@@ -129,9 +129,9 @@ def _ask(helper: str, action: str, given: str, doing: str) -> str:
     try:
         done = subprocess.run([program, action], input=given.encode(), stdout=subprocess.PIPE, check=False)
     except OSError as error:
-        raise DockerError(
-            f'error {doing} credentials - err: exec: "{program}": executable file not found in $PATH, out: ``'
-        ) from error
+        # docker's words for a program that isn't there at all, whatever they say
+        reason = f"{program} resolves to executable in current directory (./{program})"
+        raise DockerError(f"error {doing} credentials - err: {reason}, out: ``") from error
     output = done.stdout.decode(errors="replace").strip()
     if done.returncode and not (action == "get" and output == _NOT_FOUND):
         raise DockerError(f"error {doing} credentials - err: exit status {done.returncode}, out: `{output}`")

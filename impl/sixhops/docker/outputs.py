@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -46,12 +47,15 @@ def write_to(path: str, pieces: Iterable[bytes]) -> None:
         with open(descriptor, "wb") as file:
             for piece in pieces:
                 file.write(piece)
+        if os.path.isdir(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), temporary, None, path)
         os.rename(temporary, path)
     except OSError as error:
         _discard(temporary)
         if error.filename2:
             reason = (error.strerror or "").lower()
-            raise DockerError(f"rename {temporary} {path}: {reason}") from error
+            beside = f"{os.path.dirname(path) or '.'}/{os.path.basename(temporary)}"
+            raise DockerError(f"rename {beside} {path}: {reason}") from error
         raise DockerError(os_error("open", path, error)) from error
     except BaseException:
         _discard(temporary)

@@ -60,6 +60,8 @@ class Display:
             if detail.get("code") == 401:
                 raise DockerError("authentication is required")
             raise DockerError(str(detail.get("message") or message.get("error")))
+        if "aux" in message:
+            return  # for programs: the digest of what was pushed
         layer = str(message.get("id") or "")
         out = ""
         below = 0

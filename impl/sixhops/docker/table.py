@@ -28,8 +28,7 @@ class Listing:
 
     `default` and `quiet` are templates, as are `raw` and `raw_quiet`, which stand for the format `raw` (where it stands for
     nothing it is a template like any other); a title of a field with an argument (`.Label "x"`) is that argument.
-    `plain` computes the fields that are something else in JSON. `failure` begins what is said of a template
-    that does not fit.
+    `plain` computes the fields that are something else in JSON.
     """
 
     fields: Mapping[str, Callable[..., Any]]
@@ -39,7 +38,6 @@ class Listing:
     kind: str = "interface {}"
     raw: str = "raw"
     raw_quiet: str = "raw"
-    failure: str = "failed to execute template"
     plain: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
     def row(self, thing: Any) -> template.Fields:
@@ -84,7 +82,7 @@ def check(listing: Listing, chosen: str) -> None:
     try:
         compiled.render(_Titles(listing))
     except template.TemplateError as error:
-        raise DockerError(f"{listing.failure}: {error}") from error
+        raise DockerError(f"failed to execute template: {error}") from error
 
 
 def _compiled(listing: Listing, chosen: str, *, quiet: bool) -> tuple[template.Template, bool]:
@@ -111,7 +109,7 @@ def write(listing: Listing, things: Iterable[Any], chosen: str, *, quiet: bool =
             lines.append(compiled.render(_Titles(listing)))
         lines += [compiled.render(_Row(listing, thing)) for thing in things]
     except template.TemplateError as error:
-        raise DockerError(f"{listing.failure}: {error}") from error
+        raise DockerError(f"template parsing error: {error}") from error
     output = "".join(f"{line}\n" for line in lines)
     sys.stdout.write(align(output) if table else output)
 

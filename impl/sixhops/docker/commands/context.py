@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from sixhops.docker.command import Command, Context
 from sixhops.docker.commands import inspect
 from sixhops.docker.errors import DockerError
 from sixhops.docker.flags import flag
+from sixhops.docker.templatefunctions import Fields
 from sixhops.docker.values import quote
 
 if TYPE_CHECKING:
@@ -148,7 +150,46 @@ def _inspect(context: Context) -> int:
             "Storage": {"MetadataPath": places[0], "TLSPath": places[1]},
         }
 
-    return inspect.show(context.options.arguments or [settings.context], context.options["format"], find)
+    names = context.options.arguments or [settings.context]
+    return inspect.show(names, context.options["format"], find, _Seen)
+
+
+class _Seen(Fields):
+    """A context as docker's own type is: `.Metadata` is all that is stored of it, and its metadata is a field of that."""
+
+    kind = "context.contextWithTLSListing"
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+
+    def field(self, name: str, arguments: list[Any]) -> Any:
+        """Return one field. Raises KeyError."""
+        if arguments:
+            raise TypeError(name)
+        return _Stored(self._document) if name == "Metadata" else self._document[name]
+
+    def as_json(self) -> str:
+        """Return the document."""
+        return json.dumps(self._document, separators=(",", ":"), ensure_ascii=False)
+
+
+class _Stored(_Seen):
+    """The stored part."""
+
+    kind = "store.Metadata"
+
+    def field(self, name: str, arguments: list[Any]) -> Any:
+        """Return one field. Raises KeyError."""
+        if arguments or name not in ("Name", "Metadata", "Endpoints"):
+            raise KeyError(name)
+        return self._document.get(name)
+
+    def as_json(self) -> str:
+        """Return the stored document."""
+        stored = {
+            name: self._document[name] for name in ("Name", "Metadata", "Endpoints") if name in self._document
+        }
+        return json.dumps(stored, separators=(",", ":"), ensure_ascii=False)
 
 
 def _remove(context: Context) -> int:

@@ -44,9 +44,13 @@ def _create(context: Context) -> int:
         about["Description"] = options["description"]
     if orchestrator:
         about["StackOrchestrator"] = orchestrator
-    store.put(
-        {"Name": name, "Metadata": dict(sorted(about.items())), "Endpoints": made.get("Endpoints") or {}}
-    )
+    context_made = {
+        "Name": name,
+        "Metadata": dict(sorted(about.items())),
+        "Endpoints": made.get("Endpoints") or {},
+    }
+    contextspec.check_orchestrator(context_made)
+    store.put(context_made)
     for endpoint_name, files in tls.items():
         store.reset_tls(name, endpoint_name, files)
     return _said(name, "created")
@@ -82,7 +86,9 @@ def _update(context: Context) -> int:
     endpoints = dict(found.get("Endpoints") or {})
     if "docker" in options.given:
         endpoints[contexts.ENDPOINT], files = _endpoint(context)
-    store.put({"Name": name, "Metadata": dict(sorted(about.items())), "Endpoints": endpoints})
+    changed = {"Name": name, "Metadata": dict(sorted(about.items())), "Endpoints": endpoints}
+    contextspec.check_orchestrator(changed)
+    store.put(changed)
     if "docker" in options.given:
         store.reset_tls(name, contexts.ENDPOINT, files)
     return _said(name, "updated")

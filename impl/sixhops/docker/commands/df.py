@@ -152,7 +152,6 @@ _SUMMARY = table.Listing(
     {"TotalCount": "TOTAL"},
     "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
     kind="*formatter.diskUsageImagesContext",
-    failure="template parsing error",
     raw=(
         "type: {{.Type}}\ntotal: {{.TotalCount}}\nactive: {{.Active}}\nsize: {{.Size}}\n"
         "reclaimable: {{.Reclaimable}}\n"

@@ -109,12 +109,12 @@ def listing_of(*, full: bool, digests: bool) -> table.Listing:
 
 
 def _optional_size(size: int) -> str:
-    return "N/A" if size == -1 else human.decimal_size(size, 3)
+    return "N/A" if size == -1 else human.decimal_size(size)
 
 
 def _unique_size(image: dict[str, Any]) -> str:
     shared = image.get("SharedSize", -1)
-    return "N/A" if shared == -1 else human.decimal_size(image["Size"] - shared, 3)
+    return "N/A" if shared == -1 else human.decimal_size(image.get("VirtualSize", image["Size"]) - shared)
 
 
 def _short(identity: str) -> str:

@@ -20,7 +20,12 @@ def _info(context: Context) -> int:
         compiled = template.parse(form) if form else None
     except template.TemplateError as error:
         raise ExitError(64, f"template parsing error: {error}") from error
-    client = {"Debug": context.client.settings.debug, "Context": "default", "Plugins": [], "Warnings": None}
+    client = {
+        "Debug": context.client.settings.debug,
+        "Context": context.client.settings.context,
+        "Plugins": [],
+        "Warnings": None,
+    }
     server: dict[str, Any] = {}
     problem: DockerError | None = None
     try:

@@ -52,10 +52,12 @@ def _of(context: Context, kinds: tuple[str, ...], *, size: bool, verbose: bool =
     return show(context.options.arguments, context.options["format"], find)
 
 
-def show(names: list[str], form: str, find: Callable[[str], Any]) -> int:
+def show(
+    names: list[str], form: str, find: Callable[[str], Any], seen: Callable[[Any], Any] | None = None
+) -> int:
     """Print what `find` returns for each name, as JSON or through the template `form`.
 
-    Those that can't be found are told at the end. Raises ExitError.
+    `seen` makes of what was found what the template sees. Those that can't be found are told at the end. Raises ExitError.
     """
     try:
         compiled = template.parse(form.replace("\\t", "\t").replace("\\n", "\n")) if form else None
@@ -73,7 +75,7 @@ def show(names: list[str], form: str, find: Callable[[str], Any]) -> int:
             found.append(document)
             continue
         try:
-            sys.stdout.write(f"{compiled.render(document, strict=True)}\n")
+            sys.stdout.write(f"{compiled.render(seen(document) if seen else document, strict=True)}\n")
         except template.TemplateError as error:
             sys.stdout.write("\n")
             problems.append(f"template parsing error: {error}")

@@ -147,7 +147,7 @@ def _logout(context: Context) -> int:
             credentials.erase(settings, key)
         except DockerError as error:
             problems[key] = error
-    if len(problems) == len(set(keys)):
+    if len(problems) == len(keys):  # the same name twice is one problem, and docker says nothing then
         sys.stdout.flush()
         sys.stderr.write("WARNING: could not erase credentials:\n")
         sys.stderr.write("".join(f"{key}: {problem}\n" for key, problem in problems.items()))

@@ -184,7 +184,8 @@ def _stats(context: Context) -> int:
             watched.add(name)
     else:
         watched.follow(everything=options["all"])
-        for container in client.json("GET", "/containers/json", {"all": "1"} if options["all"] else {}):
+        everything = {"all": "1"} if options["all"] else {}
+        for container in client.json("GET", "/containers/json", {"limit": "0"} | everything):
             watched.add(container["Id"][:12])
     watched.wait(lambda: all(watch.known for watch in watched.watches.values()), _PATIENCE)
     problems = [str(watch.problem) for watch in watched.watches.values() if watch.problem is not None]

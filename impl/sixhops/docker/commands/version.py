@@ -66,7 +66,7 @@ def _version(context: Context) -> int:
         "Os": "linux",
         "Arch": _MACHINES.get(platform.machine(), platform.machine()),
         "BuildTime": "",
-        "Context": "default",
+        "Context": context.client.settings.context,
         "Experimental": True,
     }
     if compiled is not None:

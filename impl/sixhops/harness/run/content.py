@@ -12,13 +12,23 @@ from urllib.parse import quote
 from sixhops.harness.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sixhops.harness.errors import Mark
     from sixhops.harness.images import BuiltImage
 
-__all__ = ["Content", "Sources", "auth_header", "compact", "content", "json_content", "query_text", "word"]
+__all__ = [
+    "Content",
+    "Sources",
+    "auth_header",
+    "compact",
+    "content",
+    "json_content",
+    "query_text",
+    "word",
+    "words",
+]
 
 _PART = 64 * 1024
 _SOURCES = ("text", "base64", "hex", "file", "blob")
@@ -159,6 +169,14 @@ def auth_header(auth: Any) -> str:
     if isinstance(auth, str):
         return auth
     return base64.urlsafe_b64encode(compact(auth)).decode("ascii")
+
+
+def words(values: Sequence[Any], mark: Mark) -> list[str]:
+    """Return the words of a command line; one that is a list stands for its elements. Raises ScenarioError as `word`."""
+    found: list[str] = []
+    for value in values:
+        found += [word(item, mark) for item in value] if isinstance(value, list) else [word(value, mark)]
+    return found
 
 
 def word(value: Any, mark: Mark) -> str:

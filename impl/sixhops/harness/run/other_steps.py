@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.errors import ScenarioError, TargetError
 from sixhops.harness.match import match
-from sixhops.harness.run.content import content, word
+from sixhops.harness.run.content import content, word, words
 from sixhops.harness.run.incoming import JsonValues
 from sixhops.harness.run.program import ProgramCall
 from sixhops.harness.scenario.model import Hop
@@ -39,7 +39,7 @@ def docker_call(step: DockerStep, context: Context) -> ProgramCall:
         raise TargetError(f"the target {name} has no docker client")
     if address is None:
         raise TargetError(f"the target {name} has no address for a docker client")
-    words = [word(resolve(item, context.scope), step.mark) for item in step.argv]
+    given = words([resolve(item, context.scope) for item in step.argv], step.mark)
     home = context.scratch / f"docker-{step.index}"
     home.mkdir(parents=True, exist_ok=True)
     environment = {
@@ -61,13 +61,13 @@ def docker_call(step: DockerStep, context: Context) -> ProgramCall:
     call = ProgramCall(
         step.name,
         step.timeout,
-        [*command, *words],
+        [*command, *given],
         environment,
         stdin=stdin,
         tty=step.tty,
         interactive=step.background is not None,
     )
-    sent: dict[str, Facet] = {"argv": [*command, *words], "env": dict(environment)}
+    sent: dict[str, Facet] = {"argv": [*command, *given], "env": dict(environment)}
     call.sent = sent
     return call
 

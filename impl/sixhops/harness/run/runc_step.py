@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.errors import TargetError
 from sixhops.harness.run.console import Console
-from sixhops.harness.run.content import content, word
+from sixhops.harness.run.content import content, word, words
 from sixhops.harness.run.direct import machine_of, workspace
 from sixhops.harness.run.incoming import JsonValues
 from sixhops.harness.run.program import ProgramCall, read_some
@@ -57,8 +57,8 @@ def runc_call(step: RuncStep, context: Context) -> RuncCall:
     """Return the call that a step asks for. Raises ScenarioError, and TargetError where there is no machine of ours."""
     scope, machine = context.scope, machine_of(context)
     place = workspace(context)
-    words = [word(resolve(item, scope), step.mark) for item in step.argv]
-    options, rest = _split(words)
+    given = words([resolve(item, scope) for item in step.argv], step.mark)
+    options, rest = _split(given)
     log = None
     if "--root" not in options:
         options["--root"] = str(state_directory(place))

@@ -68,7 +68,8 @@ ACTIONS: Final[dict[str, Key]] = {
     "registry": Key(_REQUEST_LINE, "A request straight to the registry, past the engine."),
     "docker": Key(
         COMMAND,
-        "A command line of the docker client under test, without the leading `docker`.",
+        "A command line of the docker client under test, without the leading `docker`. A word that is a "
+        "`${name}` alone and names a list stands for its elements.",
     ),
     "processes": Key(
         Either((Choice(("all",)), Data("a mapping of what to select", matchers=True, mapping=True))),
