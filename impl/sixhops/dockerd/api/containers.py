@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.api import answers, bodies
+from sixhops.dockerd.api import answers, bodies, older
 from sixhops.dockerd.api.gojson import encode
 from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.containers.kernel import this_kernel
 from sixhops.dockerd.containers.streams import LogOptions
-from sixhops.dockerd.errors import invalid
+from sixhops.dockerd.errors import EngineError, invalid
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -21,6 +21,8 @@ __all__ = ["routes"]
 
 #: A body of so many bytes holds no JSON object that says anything.
 _NO_OBJECT = 7
+_CONFLICT = 409
+_NOT_IMPLEMENTED = 501
 _CONDITIONS = frozenset({"not-running", "next-exit", "removed"})
 
 
@@ -43,7 +45,7 @@ def routes(containers: Containers) -> list[Route]:
 
     async def inspect(call: Call) -> web.StreamResponse:
         found = await containers.inspect(call["name"], call.flag("size"))
-        return await answers.json_answer(call.request, found)
+        return await answers.json_answer(call.request, older.inspect_document(call, found))
 
     async def top(call: Call) -> web.StreamResponse:
         found = await containers.top(call["name"], call.text("ps_args"))
@@ -52,10 +54,12 @@ def routes(containers: Containers) -> list[Route]:
     async def start(call: Call) -> web.StreamResponse:
         length = call.request.content_length
         if (length is None and call.request.body_exists) or (length or 0) > _NO_OBJECT:
+            if call.is_older_than("1.24"):
+                raise EngineError(_NOT_IMPLEMENTED, "this engine takes a HostConfig at the creation only")
             raise invalid(
                 "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"
             )
-        await containers.start(call["name"], call.text("detachKeys"))
+        await containers.start(call["name"], "")  # dockerd does not look at this operation's detachKeys
         return answers.nothing()
 
     async def stop(call: Call) -> web.StreamResponse:
@@ -67,7 +71,12 @@ def routes(containers: Containers) -> list[Route]:
         return answers.nothing()
 
     async def kill(call: Call) -> web.StreamResponse:
-        await containers.kill(call["name"], call.text("signal"))
+        try:
+            await containers.kill(call["name"], call.text("signal"))
+        except EngineError as error:
+            # to end what has ended was no error before API 1.20
+            if error.status != _CONFLICT or not call.is_older_than("1.20"):
+                raise
         return answers.nothing()
 
     async def pause(call: Call) -> web.StreamResponse:
@@ -95,7 +104,11 @@ def routes(containers: Containers) -> list[Route]:
 
     async def wait(call: Call) -> web.StreamResponse:
         condition = call.text("condition")
-        if condition not in _CONDITIONS or call.is_older_than("1.30"):
+        if call.is_older_than("1.30"):
+            # no conditions, and no answer before the end
+            ended = await (await containers.wait(call["name"], "not-running"))
+            return await answers.json_answer(call.request, ended)
+        if condition not in _CONDITIONS:
             condition = "not-running"  # dockerd takes an unknown word for the usual condition
         outcome = await containers.wait(call["name"], condition)
         response = await answers.stream(call.request, "application/json")
@@ -123,15 +136,16 @@ def routes(containers: Containers) -> list[Route]:
 
     async def stats(call: Call) -> web.StreamResponse:
         wanted = call.flag("stream", default=True)
-        if wanted and call.flag("one-shot"):
+        once = call.flag("one-shot") and not call.is_older_than("1.41")
+        if wanted and once:
             raise invalid("cannot have stream=true and one-shot=true")
-        found = await containers.stats(call["name"], wanted, call.flag("one-shot"))
+        found = await containers.stats(call["name"], wanted, once)
         if not wanted:
-            return await answers.json_answer(call.request, await anext(found))
+            return await answers.json_answer(call.request, older.stats_sample(call, await anext(found)))
         # what does not end has no type (observed)
         response = await answers.stream(call.request, "")
         async for sample in found:
-            await response.write(encode(sample))
+            await response.write(encode(older.stats_sample(call, sample)))
         return response
 
     async def prune(call: Call) -> web.StreamResponse:

@@ -108,7 +108,8 @@ def decode(data: bytes) -> Any:
     try:
         value, _end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
-        _Scanner(text).value()
+        # bytes that are no text are named as they are
+        _Scanner(data.decode("utf-8", "surrogateescape").lstrip(_SPACE)).value()
         raise GoJsonError("exceeded max depth") from None
     return value
 
@@ -372,5 +373,5 @@ def _quoted(mark: str) -> str:
     if ord(mark) < 0x20 or ord(mark) == 0x7F:
         return f"'\\x{ord(mark):02x}'"
     # Go looks at bytes: of a longer character only the first one is named
-    first = mark.encode()[0]
+    first = mark.encode("utf-8", "surrogateescape")[0]
     return f"'{mark}'" if first < 0x80 else f"'{chr(first)}'"

@@ -54,7 +54,7 @@ _BOOLS = {
 _FORMLESS = re.compile(
     r"/(?:_ping|version|info|system/df|auth|session|grpc|build/cancel|swarm(?:/(?:init|join|update|unlock|unlockkey))?"
     r"|(?:nodes|services|secrets|configs)/(?:create|[^/]+/update)|(?:services|tasks|secrets|configs)/[^/]+"
-    r"|plugins/.*/(?:json|set)|exec/[^/]+/(?:json|start)|containers/.*/(?:changes|export)|images/.*/(?:json|history))"
+    r"|plugins/.*/(?:json|set)|exec/[^/]+/(?:json|start)|containers/.+/(?:changes|export|json)|images/.*/(?:json|history))"
 )
 _JSON_ERRORS_SINCE = "1.24"
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)

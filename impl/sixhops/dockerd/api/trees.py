@@ -10,7 +10,7 @@ from aiohttp import web
 
 from sixhops.dockerd.api import answers
 from sixhops.dockerd.api.server import Route, route
-from sixhops.dockerd.errors import invalid
+from sixhops.dockerd.errors import EngineError, invalid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["routes"]
 
+_NOT_IMPLEMENTED = 501
 _TAR = "application/x-tar"
 _STAT = "X-Docker-Container-Path-Stat"
 _QUALITY = re.compile(r"\s*([\w*]+)\s*(?:;\s*q=([0-9.]+)\s*)?")
@@ -74,7 +75,13 @@ def routes(trees: Trees) -> list[Route]:
         )
         return answers.nothing(200)
 
+    async def copy(call: Call) -> web.StreamResponse:
+        if call.is_older_than("1.24"):
+            raise EngineError(_NOT_IMPLEMENTED, "this engine copies by archives only (API 1.20 and newer)")
+        return answers.nothing(404)
+
     return [
+        route("POST", "/containers/{name:.*}/copy", copy),
         route("GET", "/containers/{name:.*}/export", export, streams=True),
         route("GET", "/containers/{name:.*}/changes", changes),
         route("HEAD", "/containers/{name:.*}/archive", look),
