@@ -33,6 +33,15 @@ _KINDS: dict[str, Kind | Struct] = {
         Struct("NetworkToSplit", {"base": _STRING, "size": Kind("int", "int")}, "types"),
     ),
     "runtime": Kind("map[string]types.Runtime", "map", _RUNTIME),
+    "ulimit": Kind(
+        "map[string]*units.Ulimit",
+        "map",
+        Struct(
+            "Ulimit",
+            {"Name": _STRING, "Hard": Kind("int64", "int"), "Soft": Kind("int64", "int")},
+            "units",
+        ),
+    ),
 }
 #: Keys whose flag adds to what the file says.
 _MERGED = frozenset({"runtime"})

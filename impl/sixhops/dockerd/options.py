@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sixhops.dockerd import configfile
+from sixhops.dockerd import configfile, ulimits
 
 __all__ = ["FlagError", "Options", "parse", "reread", "usage"]
 
@@ -77,6 +77,11 @@ class Options:
     max_concurrent_downloads: int = 3
     default_shm_size: str = "64M"
     init_path: str = ""
+    init: bool = False
+    no_new_privileges: bool = False
+    default_ulimits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    default_ipc_mode: str = "private"
+    default_cgroupns_mode: str = ""
     group: str = "docker"
     labels: list[str] = field(default_factory=list)
     log_driver: str = "json-file"
@@ -93,7 +98,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class _Flag:
-    """`kind`: text, bool, int, list, map, runtime, ip or pool; `key` is the name in daemon.json, "" if it can't be there."""
+    """`kind`: text, bool, int, list, map, runtime, ip, pool or ulimit.
+
+    `key` is the name in daemon.json, "" if it can't be there.
+    """
 
     name: str
     attribute: str
@@ -141,6 +149,11 @@ _FLAGS = (
     _Flag("max-concurrent-downloads", "max_concurrent_downloads", "int", "max-concurrent-downloads"),
     _Flag("default-shm-size", "default_shm_size", "text", "default-shm-size"),
     _Flag("init-path", "init_path", "text", "init-path"),
+    _Flag("init", "init", "bool", "init"),
+    _Flag("no-new-privileges", "no_new_privileges", "bool", "no-new-privileges"),
+    _Flag("default-ulimit", "default_ulimits", "ulimit", "default-ulimits"),
+    _Flag("default-ipc-mode", "default_ipc_mode", "text", "default-ipc-mode"),
+    _Flag("default-cgroupns-mode", "default_cgroupns_mode", "text", "default-cgroupns-mode"),
     _Flag("group", "group", "text", "group", "G"),
     _Flag("label", "labels", "list", "labels"),
     _Flag("log-driver", "log_driver", "text", "log-driver"),
@@ -224,6 +237,14 @@ def _validate(options: Options) -> None:
         raise FlagError(f"invalid max concurrent downloads: {options.max_concurrent_downloads}")
     if options.default_runtime not in {_STOCK_RUNTIME, *options.runtimes}:
         raise FlagError(f"specified default runtime '{options.default_runtime}' does not exist")
+    if options.default_ipc_mode not in {"private", "shareable"}:
+        raise FlagError(
+            f'default IPC mode setting ({options.default_ipc_mode}) is invalid; use "shareable" or "private"'
+        )
+    if options.default_cgroupns_mode not in {"", "host", "private"}:
+        raise FlagError(
+            f'default cgroup namespace mode ({options.default_cgroupns_mode}) is invalid; use "host" or "private"'
+        )
     _check_labels(options.labels)
     if options.log_level not in _LEVELS:
         raise FlagError(f"unable to parse logging level: {options.log_level}")
@@ -307,6 +328,12 @@ def _set(options: Options, flag: _Flag, text: str) -> None:
                 _check_address(text)
             except FlagError as error:
                 raise _bad(flag, text, str(error)) from None
+        case "ulimit":
+            try:
+                limit = ulimits.parse(text)
+            except ValueError as error:
+                raise _bad(flag, text, str(error)) from error
+            value = {**options.default_ulimits, limit["Name"]: limit}
         case "pool":
             value = [*options.default_address_pools, _pool(flag, text)]
         case "map":
@@ -407,6 +434,10 @@ def _read_file(options: Options, given: dict[str, Any]) -> frozenset[str]:
                 _pool(flag, f"base={(entry or {}).get('base', '')},size={(entry or {}).get('size', '')}")
                 for entry in member
             ]
+        if flag.kind == "ulimit":
+            member = {
+                key: {"Name": "", "Hard": 0, "Soft": 0} | (entry or {}) for key, entry in member.items()
+            }
         if flag.kind == "runtime":
             member = {**options.runtimes, **_runtimes(member, prefix)}
         setattr(options, flag.attribute, member)

@@ -246,6 +246,8 @@ def finish_host_config(
     log_driver: str,
     log_options: dict[str, str],
     unified: bool,
+    ipc_mode: str = "private",
+    cgroup_namespace: str = "",
     find: Callable[[str], Container],
 ) -> None:
     """Give a HostConfig the engine's defaults; `unified` says that the host has cgroup version 2 only.
@@ -255,10 +257,11 @@ def finish_host_config(
     if host["Memory"] > 0 and host["MemorySwap"] == 0:
         host["MemorySwap"] = 2 * host["Memory"]
     host["ShmSize"] = host["ShmSize"] or shm_size
-    host["IpcMode"] = host["IpcMode"] or "private"
-    host["CgroupnsMode"] = host["CgroupnsMode"] or (
-        "private" if unified and not host["Privileged"] else "host"
-    )
+    host["IpcMode"] = host["IpcMode"] or ipc_mode
+    if not host["CgroupnsMode"]:
+        # on version 1 a privileged container sees the host's groups, whatever the default
+        is_open = host["Privileged"] and not unified
+        host["CgroupnsMode"] = "host" if is_open else cgroup_namespace or ("private" if unified else "host")
     for key in ("PidMode", "IpcMode", "NetworkMode"):
         _by_id(host, key, find)
     host["SecurityOpt"] = _with_labels_off(host, find)

@@ -84,6 +84,8 @@ class Creator:
             log_driver=self._settings.log_driver,
             log_options=dict(self._settings.log_options),
             unified=self._settings.unified,
+            ipc_mode=self._settings.ipc_mode,
+            cgroup_namespace=self._settings.cgroup_namespace,
             find=self._find,
         )
         image = self._image(config["Image"], platform)

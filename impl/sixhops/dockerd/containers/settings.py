@@ -21,7 +21,7 @@ class ContainerSettings:
     `cgroup_parent` is --cgroup-parent; `unified` says that the host has cgroup version 2 only; with `live_restore` programs
     that outlived the last engine go on, without it they are stopped as dockerd does; `init_path` "" looks on PATH. `init`
     (--init), `ulimits` (--default-ulimit, by name: {"Name", "Hard", "Soft"}) and `no_new_privileges` are for containers
-    that don't say.
+    that don't say, as are `ipc_mode` and `cgroup_namespace` ("" is private where `unified`).
     """
 
     data_root: Path
@@ -35,6 +35,8 @@ class ContainerSettings:
     init: bool = False
     ulimits: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     no_new_privileges: bool = False
+    ipc_mode: str = "private"
+    cgroup_namespace: str = ""
     log_driver: str = "json-file"
     log_options: Mapping[str, str] = field(default_factory=dict)
     dns: Sequence[str] = ()
