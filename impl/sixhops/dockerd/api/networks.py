@@ -25,7 +25,7 @@ def routes(networks: Networks, connections: Connections) -> list[Route]:
     """Return the routes of a room of networks; `connections` leads to containers."""
 
     async def list_all(call: Call) -> web.StreamResponse:
-        return await answers.json_answer(call.request, networks.list_all(call.filters(status=400)))
+        return await answers.json_answer(call.request, networks.list_all(call.filters()))
 
     async def inspect(call: Call) -> web.StreamResponse:
         verbose = call.text("verbose")
@@ -46,7 +46,7 @@ def routes(networks: Networks, connections: Connections) -> list[Route]:
         return answers.nothing()
 
     async def prune(call: Call) -> web.StreamResponse:
-        gone = await networks.prune(call.filters(status=400))
+        gone = await networks.prune(call.filters())
         return await answers.json_answer(call.request, {"NetworksDeleted": gone or None})
 
     async def connect(call: Call) -> web.StreamResponse:
