@@ -154,7 +154,7 @@ class Comparison:
         (work / "treelink").symlink_to("tree")
         with tarfile.open(work / "some.tar", "w") as archive:
             for path in ("f", "tree"):
-                archive.add(work / path, path, filter=lambda item: item.replace(mtime=0))
+                archive.add(work / path, path, filter=lambda item: item.replace(mtime=0, deep=False))
         helper = work / "bin" / "docker-credential-toy"
         helper.write_text(_HELPER)
         helper.chmod(0o755)

@@ -44,8 +44,9 @@ def unpack(pieces: Iterable[bytes], directory: str, renames: Sequence[Rename]) -
     """Unpack an archive into a directory, `renames` applied to every name in turn. Raises DockerError."""
     links: set[str] = set()
     times: list[tuple[str, int]] = []
+    source = _Pieces(pieces)
     try:
-        with tarfile.open(fileobj=_Pieces(pieces), mode="r|") as archive:  # type: ignore[call-overload]  # a reader is enough
+        with tarfile.open(fileobj=source, mode="r|") as archive:  # type: ignore[call-overload]  # a reader is enough
             for item in archive:
                 name = os.path.normpath(_renamed(item.name, renames))
                 path = os.path.normpath(os.path.join(directory, name))
@@ -57,6 +58,8 @@ def unpack(pieces: Iterable[bytes], directory: str, renames: Sequence[Rename]) -
                     links.add(path)
                 if item.isdir():
                     times.append((path, int(item.mtime)))
+        if source.count % _BLOCK:
+            raise DockerError("unexpected EOF")  # tarfile takes a header that breaks off for the end
         for path, moment in times:
             os.utime(path, (moment, moment))
     except tarfile.TarError as error:
@@ -172,9 +175,10 @@ def _content(path: str, size: int) -> Iterator[bytes]:
 
 
 class _Pieces:
-    """Pieces as a file that is read from its beginning to its end."""
+    """Pieces as a file that is read from its beginning to its end; `count` bytes have come so far."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.count = 0
         self._pieces = iter(pieces)
         self._rest = b""
 
@@ -184,6 +188,7 @@ class _Pieces:
         while count < size and (piece := next(self._pieces, None)) is not None:
             parts.append(piece)
             count += len(piece)
+            self.count += len(piece)
         data = b"".join(parts)
         self._rest = data[size:]
         return data[:size]

@@ -98,6 +98,16 @@ class _SshStream(Stream):
                 raise OSError(self._failure())
         return data
 
+    def send(self, data: bytes) -> None:
+        """Send all of `data`. Raises OSError, which tells why ssh ended when it has."""
+        try:
+            super().send(data)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            self._end()
+            if self._program.returncode:
+                raise OSError(self._failure()) from error
+            raise
+
     def close(self) -> None:
         """Close the connection and wait for ssh to end."""
         super().close()
