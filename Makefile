@@ -11,7 +11,7 @@ REPORT ?= report
 # Real Docker is installed only where a target has one of its programs in it.
 SETUP = $(if $(findstring upstream,$(TARGET)),upstream,setup)
 
-.PHONY: help setup upstream run test unit mixes vm matrix lint format bench clean
+.PHONY: help setup upstream run test unit mixes vm matrix lint format docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -54,6 +54,10 @@ format: setup ## let ruff rewrite the code
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
+docs: setup ## the documentation as a site in build/docs; a warning fails
+	$(PYTHON) -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/docs
+	@echo "documentation: build/docs/index.html"
+
 bench: upstream ## measure, side by side with real Docker: harness, taps, run path, tasks, runtime, registry
 	$(PYTHON) -m benchmarks.harness
 	$(PYTHON) -m benchmarks.taps
@@ -63,4 +67,4 @@ bench: upstream ## measure, side by side with real Docker: harness, taps, run pa
 	$(PYTHON) -m benchmarks.registry
 
 clean: ## remove what the build and the runs left in this checkout
-	rm -rf .venv results report matrix vm .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv results report matrix vm build docs/generated .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -33,6 +33,6 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   echo "setup: making .venv"
   python=$(command -v python3)
   "$python" -m venv .venv
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'
   echo "$wanted" > "$stamp"
 fi

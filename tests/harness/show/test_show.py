@@ -139,6 +139,7 @@ def test_ordinary_text_stays() -> None:
         (("--hop", "shim"), "Create", "GET /v2"),
         (("--step", "2"), "2. attach", "1. pull"),
         (("--step", "pu*"), "1. pull", "2. attach"),
+        (("--step", "2-3"), "2. attach", "1. pull"),
     ],
 )
 def test_a_part_can_be_chosen(file: Path, arguments: tuple[str, ...], has: str, lacks: str) -> None:

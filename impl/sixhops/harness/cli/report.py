@@ -38,7 +38,9 @@ _HOPS = ("engine", "registry", "containerd", "shim", "runtime", "process")
     "--hop", "hops", multiple=True, type=click.Choice(_HOPS), help="--svg: only this hop's messages"
 )
 @click.option(
-    "--step", default="*", help="--svg: only this step: its number, counted from 1, or a glob of its name"
+    "--step",
+    default="*",
+    help="--svg: only this step: its number, counted from 1, several (3-5), or a glob of its name",
 )
 @scenarios_option
 def report(

@@ -43,7 +43,11 @@ _output = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-v", "--verbose", is_flag=True, help="also what was sent and seen, and all fields of messages")
 @click.option("--hop", "hops", multiple=True, type=click.Choice(HOPS), help="only this hop's messages")
-@click.option("--step", default="*", help="only this step: its number, counted from 1, or a glob of its name")
+@click.option(
+    "--step",
+    default="*",
+    help="only this step: its number, counted from 1, several (3-5), or a glob of its name",
+)
 @click.option("--har", type=_output, help="write the HTTP hops as HAR 1.2 to this file (-: standard output)")
 @click.option(
     "--trace",

@@ -7,6 +7,7 @@ escapes.
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice", "Line", "lines_of", "message_lines", "printable"]
 
+_SEVERAL: Final = re.compile(r"(\d{1,6})-(\d{1,6})")
 _LONGEST: Final = 16 * 1024
 _HEX_BYTES: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What of a transcript is wanted. `hops` empty: all. `step`: number, counted from 1, or a glob of names.
+    """What of a transcript is wanted. `hops` empty: all. `step`: a number from 1, several (`3-5`), or a glob of names.
 
     `details` adds what was sent, what was seen, and the fields of messages.
     """
@@ -39,6 +41,9 @@ class Choice:
 
     def has_step(self, exchange: Exchange) -> bool:
         """Say whether the step is wanted."""
+        several = _SEVERAL.fullmatch(self.step)
+        if several is not None and int(several[1]) <= exchange.step + 1 <= int(several[2]):
+            return True
         return self.step == str(exchange.step + 1) or fnmatchcase(exchange.name, self.step)
 
     def has_hop(self, hop: str) -> bool:

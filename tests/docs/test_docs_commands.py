@@ -1,0 +1,207 @@
+"""Every command in the documentation is run, as it stands there, in a folder like a user's.
+
+Blocks that are marked `sh` are what counts; the lines of one are run as one script. What a reader has of his own (a saved
+run, an engine on a socket) stands in for the names that the documentation uses. A run of the whole suite is narrowed.
+What can't be run here is listed with the reason, and an entry that is no longer needed fails.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY = Path(__file__).parents[2]
+RUN = REPOSITORY / "docs" / "runs" / "dockerd-20.10"
+#: Saved runs that the documentation speaks of.
+RUNS = ("RUN", "A", "B", "first", "mine")
+NOT_RUN = {
+    "make setup": "it made the environment that these tests run in",
+    "python -m benchmarks.taps": "minutes; tests/ has the taps' own tests",
+    "cd conformance && go build": "needs the conformance suite of the distribution specification, and Go",
+    "OCI_REGISTRY=": "the same",
+    "sixhops registry serve": "it runs until it is stopped; tests/registry start it",
+    "sixhops diff upstream reference                    #": "the whole suite on two stacks",
+    "sixhops diff upstream unix:///run/podman/podman.sock 'engine/*'": "the whole suite on two engines",
+}
+#: What a run of many scenarios is narrowed to.
+NARROWED = {
+    r"^(pytest conformance/(?!.* -k ).*)$": r"\1 -k containers/rename",
+    r"^(sixhops test .*)$": r"\1 -k containers/rename",
+    r"'walkthrough/\*'": "walkthrough/remove-image-first",
+    r"^(sixhops diff results/A reference)": r"\1 walkthrough/hello-world",
+}
+NEEDS_ENGINE = re.compile(
+    r"sixhops (run|up|down|ps|test)|pytest conformance|nsenter|ctr |docker run|diff (upstream|results/\w+ reference)"
+)
+NEEDS_DOCKER = re.compile(r"upstream|^docker |^ctr |eval ")
+SECONDS = 240
+
+
+class Block(NamedTuple):
+    """A block of commands, and where it stands."""
+
+    place: str
+    lines: tuple[str, ...]
+
+    @property
+    def needs_engine(self) -> bool:
+        return any(NEEDS_ENGINE.search(line) for line in self.lines)
+
+    @property
+    def needs_docker(self) -> bool:
+        return any(NEEDS_DOCKER.search(line) for line in self.lines)
+
+
+def blocks() -> Iterator[Block]:
+    for path in sorted((REPOSITORY / "docs").rglob("*.md")):
+        lines: list[str] | None = None
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            if lines is None and line == "```sh":
+                lines, start = [], number
+            elif lines is not None and line == "```":
+                yield Block(f"{path.relative_to(REPOSITORY)}:{start}", tuple(lines))
+                lines = None
+            elif lines is not None and line.strip() and not line.startswith("#"):
+                lines.append(line)
+
+
+BLOCKS = list(blocks())
+FAST = [block for block in BLOCKS if not block.needs_engine]
+SLOW = [block for block in BLOCKS if block.needs_engine]
+
+
+def is_run(line: str) -> bool:
+    return not any(line.startswith(start) for start in NOT_RUN)
+
+
+def script_of(block: Block, socket: str = "", pid: str = "", identifier: str = "") -> str:
+    lines = []
+    for line in filter(is_run, block.lines):
+        text = re.sub(r"\s+# .*$", "", line)
+        for pattern, instead in NARROWED.items():
+            text = re.sub(pattern, instead, text)
+        text = text.replace("unix:///run/podman/podman.sock", f"unix://{socket}").replace(
+            "--target PID", f"--target {pid}"
+        )
+        text = text.replace("sixhops/ID/", f"sixhops/{identifier}/").replace("/srv/images", "images")
+        if text == "sixhops up --stack upstream":
+            # Until Ctrl-C, which ends it well.
+            text = "timeout --preserve-status -s INT 10 sixhops up --stack upstream"
+        if text == "sixhops down":
+            text = "sixhops down --all"
+        lines.append(text)
+    return "\n".join(["set -e -o pipefail", *lines])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("scenarios", "conformance"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    for name in ("pyproject.toml", "conftest.py"):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    for name in RUNS:
+        shutil.copytree(RUN, tmp_path / "results" / name)
+    (tmp_path / "images").mkdir()
+    return tmp_path
+
+
+def run(script: str, folder: Path, **variables: str) -> None:
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTEST", "SIXHOPS", "DOCKER"))
+    }
+    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **variables}
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, f"{script}\n\n{done.stdout}"
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A reference stack that stands: what stands in for an engine of the reader's."""
+    if os.geteuid() != 0:
+        pytest.skip("stacks need root")
+    command = [str(Path(sys.executable).with_name("sixhops")), "up", "--stack", "reference"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said: dict[str, str] = {}
+        for line in process.stdout:
+            if found := re.search(r"DOCKER_HOST=unix://(\S+)", line):
+                said["socket"] = found[1]
+            if found := re.search(r"# stack (\w+):", line):
+                said["identifier"] = found[1]
+            if found := re.search(r"nsenter --target (\d+)", line):
+                said["pid"] = found[1]
+            if "stop it" in line or len(said) == 3:
+                break
+        assert len(said) == 3
+        yield said
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+
+
+@pytest.mark.parametrize("block", FAST, ids=[block.place for block in FAST])
+def test_commands_that_need_no_engine(block: Block, folder: Path) -> None:
+    run(script_of(block), folder)
+
+
+@pytest.mark.parametrize("block", SLOW, ids=[block.place for block in SLOW])
+def test_commands_that_need_an_engine(block: Block, folder: Path, engine: dict[str, str]) -> None:
+    if block.needs_docker and not (shutil.which("dockerd") and shutil.which("docker")):
+        pytest.skip("there is no real Docker here: ci/setup.sh upstream installs it")
+    run(script_of(block, **engine), folder, DOCKER_HOST=f"unix://{engine['socket']}")
+
+
+def test_what_is_not_run_is_still_in_the_documentation() -> None:
+    lines = [line for block in BLOCKS for line in block.lines]
+
+    assert [start for start in NOT_RUN if not any(line.startswith(start) for line in lines)] == []
+
+
+def test_every_command_is_one_of_a_shell_block() -> None:
+    """So that none escapes these tests."""
+    for path in (REPOSITORY / "docs").rglob("*.md"):
+        if path.parent.name == "generated":
+            continue
+        for language, text in re.findall(
+            r"^```(\S*)\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE
+        ):
+            if language != "sh":
+                assert not re.search(r"^(sixhops|pytest|python -m) ", text, re.MULTILINE), f"{path}:\n{text}"
+
+
+@pytest.mark.parametrize("name", ["github-actions.yml", "gitlab-ci.yml"])
+def test_the_examples_for_ci_run_commands_that_exist(name: str, folder: Path, engine: dict[str, str]) -> None:
+    """Their suite line, with and without a baseline, on an engine that runs already."""
+    text = (REPOSITORY / "ci" / "examples" / name).read_text()
+    (line,) = re.findall(r"^[ -]*(sixhops test .*)$", text, re.MULTILINE)
+    (check,) = re.findall(r"^[ -]*(if \[ -f .*)$", text, re.MULTILINE)
+    script = f"set -e\nTARGET=unix://{engine['socket']}\nBASELINE=results/baseline.json\n"
+    once = f"{check}\n{line} -k containers/rename\n"
+
+    run(
+        f"{script}{once}mv results/results.json $BASELINE\n{once}test -s report/summary.md\ntest -s junit.xml",
+        folder,
+    )
