@@ -1,4 +1,8 @@
-"""The documentation's pictures, drawn from the recorded run in `runs`: `python docs/pictures.py` writes them again."""
+"""The documentation's pictures, drawn from the recorded run in `runs`: `python docs/pictures.py` writes them again.
+
+The run is one of real Docker with all hops recorded: `pytest conformance/ --target upstream --taps all -m walkthrough`.
+When a scenario's expectations have changed so that it no longer holds, it is recorded again.
+"""
 
 from __future__ import annotations
 

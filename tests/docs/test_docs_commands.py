@@ -42,7 +42,7 @@ NARROWED = {
     r"^(sixhops diff results/A reference)": r"\1 walkthrough/hello-world",
 }
 NEEDS_ENGINE = re.compile(
-    r"sixhops (run|up|down|ps|test)|pytest conformance|nsenter|ctr |docker run|diff (upstream|results/\w+ reference)"
+    r"sixhops (run|up|down|ps|test|trace)|pytest conformance|nsenter|ctr |docker run|diff (upstream|results/\w+ reference)"
 )
 NEEDS_DOCKER = re.compile(r"upstream|^docker |^ctr |eval ")
 SECONDS = 240
@@ -110,6 +110,12 @@ def folder(tmp_path: Path) -> Path:
         shutil.copytree(REPOSITORY / name, tmp_path / name)
     for name in ("pyproject.toml", "conftest.py"):
         shutil.copy(REPOSITORY / name, tmp_path / name)
+    # A scenario that the documentation has its reader write.
+    for path in (REPOSITORY / "docs").rglob("*.md"):
+        for text in re.findall(
+            r"^```yaml\n(# scenarios/.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE
+        ):
+            (tmp_path / text.split()[1]).write_text(text)
     for name in RUNS:
         shutil.copytree(RUN, tmp_path / "results" / name)
     (tmp_path / "images").mkdir()

@@ -9,12 +9,11 @@ from pathlib import Path
 import click
 
 from sixhops.harness.cli.select import open_library, report_errors, scenarios_option
+from sixhops.harness.cli.show import HOPS
 from sixhops.harness.errors import UsageError
 from sixhops.harness.integrity import Exit
 
 __all__ = ["report"]
-
-_HOPS = ("engine", "registry", "containerd", "shim", "runtime", "process")
 
 
 @click.command()
@@ -34,9 +33,7 @@ _HOPS = ("engine", "registry", "containerd", "shim", "runtime", "process")
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     help="write only the picture of a single transcript to this file (-: standard output)",
 )
-@click.option(
-    "--hop", "hops", multiple=True, type=click.Choice(_HOPS), help="--svg: only this hop's messages"
-)
+@click.option("--hop", "hops", multiple=True, type=click.Choice(HOPS), help="--svg: only this hop's messages")
 @click.option(
     "--step",
     default="*",

@@ -100,10 +100,9 @@ def _by_step(picture: Picture) -> dict[int, StepPicture]:
 
 def _sides(picture: Picture, step: StepPicture, normal: NormalStep) -> list[_Side]:
     """Return a step's own call and its messages in time order."""
-    owned = next(messages for exchange, messages in picture.transcript.by_step() if exchange is step.exchange)
     numbered = [
         (picture.numbers[message.sequence], same)
-        for message, same in zip(owned, normal.messages, strict=True)
+        for message, same in zip(step.messages, normal.messages, strict=True)
     ]
     numbered.sort(key=lambda side: (side[1].started, side[0]))
     own: list[_Side] = [(step.own, None)] if step.own >= 0 else []

@@ -43,6 +43,8 @@ class StepPicture:
     """One step: its rows, the number of its own call (-1: it has none), and failures with the message that each is about."""
 
     exchange: Exchange
+    #: What taps saw of what the step caused, by sequence.
+    messages: list[HopMessage]
     judgement: Judgement | None
     own: int
     rows: list[Row]
@@ -93,7 +95,7 @@ def picture_of(transcript: Transcript) -> Picture:
                 calls.append(_call(picture, message))
             picture.messages.append(message)
         judgement = transcript.judgements.get(exchange.step)
-        picture.steps.append(StepPicture(exchange, judgement, own, rows_of(calls), []))
+        picture.steps.append(StepPicture(exchange, messages, judgement, own, rows_of(calls), []))
     for step in picture.steps:
         if step.judgement is not None:
             step.failures.extend(
