@@ -98,8 +98,10 @@ def script_of(block: Block, socket: str = "", pid: str = "", identifier: str = "
         if text == "sixhops up --stack upstream":
             # Until Ctrl-C, which ends it well.
             text = "timeout --preserve-status -s INT 10 sixhops up --stack upstream"
+        # Other stacks of this machine are not to be stopped.
+        text = re.sub(r"(sixhops up [^\")]*--detach)", r"\1 | tee -a stacks.txt", text)
         if text == "sixhops down":
-            text = "sixhops down --all"
+            text = "sixhops down $(sed -n 's/^# stack \\([0-9a-f]*\\):.*/\\1/p' stacks.txt)"
         lines.append(text)
     return "\n".join(["set -e -o pipefail", *lines])
 
