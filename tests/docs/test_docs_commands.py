@@ -25,14 +25,19 @@ REPOSITORY = Path(__file__).parents[2]
 RUN = REPOSITORY / "docs" / "runs" / "dockerd-20.10"
 #: Saved runs that the documentation speaks of.
 RUNS = ("RUN", "A", "B", "first", "mine")
+#: A part of each line, and why.
 NOT_RUN = {
     "make setup": "it made the environment that these tests run in",
     "python -m benchmarks.taps": "minutes; tests/ has the taps' own tests",
-    "cd conformance && go build": "needs the conformance suite of the distribution specification, and Go",
+    "go build": "needs the conformance suite of the distribution specification, and Go",
     "OCI_REGISTRY=": "the same",
     "sixhops registry serve": "it runs until it is stopped; tests/registry start it",
     "sixhops diff upstream reference                    #": "the whole suite on two stacks",
     "sixhops diff upstream unix:///run/podman/podman.sock 'engine/*'": "the whole suite on two engines",
+    "ci/engines/": "builds root file systems from Debian's archive",
+    "upstream@": "needs such a root file system",
+    "SIXHOPS_MIRROR=": "needs Podman",
+    "ci.vm": "boots a machine; CI has a job of its own for it",
 }
 #: What a run of many scenarios is narrowed to.
 NARROWED = {
@@ -56,7 +61,7 @@ class Block(NamedTuple):
 
     @property
     def needs_engine(self) -> bool:
-        return any(NEEDS_ENGINE.search(line) for line in self.lines)
+        return any(NEEDS_ENGINE.search(line) for line in filter(is_run, self.lines))
 
     @property
     def needs_docker(self) -> bool:
@@ -82,7 +87,7 @@ SLOW = [block for block in BLOCKS if block.needs_engine]
 
 
 def is_run(line: str) -> bool:
-    return not any(line.startswith(start) for start in NOT_RUN)
+    return not any(part in line for part in NOT_RUN)
 
 
 def script_of(block: Block, socket: str = "", pid: str = "", identifier: str = "") -> str:
@@ -185,7 +190,7 @@ def test_commands_that_need_an_engine(block: Block, folder: Path, engine: dict[s
 def test_what_is_not_run_is_still_in_the_documentation() -> None:
     lines = [line for block in BLOCKS for line in block.lines]
 
-    assert [start for start in NOT_RUN if not any(line.startswith(start) for line in lines)] == []
+    assert [part for part in NOT_RUN if not any(part in line for line in lines)] == []
 
 
 def test_every_command_is_one_of_a_shell_block() -> None:

@@ -246,6 +246,13 @@ def test_module_and_suite_as_processes(project: Path) -> None:
         [*command, "-k", "nothing"], capture_output=True, text=True, timeout=60, check=False
     )
 
+    # The value of an option is no path to collect, also when something is called so.
+    (project / "kept").mkdir()
+    again = subprocess.run(
+        [*command, "--results", "kept"], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert again.stdout == everything.stdout
     assert everything.returncode == 0
     assert "scenarios/engine/b.yaml::engine/b[two]" in everything.stdout
     assert nothing.returncode == 5

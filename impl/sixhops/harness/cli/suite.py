@@ -4,13 +4,44 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 import click
 
 from sixhops.harness.integrity import Exit
 
 __all__ = ["test"]
+
+#: Options of pytest's and of ours whose value, the next word, may be the name of something that exists.
+_WITH_VALUE: Final = frozenset(
+    (
+        "--target",
+        "--scenarios",
+        "--results",
+        "--report",
+        "--baseline",
+        "--junitxml",
+        "--junit-xml",
+        "--rootdir",
+        "-c",
+        "--config-file",
+        "--confcutdir",
+        "--basetemp",
+        "--ignore",
+        "--ignore-glob",
+        "--deselect",
+        "--log-file",
+        "-k",
+        "-m",
+        "-n",
+        "-p",
+        "-o",
+        "-W",
+        "--override-ini",
+    )
+)
 
 
 @click.command(
@@ -26,13 +57,18 @@ def test(arguments: tuple[str, ...]) -> int:
     """
     import pytest
 
-    paths = [argument for argument in arguments if not argument.startswith("-") and _is_path(argument)]
-    code = pytest.main([*arguments, *([] if paths else _default_paths())])
+    # This program has imported what pytest would like to rewrite first; where warnings are errors, that would end the run.
+    imported = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
+    paths = [] if _names_a_path(arguments) else _default_paths()
+    code = pytest.main([*imported, *arguments, *paths])
     return Exit(code) if code in tuple(Exit) else Exit.INTERNAL
 
 
-def _is_path(argument: str) -> bool:
-    return Path(argument.partition("::")[0]).exists()
+def _names_a_path(arguments: tuple[str, ...]) -> bool:
+    return any(
+        before not in _WITH_VALUE and not word.startswith("-") and Path(word.partition("::")[0]).exists()
+        for before, word in pairwise(("", *arguments))
+    )
 
 
 def _default_paths() -> list[str]:
