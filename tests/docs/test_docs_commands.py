@@ -53,6 +53,10 @@ NEEDS_DOCKER = re.compile(r"upstream|^docker |^ctr |eval ")
 SECONDS = 240
 
 
+def is_run(line: str) -> bool:
+    return not any(part in line for part in NOT_RUN)
+
+
 class Block(NamedTuple):
     """A block of commands, and where it stands."""
 
@@ -84,10 +88,6 @@ def blocks() -> Iterator[Block]:
 BLOCKS = list(blocks())
 FAST = [block for block in BLOCKS if not block.needs_engine]
 SLOW = [block for block in BLOCKS if block.needs_engine]
-
-
-def is_run(line: str) -> bool:
-    return not any(part in line for part in NOT_RUN)
 
 
 def script_of(block: Block, socket: str = "", pid: str = "", identifier: str = "") -> str:
