@@ -97,7 +97,7 @@ _KINDS = (
 
 
 def mutate(request: Request, chance: random.Random, name: str | None = None) -> Mutant:
-    """Return a mutant of a request; `name` picks one of the kinds of change."""
+    """Return a mutant of a request; `name` picks one of the kinds of change, where the request can have it."""
     kinds = ["query", "path", "version", "method", "framing"]
     if request.body is not None:
         kinds += ["type", "raw"]
@@ -105,7 +105,7 @@ def mutate(request: Request, chance: random.Random, name: str | None = None) -> 
         kinds += ["query"] * 3
     if isinstance(request.body, (dict, list)):
         kinds += ["value"] * 8 + ["member"] * 2
-    kind = name or chance.choice(kinds)
+    kind = name if name in kinds else chance.choice(kinds)
     changed, what = request, ""
     data: bytes | None = None
     prefix = chance.choice(("", "/v1.40", "/v1.41")) if kind != "version" else f"/{chance.choice(_VERSIONS)}"
