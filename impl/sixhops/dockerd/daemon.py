@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sixhops.dockerd.api import commit as commit_api
 from sixhops.dockerd.api import containers as containers_api
 from sixhops.dockerd.api import elsewhere, hijack
 from sixhops.dockerd.api import images as images_api
@@ -28,6 +29,7 @@ from sixhops.dockerd.api.server import Server
 from sixhops.dockerd.containerd.child import ContainerdChild
 from sixhops.dockerd.containerd.client import Containerd
 from sixhops.dockerd.containerd.contents import ContainerdContents
+from sixhops.dockerd.containers.committing import Committer
 from sixhops.dockerd.containers.logdrivers import check_options
 from sixhops.dockerd.containers.manager import Containers, ContainerSettings
 from sixhops.dockerd.containers.runtimes import Runtimes
@@ -36,6 +38,7 @@ from sixhops.dockerd.errors import EngineError
 from sixhops.dockerd.events import Events
 from sixhops.dockerd.images.layers import LayerStore
 from sixhops.dockerd.images.pull import Puller, PullSettings
+from sixhops.dockerd.images.push import Pusher
 from sixhops.dockerd.images.service import Images
 from sixhops.dockerd.images.store import ImageStore
 from sixhops.dockerd.listeners import ListenError, open_listeners, tls_context
@@ -154,7 +157,14 @@ async def _start(
     stack.push_async_callback(_close_containers, containers, options)
 
     images = Images(
-        store, puller, helpers, events, containers.users_of, contents.pull_lease, data_root / "tmp"
+        store,
+        puller,
+        Pusher(store, puller.settings),
+        helpers,
+        events,
+        containers.users_of,
+        contents.pull_lease,
+        data_root / "tmp",
     )
     system_settings = SystemSettings(
         data_root,
@@ -175,10 +185,12 @@ async def _start(
         containerd,
         _backing(data_root),
     )
+    trees = Trees(containers.find, layers, helpers, events)
     routes: list[Route] = [
         *system_api.routes(documents, events),
         *containers_api.routes(containers),
-        *trees_api.routes(Trees(containers.find, layers, helpers, events)),
+        *trees_api.routes(trees),
+        *commit_api.routes(Committer(containers, trees, store, images, helpers, events)),
         *hijack.routes(containers),
         *images_api.routes(images),
         *networks_api.routes(networks, containers.connections),
@@ -293,6 +305,8 @@ def _pull_settings(options: Options) -> PullSettings:
         platform=Platform(architecture()),
         agent=agent,
         concurrency=options.max_concurrent_downloads,
+        uploads=options.max_concurrent_uploads,
+        attempts=options.max_download_attempts,
     )
 
 

@@ -75,6 +75,8 @@ class Options:
     shutdown_timeout: int = 15
     live_restore: bool = False
     max_concurrent_downloads: int = 3
+    max_concurrent_uploads: int = 5
+    max_download_attempts: int = 5
     default_shm_size: str = "64M"
     init_path: str = ""
     init: bool = False
@@ -147,6 +149,8 @@ _FLAGS = (
     _Flag("shutdown-timeout", "shutdown_timeout", "int", "shutdown-timeout"),
     _Flag("live-restore", "live_restore", "bool", "live-restore"),
     _Flag("max-concurrent-downloads", "max_concurrent_downloads", "int", "max-concurrent-downloads"),
+    _Flag("max-concurrent-uploads", "max_concurrent_uploads", "int", "max-concurrent-uploads"),
+    _Flag("max-download-attempts", "max_download_attempts", "int", "max-download-attempts"),
     _Flag("default-shm-size", "default_shm_size", "text", "default-shm-size"),
     _Flag("init-path", "init_path", "text", "init-path"),
     _Flag("init", "init", "bool", "init"),

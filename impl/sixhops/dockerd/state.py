@@ -26,6 +26,11 @@ CREATE TABLE IF NOT EXISTS layers (
 CREATE TABLE IF NOT EXISTS blobs (
     digest TEXT NOT NULL, diff_id TEXT NOT NULL, PRIMARY KEY (digest, diff_id)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sources (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, diff_id TEXT NOT NULL, digest TEXT NOT NULL,
+    repository TEXT NOT NULL, mark TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS sources_by_diff_id ON sources (diff_id);
 CREATE TABLE IF NOT EXISTS images (
     id TEXT PRIMARY KEY, config BLOB NOT NULL, chain_id TEXT NOT NULL,
     parent TEXT NOT NULL DEFAULT '', tagged REAL NOT NULL DEFAULT 0
@@ -33,6 +38,7 @@ CREATE TABLE IF NOT EXISTS images (
 CREATE TABLE IF NOT EXISTS names (
     name TEXT PRIMARY KEY, repository TEXT NOT NULL, image TEXT NOT NULL REFERENCES images (id)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS images_by_parent ON images (parent);
 CREATE INDEX IF NOT EXISTS names_by_image ON names (image);
 CREATE TABLE IF NOT EXISTS containers (
     id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created REAL NOT NULL, document TEXT NOT NULL

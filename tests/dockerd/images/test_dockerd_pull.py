@@ -15,10 +15,10 @@ import pytest
 from aiohttp import web
 
 from sixhops.dockerd.errors import EngineError
+from sixhops.dockerd.images.authorization import Credentials
 from sixhops.dockerd.images.layers import LayerStore
 from sixhops.dockerd.images.pull import Puller, PullSettings
 from sixhops.dockerd.images.reference import with_tag_or_digest
-from sixhops.dockerd.images.remote import Credentials
 from sixhops.dockerd.images.store import ImageStore
 from sixhops.dockerd.state import State
 from sixhops.linux import forkserver

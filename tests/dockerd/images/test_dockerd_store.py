@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sixhops.dockerd.errors import EngineError
+from sixhops.dockerd.images.deletion import delete
 from sixhops.dockerd.images.layers import LayerStore
 from sixhops.dockerd.images.reference import parse
 from sixhops.dockerd.images.store import ImageStore
@@ -34,6 +35,10 @@ def store(tmp_path: Path) -> Iterator[ImageStore]:
     yield ImageStore(state, layers)
     layers.close()
     state.close()
+
+
+def nobody(_image: str) -> list[tuple[str, bool]]:
+    return []
 
 
 def add_layer(layers: LayerStore, diff_ids: list[str], content: str) -> None:
@@ -93,7 +98,7 @@ def test_what_is_not_here_is_refused(store: ImageStore, text: str, status: int, 
 def test_the_last_tag_takes_digest_image_and_layers_with_it(store: ImageStore) -> None:
     image = add_image(store, ["busybox:latest", f"busybox@{DIGEST}"], DIFF_IDS)
 
-    entries = store.delete("busybox", [], force=False, prune=True)
+    entries = delete(store, "busybox", nobody, force=False, prune=True).entries
 
     chain = chain_ids(DIFF_IDS)
     assert entries == [
@@ -111,7 +116,7 @@ def test_a_layer_that_another_image_needs_stays(store: ImageStore) -> None:
     add_image(store, ["one:latest"], DIFF_IDS[:1])
     add_image(store, ["two:latest"], DIFF_IDS, cmd="y")
 
-    store.delete("two", [], force=False, prune=True)
+    delete(store, "two", nobody, force=False, prune=True)
 
     assert store.layers.get(chain_ids(DIFF_IDS)[0]) is not None
     assert store.layers.get(chain_ids(DIFF_IDS)[1]) is None
@@ -120,30 +125,32 @@ def test_a_layer_that_another_image_needs_stays(store: ImageStore) -> None:
 def test_one_of_two_names_is_only_untagged(store: ImageStore) -> None:
     image = add_image(store, ["one:a", "one:b"])
 
-    assert store.delete("one:a", [], force=False, prune=True) == [{"Untagged": "one:a"}]
+    assert delete(store, "one:a", nobody, force=False, prune=True).entries == [{"Untagged": "one:a"}]
     assert store.by_id(image.id) is not None
 
 
 def test_a_container_protects_the_last_name_of_its_image(store: ImageStore) -> None:
     image = add_image(store, ["one:a"])
-    users = [("c" * 64, image.id, False)]
+
+    def users(identity: str) -> list[tuple[str, bool]]:
+        return [("c" * 64, False)] if identity == image.id else []
 
     with pytest.raises(EngineError) as caught:
-        store.delete("one:a", users, force=False, prune=True)
+        delete(store, "one:a", users, force=False, prune=True)
 
     assert caught.value.message == (
         'conflict: unable to remove repository reference "one:a" (must force) - '
         f"container {'c' * 12} is using its referenced image {image.id[7:19]}"
     )
-    assert store.delete("one:a", users, force=True, prune=True) == [{"Untagged": "one:a"}]
-    assert store.by_id(image.id) is not None
+    assert delete(store, "one:a", users, force=True, prune=True).entries[0] == {"Untagged": "one:a"}
+    assert store.by_id(image.id) is None
 
 
 def test_a_running_container_protects_the_id_even_from_force(store: ImageStore) -> None:
     image = add_image(store, ["one:a"])
 
     with pytest.raises(EngineError, match=r"cannot be forced.*running container cccccccccccc"):
-        store.delete(image.id, [("c" * 64, image.id, True)], force=True, prune=True)
+        delete(store, image.id, lambda _image: [("c" * 64, True)], force=True, prune=True)
 
 
 def test_a_container_root_is_mounted_and_removed(store: ImageStore) -> None:

@@ -38,13 +38,13 @@ def unpacked(root: Path, *members: tuple[tarfile.TarInfo, bytes]) -> dict[str, A
     return run_worker(root, data.getvalue())
 
 
-def run_worker(root: Path, tar: bytes) -> dict[str, Any]:
+def run_worker(root: Path, tar: bytes, **arguments: str) -> dict[str, Any]:
     source, feed = os.pipe()
     report, back = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(feed)
-        os._exit(unpack.work({"root": str(root)}, [source, back]))
+        os._exit(unpack.work({"root": str(root)} | arguments, [source, back]))
     os.close(source)
     os.close(back)
     with os.fdopen(feed, "wb") as stream, contextlib.suppress(BrokenPipeError):
@@ -105,30 +105,42 @@ def test_nothing_escapes_the_layer(tmp_path: Path) -> None:
     assert (root / "absolute").read_bytes() == b"2"
 
 
-@pytest.mark.parametrize("target", ["/", "..", "/etc"])
-def test_an_entry_below_a_link_is_refused(tmp_path: Path, target: str) -> None:
-    result = unpacked(
-        tmp_path, (entry("link", tarfile.SYMTYPE, linkname=target), b""), (entry("link/x"), b"x")
-    )
-
-    assert result == {"error": "link/x: /link is not a directory"}
-
-
-def test_a_later_entry_replaces_an_earlier_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("target", "place"), [("/", "x"), ("..", "x"), ("/etc", "etc/x"), ("etc", "etc/x")])
+def test_an_entry_below_a_link_goes_where_the_link_leads(tmp_path: Path, target: str, place: str) -> None:
     unpacked(
         tmp_path,
-        (entry("x", tarfile.DIRTYPE), b""),
-        (entry("x/inside"), b"1"),
-        (entry("x"), b"now a file"),
+        (entry("etc", tarfile.DIRTYPE), b""),
+        (entry("link", tarfile.SYMTYPE, linkname=target), b""),
+        (entry("link/x"), b"x"),
     )
 
-    assert (tmp_path / "x").read_bytes() == b"now a file"
+    assert (tmp_path / place).read_bytes() == b"x"
+
+
+def test_an_entry_below_a_file_is_refused(tmp_path: Path) -> None:
+    result = unpacked(tmp_path, (entry("file"), b"1"), (entry("file/x"), b"x"))
+
+    assert result == {"error": "open /file/x: not a directory"}
+
+
+def test_two_entries_of_one_name_are_refused(tmp_path: Path) -> None:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        archive.addfile(entry("x"), io.BytesIO())
+        archive.addfile(entry("./x"), io.BytesIO())
+
+    root = tmp_path / "root"
+    root.mkdir()
+
+    result = run_worker(root, data.getvalue(), split=str(tmp_path / "split"))
+
+    assert result == {"error": "", "how": "duplicates of file paths not supported"}
 
 
 def test_a_hard_link_to_nothing_is_refused(tmp_path: Path) -> None:
     result = unpacked(tmp_path, (entry("hard", tarfile.LNKTYPE, linkname="nothing"), b""))
 
-    assert result == {"error": "hard: hard link to nothing, which is not in this layer"}
+    assert result == {"error": "link /nothing /hard: no such file or directory"}
 
 
 def test_a_torn_archive_is_refused(tmp_path: Path) -> None:
@@ -140,7 +152,22 @@ def test_a_torn_archive_is_refused(tmp_path: Path) -> None:
 
     result = run_worker(tmp_path, data.getvalue()[:2000])
 
-    assert "error" in result
+    assert result == {"error": "unexpected EOF"}
+
+
+def test_a_head_that_is_none_is_refused_wherever_it_stands(tmp_path: Path) -> None:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        archive.addfile(entry("a"), io.BytesIO())
+        archive.addfile(entry("b"), io.BytesIO())
+    torn = bytearray(data.getvalue())
+    torn[512:1024] = b"x" * 512
+
+    assert run_worker(tmp_path, bytes(torn)) == {"error": "archive/tar: invalid tar header"}
+
+
+def test_nothing_at_all_is_an_empty_layer(tmp_path: Path) -> None:
+    assert run_worker(tmp_path, b"") == {"size": 0}
 
 
 def test_extended_attributes_are_set(tmp_path: Path) -> None:

@@ -26,7 +26,6 @@ def routes() -> list[Route]:
         route("POST", "/session", _session),
         route("POST", "/grpc", _grpc),
         route("POST", "/build", _no_builder),
-        route("POST", "/commit", _no_builder),
         route("POST", "/build/prune", _prune_builds),
         route("POST", "/build/cancel", _cancel_build),
     ]

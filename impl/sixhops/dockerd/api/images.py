@@ -9,12 +9,14 @@ import platform as platforms
 import re
 from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.api import answers, gojson
+from sixhops.dockerd.api import answers, bodies, gojson
 from sixhops.dockerd.api.server import Route, go_quoted, route
 from sixhops.dockerd.errors import EngineError, invalid, system
 from sixhops.dockerd.images import reference as references
+from sixhops.dockerd.images.authorization import Credentials
+from sixhops.dockerd.images.importing import ImportRequest
 from sixhops.dockerd.images.progress import encode_line
-from sixhops.dockerd.images.remote import Credentials
+from sixhops.dockerd.version import API_VERSION
 from sixhops.wire.image import Platform
 
 if TYPE_CHECKING:
@@ -44,6 +46,9 @@ _ARCHITECTURES = {
 }
 _SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd"})
 _PIECE = 1 << 16
+_SEARCH_LIMIT = 25
+#: System, architecture and variant.
+_PLATFORM_PARTS = 3
 
 
 def routes(images: Images) -> list[Route]:
@@ -53,24 +58,45 @@ def routes(images: Images) -> list[Route]:
         platform = platform_of(call.text("platform"))
         name = call.text("fromImage")
         if not name:
-            if call.text("fromSrc"):
-                raise EngineError(501, "this engine does not import file systems yet")
-            raise system('Get "http:": http: no Host in request URL')
+            return await import_file_system(call, platform)
         wanted = references.with_tag_or_digest(name, call.text("tag"))
-        credentials = credentials_of(call)
+        if wanted.familiar_name == "scratch":
+            raise EngineError(403, "'scratch' is a reserved name")
+        login, meta = credentials_of(call), meta_headers(call)
         agent = call.request.headers.get("User-Agent", "")
         return await _progress(
-            call, lambda emit: images.pull(wanted, emit, credentials, agent, platform), failure="early"
+            call,
+            lambda emit: images.pull(wanted, emit, login, agent, platform, meta),
+            failure="early",
+        )
+
+    async def import_file_system(call: Call, platform: Platform | None) -> web.StreamResponse:
+        wanted = None
+        if call.text("repo"):
+            wanted = references.parse(call.text("repo"))
+            if wanted.digest:
+                raise invalid("cannot import digest reference")
+            wanted = wanted.tagged(call.text("tag")) if call.text("tag") else wanted
+        request = ImportRequest(
+            call.text("fromSrc"),
+            call.text("message"),
+            call.query.get("changes", ()),
+            _ARCHITECTURES.get(platforms.machine(), platforms.machine()),
+            platform.os if platform is not None else "linux",
+        )
+        body = call.request.content.iter_chunked(_PIECE)
+        return await _progress(
+            call, lambda emit: images.import_image(wanted, request, body, emit), failure="early"
         )
 
     async def load(call: Call) -> web.StreamResponse:
         body = call.request.content.iter_chunked(_PIECE)
-        quiet = call.flag("quiet")
+        quiet = call.flag("quiet", default=True)
         return await _progress(call, lambda emit: images.load(body, emit, quiet=quiet), failure="late")
 
     async def list_all(call: Call) -> web.StreamResponse:
         filters = call.filters()
-        if call.text("filter"):
+        if call.text("filter") and call.version != API_VERSION:
             filters.setdefault("reference", []).append(call.text("filter"))
         found = await asyncio.to_thread(images.summaries, filters, everything=call.flag("all"))
         return await answers.json_answer(call.request, found)
@@ -101,12 +127,31 @@ def routes(images: Images) -> list[Route]:
         return response
 
     async def search(call: Call) -> web.StreamResponse:
-        del call
-        raise EngineError(501, "this engine does not search registries")
+        filters = call.filters()
+        limit = call.number("limit")
+        found = await images.search(
+            call.text("term"),
+            _SEARCH_LIMIT if limit is None else limit,
+            filters,
+            credentials_of(call),
+            call.request.headers.get("User-Agent", ""),
+            meta_headers(call),
+        )
+        return await answers.json_answer(call.request, found)
 
     async def push(call: Call) -> web.StreamResponse:
-        del call
-        raise EngineError(501, "this engine does not push images yet")
+        header = call.request.headers.get("X-Registry-Auth", "")
+        login = credentials_of(call) if header else await _credentials_in_body(call)
+        try:
+            wanted = references.parse(call["name"])
+            wanted = wanted.tagged(call.text("tag")) if call.text("tag") else wanted
+        except EngineError as error:
+            raise system(error.message) from error
+        agent = call.request.headers.get("User-Agent", "")
+        meta = meta_headers(call)
+        return await _progress(
+            call, lambda emit: images.push(wanted, emit, login, agent, meta), failure="early"
+        )
 
     return [
         route("POST", "/images/create", create, streams=True),
@@ -119,7 +164,7 @@ def routes(images: Images) -> list[Route]:
         route("GET", "/images/{name:.*}/json", inspect),
         route("GET", "/images/{name:.*}/history", history),
         route("POST", "/images/{name:.*}/tag", tag),
-        route("POST", "/images/{name:.*}/push", push),
+        route("POST", "/images/{name:.*}/push", push, streams=True),
         route("DELETE", "/images/{name:.*}", delete),
     ]
 
@@ -135,6 +180,21 @@ def credentials_of(call: Call) -> Credentials:
     except (binascii.Error, gojson.GoJsonError, ValueError):
         return Credentials()
     return credentials(value) if isinstance(value, dict) else Credentials()
+
+
+async def _credentials_in_body(call: Call) -> Credentials:
+    """Return what the body says, which is where clients before 2014 put it. Raises EngineError 400."""
+    try:
+        value = gojson.decode(await call.raw_body())
+        gojson.check(value, bodies.AUTH)
+    except gojson.GoJsonError as error:
+        raise invalid(f"Bad parameters and missing X-Registry-Auth: {error}") from error
+    return credentials(value) if isinstance(value, dict) else Credentials()
+
+
+def meta_headers(call: Call) -> dict[str, str]:
+    """Return the X-Meta- headers of a request, which go on to the registry."""
+    return {name: value for name, value in call.request.headers.items() if name.lower().startswith("x-meta-")}
 
 
 def credentials(value: dict[str, Any]) -> Credentials:
@@ -155,16 +215,29 @@ def platform_of(text: str) -> Platform | None:
     """Return what `platform` of a request means, None for "". Raises EngineError 400."""
     if not text:
         return None
-    parts = text.lower().split("/")
-    if not all(re.fullmatch(r"[a-z0-9_-]+", part) for part in parts) or len(parts) > 3:
-        raise invalid(f"{go_quoted(text)} is an invalid component of a platform specifier: invalid argument")
-    if len(parts) == 1:
-        if parts[0] in _SYSTEMS:
-            return Platform(_ARCHITECTURES.get(platforms.machine(), platforms.machine()), parts[0])
-        if parts[0] in _ARCHITECTURES:
-            return Platform(_ARCHITECTURES[parts[0]])
-        raise invalid(f"{go_quoted(text)}: unknown operating system or architecture: invalid argument")
-    return Platform(_ARCHITECTURES.get(parts[1], parts[1]), parts[0], parts[2] if len(parts) > 2 else "")
+    parts = text.split("/")
+    if len(parts) > _PLATFORM_PARTS:
+        raise invalid(f"{go_quoted(text)}: cannot parse platform specifier: invalid argument")
+    for part in parts:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", part):
+            raise invalid(
+                f"{go_quoted(part)} is an invalid component of {go_quoted(text)}: platform specifier component must "
+                'match "^[A-Za-z0-9_-]+$": invalid argument'
+            )
+    platform = _platform(text, [part.lower() for part in parts])
+    if platform.os != "linux":
+        raise invalid("operating system is not supported")
+    return platform
+
+
+def _platform(text: str, parts: list[str]) -> Platform:
+    if len(parts) > 1:
+        return Platform(_ARCHITECTURES.get(parts[1], parts[1]), parts[0], parts[2] if len(parts) > 2 else "")
+    if parts[0] in _SYSTEMS:
+        return Platform(_ARCHITECTURES.get(platforms.machine(), platforms.machine()), parts[0])
+    if parts[0] in _ARCHITECTURES:
+        return Platform(_ARCHITECTURES[parts[0]])
+    raise invalid(f"{go_quoted(text)}: unknown operating system or architecture: invalid argument")
 
 
 async def _progress(

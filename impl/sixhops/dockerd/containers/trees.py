@@ -85,6 +85,14 @@ class Trees:
             self._tell(held, "export")
             yield worker.pieces()
 
+    @contextlib.asynccontextmanager
+    async def layer(self, held: Held) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Give what a container has changed as the tar of an image's layer, in pieces. Raises EngineError."""
+        layer = self._layers.writable(held.container.layer)
+        async with self._working("layer", held, {"upper": layer.upper}) as worker:
+            await worker.report()
+            yield worker.pieces()
+
     async def changes(self, text: str) -> list[dict[str, Any]] | None:
         """Return where a container's root differs from its image, None for nowhere. Raises EngineError."""
         held = self._find(text)

@@ -36,6 +36,9 @@ _PIECE = 1 << 18
 _LONGEST_NAMES = 1 << 20
 _BLOCK = 512
 _CAPABILITY = "security.capability"
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+_OPAQUE_ATTRIBUTE = "trusted.overlay.opaque"
 _LOOK = os.O_PATH | os.O_NOFOLLOW
 _NOTHING_THERE = (2, 20)
 _MODE, _CHECKSUM = slice(100, 108), slice(148, 156)
@@ -54,19 +57,30 @@ class TarError(Exception):
     """The archive is torn or has a member that may not be; the message is dockerd's."""
 
 
-def pack(target: IO[bytes], root: int, path: str, name: str) -> None:
+def pack(target: IO[bytes], root: int, path: str, name: str, *, overlay: bool = False) -> None:
     """Write the file or the tree `path` of the directory `root`; its own member is `name` ("" for none). Raises OSError.
 
-    `path` is not followed when it is a link. What vanishes meanwhile is left out.
+    `path` is not followed when it is a link. What vanishes meanwhile is left out. `overlay`: the tree is the upper directory
+    of an overlay, whose marks of what is gone become those of an image's layer; names of owners are the host's.
     """
     first: dict[tuple[int, int], str] = {}
-    owners = _Owners.of(root)
+    if overlay:
+        with _host_root() as host:
+            owners = _Owners.of(host)
+    else:
+        owners = _Owners.of(root)
     tar = io.BufferedWriter(cast("io.RawIOBase", target), _PIECE)
     pending = [(path, name)]
     while pending:
         place, member_name = pending.pop()
         try:
-            children = _add(tar, root, place, member_name, first, owners)
+            children = (
+                None
+                if overlay and _white_out(tar, root, place, member_name)
+                else _add(tar, root, place, member_name, first, owners)
+            )
+            if overlay and children is not None and _is_opaque(root, place):
+                _mark(tar, f"{member_name}/{_OPAQUE}" if member_name else _OPAQUE, 0o755)
         except OSError as error:
             if error.errno not in _NOTHING_THERE:
                 raise
@@ -76,7 +90,7 @@ def pack(target: IO[bytes], root: int, path: str, name: str) -> None:
                 f"{place.rstrip('/')}/{child}",
                 f"{member_name.rstrip('/')}/{child}" if member_name else child,
             )
-            for child in reversed(children)
+            for child in reversed(children or ())
         ]
     tar.write(bytes(2 * _BLOCK))
     tar.flush()
@@ -107,6 +121,43 @@ def unpack(
     for path, mtime in times:
         with _opened(root, path, _LOOK) as descriptor:
             os.utime(via(descriptor), (mtime, mtime))
+
+
+@contextlib.contextmanager
+def _host_root() -> Iterator[int]:
+    descriptor = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _white_out(tar: IO[bytes], root: int, place: str, name: str) -> bool:
+    """Write the mark of something that is gone (to overlayfs a device 0:0); return whether `place` is one."""
+    with _opened(root, place, _LOOK) as found:
+        status = os.fstat(found)
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev:
+        return False
+    directory, _, base = name.rpartition("/")
+    _mark(tar, f"{directory}/{_WHITEOUT}{base}" if directory else _WHITEOUT + base, 0o600)
+    return True
+
+
+def _is_opaque(root: int, place: str) -> bool:
+    """Tell whether a directory hides what lower layers have in it."""
+    with _opened(root, place, _LOOK) as found:
+        if not stat.S_ISDIR(os.fstat(found).st_mode):
+            return False
+        try:
+            return os.getxattr(via(found), _OPAQUE_ATTRIBUTE) == b"y"
+        except OSError:
+            return False
+
+
+def _mark(tar: IO[bytes], name: str, mode: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.mode, member.uname, member.gname = mode, "root", "root"
+    _write(tar, member, kind=0)
 
 
 @contextlib.contextmanager
@@ -149,11 +200,13 @@ def _add(
         return []
 
 
-def _write(tar: IO[bytes], member: tarfile.TarInfo, content: _Padded | None = None) -> None:
-    """Write one member as Go does: without records, and with the kind of file in the mode too."""
+def _write(
+    tar: IO[bytes], member: tarfile.TarInfo, content: _Padded | None = None, kind: int | None = None
+) -> None:
+    """Write one member as Go does: without records, and with the kind of file in the mode too (or `kind` instead)."""
     head = bytearray(member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
     block = head[-_BLOCK:]
-    block[_MODE] = b"%07o\0" % (member.mode | _KINDS[member.type])
+    block[_MODE] = b"%07o\0" % (member.mode | (_KINDS[member.type] if kind is None else kind))
     block[_CHECKSUM] = b" " * 8
     block[_CHECKSUM] = b"%06o\0 " % sum(block)
     head[-_BLOCK:] = block

@@ -22,7 +22,7 @@ from sixhops.linux.libc import LinuxError
 from sixhops.linux.namespaces import unshare
 from sixhops.linux.paths import make_directories, make_file, open_in_root, via
 
-__all__ = ["changes", "export", "get", "put", "stat_path"]
+__all__ = ["changes", "export", "get", "layer", "put", "stat_path"]
 
 _CLONE_NEWNS = 0x00020000
 _LINKS = 255
@@ -55,6 +55,15 @@ def export(arguments: dict[str, Any], descriptors: list[int]) -> int:
         root = os.open(arguments["merged"], _DIRECTORY | os.O_CLOEXEC)
         _report(channel, {})
         treetar.pack(channel, root, "/", "")
+    return 0
+
+
+def layer(arguments: dict[str, Any], descriptors: list[int]) -> int:
+    """Write what a container has changed (`upper`, the writable directory of its overlay) as the tar of a layer."""
+    with _channel(descriptors) as channel:
+        root = os.open(arguments["upper"], _DIRECTORY | os.O_CLOEXEC)
+        _report(channel, {})
+        treetar.pack(channel, root, "/", "", overlay=True)
     return 0
 
 

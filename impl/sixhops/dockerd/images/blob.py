@@ -10,9 +10,11 @@ fail verification never becomes a layer; its directory is removed.
 from __future__ import annotations
 
 import asyncio
+import bz2
 import fcntl
 import hashlib
 import json
+import lzma
 import os
 import threading
 import zlib
@@ -25,12 +27,13 @@ from sixhops.dockerd.images import unpack
 from sixhops.dockerd.images.layers import SPLIT
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from sixhops.dockerd.images.layers import LayerStore
     from sixhops.linux.forkserver import ForkServer
 
-__all__ = ["BlobSink", "VerificationError"]
+__all__ = ["BlobSink", "UnpackError", "VerificationError", "decompressed"]
 
 _F_SETPIPE_SZ = 1031
 _PIPE = 1 << 20
@@ -38,10 +41,20 @@ _PIPE = 1 << 20
 _GzipError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP_MAGIC = b"\x1f\x8b"
+_BZIP2_MAGIC = b"BZh"
+_XZ_MAGIC = b"\xfd7zXZ\0"
+
+
+#: What decompressors raise.
+_DAMAGED: tuple[type[Exception], ...] = (_GzipError, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError)
 
 
 class VerificationError(Exception):
     """The blob is not what its digest says, or can't be unpacked."""
+
+
+class UnpackError(VerificationError):
+    """The tar can't be unpacked; the message is the engine's about the tar."""
 
 
 class _Decompressor(Protocol):
@@ -71,18 +84,52 @@ class _Gzip:
         return bytes(out)
 
 
+class _Frames:
+    """Any number of bzip2 or xz streams after one another."""
+
+    def __init__(self, make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
+        self._make = make
+        self._stream = make()
+
+    def decompress(self, data: bytes) -> bytes:
+        out = bytearray()
+        while data:
+            if self._stream.eof:
+                self._stream = self._make()
+            out += self._stream.decompress(data)
+            data = self._stream.unused_data if self._stream.eof else b""
+        return bytes(out)
+
+
 def _decompressor(head: bytes) -> _Decompressor:
     if head.startswith(_GZIP_MAGIC):
         return _Gzip()
     if head.startswith(_ZSTD_MAGIC):
         return zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
+    if head.startswith(_BZIP2_MAGIC):
+        return _Frames(bz2.BZ2Decompressor)
+    if head.startswith(_XZ_MAGIC):
+        return _Frames(lzma.LZMADecompressor)
     return _Plain()
+
+
+async def decompressed(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Give a stream's plain bytes, whatever it is compressed with; what can't be decompressed is given as it is."""
+    decompress: _Decompressor | None = None
+    async for piece in body:
+        decompress = decompress or _decompressor(piece)
+        try:
+            data = await asyncio.to_thread(decompress.decompress, piece)
+        except _DAMAGED:
+            decompress, data = _Plain(), piece
+        yield data
 
 
 class BlobSink:
     """Takes a layer's bytes; `finish` verifies, `commit` makes it a layer, `abandon` removes what is not one."""
 
     def __init__(self, layers: LayerStore, forks: ForkServer, digest: str) -> None:
+        """`digest` is what the bytes must have, "" when nobody knows it yet."""
         self._layers = layers
         self._digest = digest
         self._blob = hashlib.sha256()
@@ -144,7 +191,7 @@ class BlobSink:
             self._decompress = _decompressor(piece)
         try:
             data = self._decompress.decompress(piece)
-        except (_GzipError, zstandard.ZstdError):
+        except _DAMAGED:
             # bytes that don't decompress are wrong bytes; the digest, taken at the end, says so in the
             # engine's words
             self._decompress = _Plain()
@@ -164,11 +211,12 @@ class BlobSink:
         while piece := os.read(self._report, 1 << 16):
             report += piece
         self._reap()
-        if f"sha256:{self._blob.hexdigest()}" != self._digest:
+        if self._digest and f"sha256:{self._blob.hexdigest()}" != self._digest:
             raise VerificationError(f"filesystem layer verification failed for digest {self._digest}")
         result = json.loads(report) if report else {"error": "the unpacking process ended without a word"}
         if "error" in result:
-            raise VerificationError(f"failed to register layer: {result['error']}")
+            how = result.get("how", "exit status 1")
+            raise UnpackError(f"Error processing tar file({how}): {result['error']}")
         return int(result["size"])
 
     def _close_pipe(self) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers.times import parse_rfc3339, rfc3339
-from sixhops.dockerd.errors import EngineError, invalid
+from sixhops.dockerd.errors import EngineError, invalid, system
+from sixhops.dockerd.images import globs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,10 +16,18 @@ if TYPE_CHECKING:
     from sixhops.dockerd.images.reference import Reference
     from sixhops.dockerd.images.store import Image, ImageStore
 
-__all__ = ["container_config", "history", "inspect", "matches", "passing", "summary", "summary_under"]
+__all__ = [
+    "container_config",
+    "created",
+    "has_labels",
+    "history",
+    "inspect",
+    "passing",
+    "summary",
+    "summary_under",
+]
 
-_FILTERS = frozenset({"dangling", "label", "label!", "before", "since", "reference"})
-_BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
+_FILTERS = frozenset({"dangling", "label", "before", "since", "reference"})
 _CONFIG: dict[str, Any] = {
     "Hostname": "",
     "Domainname": "",
@@ -152,57 +160,66 @@ def history(store: ImageStore, image: Image) -> list[dict[str, Any]]:
 
 
 def passing(store: ImageStore, filters: Mapping[str, Sequence[str]], *, everything: bool) -> list[Image]:
-    """Return the images that pass the filters of GET /images/json, newest first. Raises EngineError 400."""
+    """Return the images that pass the filters of GET /images/json, newest first.
+
+    Images without names that others were made from are left out unless `everything` is wanted. Raises EngineError 400 for
+    an unknown filter, 404 for an image that is not there.
+    """
     for key in filters:
         if key not in _FILTERS:
             raise invalid(f"Invalid filter '{key}'")
     dangling = _dangling(filters.get("dangling", ()))
     before = [_nanoseconds(store.resolve(text).config.get("created")) for text in filters.get("before", ())]
     since = [_nanoseconds(store.resolve(text).config.get("created")) for text in filters.get("since", ())]
-    parents = {image.parent for image in store.all() if image.parent}
     found = []
     for image in store.all():
-        created = _nanoseconds(image.config.get("created"))
+        made = created(image)
+        if any(made >= limit for limit in before[-1:]) or any(made <= limit for limit in since[-1:]):
+            continue
+        if filters.get("label") and not has_labels(image, filters["label"]):
+            continue
         names = store.names(image.id)
-        is_dangling = not any(name.tag for name in names)
-        if not everything and not names and image.id in parents:
-            continue  # an intermediate image of a build
-        if dangling is not None and dangling is not is_dangling:
+        shown = [name for name in names if _is_wanted(name, filters)]
+        is_parent = bool(store.children(image.id))
+        if dangling and (is_parent or any(name.tag for name in shown)):
             continue
-        if any(created >= limit for limit in before) or any(created <= limit for limit in since):
-            continue
-        labels = (image.config.get("config") or {}).get("Labels") or {}
-        if not all(_has(labels, wanted) for wanted in filters.get("label", ())):
-            continue
-        if any(_has(labels, unwanted) for unwanted in filters.get("label!", ())):
-            continue
-        patterns = filters.get("reference", ())
-        if patterns and not any(matches(pattern, name) for pattern in patterns for name in names):
+        if not shown and ((is_parent and not everything) or dangling is False or filters.get("reference")):
             continue
         found.append(image)
     return found
 
 
-def matches(pattern: str, name: Reference) -> bool:
-    """Tell whether a pattern (`busybox`, `*/app`, `busybox:1.*`) names a reference; `*` stops at a slash."""
-    for text in (name.familiar, name.familiar_name, name.canonical, name.name):
-        if len(pattern.split("/")) == len(text.split("/")) and all(
-            fnmatch.fnmatchcase(part, wanted)
-            for part, wanted in zip(text.split("/"), pattern.split("/"), strict=True)
-        ):
-            return True
-    return False
-
-
 def summary_under(store: ImageStore, image: Image, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Return the list entry of an image with only those names that a `reference` filter asked for."""
     entry = summary(store, image)
-    patterns = filters.get("reference", ())
-    if patterns:
-        kept = [name for name in store.names(image.id) if any(matches(pattern, name) for pattern in patterns)]
+    if filters.get("reference"):
+        kept = [name for name in store.names(image.id) if _is_wanted(name, filters)]
         entry["RepoTags"] = sorted(name.familiar for name in kept if name.tag) or None
         entry["RepoDigests"] = sorted(name.familiar for name in kept if name.digest) or None
     return entry
+
+
+def created(image: Image) -> int:
+    """Return when an image was made, in nanoseconds since 1970, 0 for never."""
+    return _nanoseconds(image.config.get("created"))
+
+
+def has_labels(image: Image, wanted: Sequence[str]) -> bool:
+    """Tell whether an image has all labels, each `key` or `key=value`."""
+    labels = (image.config.get("config") or {}).get("Labels") or {}
+    return all(_has(labels, text) for text in wanted)
+
+
+def _is_wanted(name: Reference, filters: Mapping[str, Sequence[str]]) -> bool:
+    patterns = filters.get("reference")
+    try:
+        return not patterns or any(
+            globs.matches(pattern, text)
+            for pattern in patterns
+            for text in (name.familiar, name.familiar_name)
+        )
+    except globs.PatternError as error:
+        raise system(str(error)) from error
 
 
 def container_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -233,8 +250,10 @@ def _size(layers: LayerStore, image: Image) -> int:
 def _dangling(values: Sequence[str]) -> bool | None:
     if not values:
         return None
-    if len(values) == 1 and values[0] in _BOOLEANS:
-        return _BOOLEANS[values[0]]
+    if "true" in values:
+        return True
+    if "false" in values:
+        return False
     raise invalid(f"Invalid filter 'dangling=[{' '.join(values)}]'")
 
 

@@ -12,15 +12,16 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from sixhops.dockerd.errors import system
-from sixhops.dockerd.images.blob import BlobSink, VerificationError
+from sixhops.dockerd.images.blob import BlobSink, UnpackError, VerificationError
 from sixhops.dockerd.images.progress import Meter, status_line
-from sixhops.dockerd.images.remote import BrokenOff, Remote, RemoteError, TooLong
+from sixhops.dockerd.images.refusals import BrokenOff, RemoteError, TooLong
 from sixhops.wire.image import DocumentError, digest_of, parse_config, short
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sixhops.dockerd.images.progress import Emit
+    from sixhops.dockerd.images.remote import Remote
     from sixhops.wire.image import Descriptor
 
 __all__ = ["LayerDownload", "download_config"]
@@ -33,7 +34,8 @@ _REFUSALS: Final = frozenset({"UNAUTHORIZED", "UNSUPPORTED", "DENIED"})
 
 def _is_final(error: RemoteError) -> bool:
     without_reason = 400 <= error.status < 500 and not error.code
-    return error.status == 404 or error.code in _REFUSALS or without_reason
+    refused = error.code in _REFUSALS and not error.bare
+    return error.status == 404 or refused or without_reason
 
 
 async def download_config(remote: Remote, descriptor: Descriptor) -> bytes:
@@ -142,6 +144,8 @@ class LayerDownload:
         self._emit(status_line("Verifying Checksum", self._identity))
         try:
             size = await sink.finish()
+        except UnpackError as error:
+            raise system(f"failed to register layer: {error}") from error
         except VerificationError as error:
             raise system(str(error)) from error
         self._emit(status_line("Download complete", self._identity))

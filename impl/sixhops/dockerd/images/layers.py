@@ -21,6 +21,7 @@ state.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -37,7 +38,7 @@ from sixhops.linux import mounts
 from sixhops.linux.namespaces import unshare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from sixhops.dockerd.state import State
@@ -92,7 +93,10 @@ class LayerStore:
         self._readers: Counter[str] = Counter()
         self._unwanted: set[str] = set()
         self._turn = threading.Lock()
+        self._claims: Counter[str] = Counter()
+        self._claiming = threading.Lock()
         self._sweep()
+        self.collect()
 
     def close(self) -> None:
         """End the mount thread. Mounts of running containers stay."""
@@ -115,6 +119,11 @@ class LayerStore:
             found.append(layer)
             chain_id = layer.parent
         return found
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of every layer's own files, by chain id."""
+        rows = self._state.rows("SELECT chain_id, size FROM layers")
+        return {str(chain_id): int(str(size)) for chain_id, size in rows}
 
     def directories(self, chain_id: str) -> dict[str, str]:
         """Return `GraphDriver.Data` of an image whose topmost layer is `chain_id`. KeyError when it is missing."""
@@ -157,20 +166,60 @@ class LayerStore:
         """Remove what `begin` made."""
         shutil.rmtree(directory)
 
-    def remove(self, chain_ids: Iterable[str]) -> None:
-        """Remove read-only layers that nothing uses any more; the caller knows that nothing does."""
-        for chain_id in chain_ids:
-            layer = self.get(chain_id)
-            if layer is None:
-                continue
-            with self._state.change() as database:
-                database.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
-            self._drop(layer.cache_id)
+    @contextlib.contextmanager
+    def claims(self) -> Iterator[Callable[[str], None]]:
+        """Give a function that keeps a layer (by chain id) until the block's end, though no image has it yet."""
+        own: list[str] = []
 
-    def remember_blob(self, digest: str, diff_id: str) -> None:
-        """Note that the blob `digest` unpacks to `diff_id`, so that it need not be downloaded again."""
-        with self._state.change() as database:
-            database.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (digest, diff_id))
+        def claim(chain_id: str) -> None:
+            with self._claiming:
+                self._claims[chain_id] += 1
+            own.append(chain_id)
+
+        try:
+            yield claim
+        finally:
+            with self._claiming:
+                self._claims.subtract(own)
+                self._claims += Counter()
+            self.collect()
+
+    def collect(self) -> list[str]:
+        """Remove the layers that no image, no container and nobody else uses; return their chain ids, topmost first."""
+        with self._claiming:
+            rows = self._state.rows("SELECT chain_id, parent, diff_id, cache_id, size FROM layers")
+            layers = {str(row[0]): Layer(*row) for row in rows}  # type: ignore[arg-type] # typed by the schema
+            by_cache_id = {layer.cache_id: layer.chain_id for layer in layers.values()}
+            used = [str(row[0]) for row in self._state.rows("SELECT DISTINCT chain_id FROM images")]
+            used += [by_cache_id[name] for name in self._below_containers() if name in by_cache_id]
+            needed: set[str] = set()
+            for chain_id in [*used, *self._claims]:
+                while chain_id in layers and chain_id not in needed:
+                    needed.add(chain_id)
+                    chain_id = layers[chain_id].parent
+            gone = [layer for chain_id, layer in layers.items() if chain_id not in needed]
+            if gone:
+                with self._state.change() as database:
+                    database.executemany(
+                        "DELETE FROM layers WHERE chain_id = ?", [(layer.chain_id,) for layer in gone]
+                    )
+        for layer in gone:
+            self._drop(layer.cache_id)
+        return [layer.chain_id for layer in _topmost_first(gone)]
+
+    def _below_containers(self) -> set[str]:
+        """Return the cache ids of the layers that containers stand on."""
+        found: set[str] = set()
+        for row in self._state.rows("SELECT json_extract(document, '$.layer') FROM containers"):
+            found |= self._lower_of(f"{row[0]}-init")
+        return found
+
+    def _lower_of(self, cache_id: str) -> set[str]:
+        try:
+            names = (self._root / cache_id / "lower").read_text().split(":")
+            return {(self._root / name).readlink().parent.name for name in names}
+        except FileNotFoundError:
+            return set()
 
     def diff_ids_of_blob(self, digest: str) -> list[str]:
         """Return the diff ids that a blob was seen to unpack to."""
@@ -247,8 +296,20 @@ class LayerStore:
         with self._turn:  # readers or not: theirs ends with an error
             self._unwanted.discard(cache_id)
             self._unmount(cache_id)
+        below = self._lower_of(f"{cache_id}-init")
         self._drop(cache_id)
         self._drop(f"{cache_id}-init")
+        if below and not self._has_image(below):
+            self.collect()  # the container was the last that used them
+
+    def _has_image(self, cache_ids: set[str]) -> bool:
+        """Tell whether an image's topmost layer is among these."""
+        marks = ",".join("?" * len(cache_ids))
+        query = (
+            "SELECT 1 FROM images JOIN layers ON layers.chain_id = images.chain_id "
+            f"WHERE layers.cache_id IN ({marks}) LIMIT 1"
+        )
+        return self._state.row(query, *cache_ids) is not None
 
     def size_of_writable(self, cache_id: str) -> int:
         """Return the bytes of the files that a container has written."""
@@ -325,3 +386,16 @@ class LayerStore:
         for link in (self._root / "l").iterdir():
             if not link.exists():
                 link.unlink()
+
+
+def _topmost_first(layers: Sequence[Layer]) -> list[Layer]:
+    """Return layers so that each comes before those below it."""
+    by_id = {layer.chain_id: layer for layer in layers}
+
+    def depth(layer: Layer) -> int:
+        count = 0
+        while layer.parent in by_id:
+            layer, count = by_id[layer.parent], count + 1
+        return count
+
+    return sorted(layers, key=depth, reverse=True)

@@ -41,7 +41,10 @@ def status_line(text: str, layer: str) -> dict[str, Any]:
 
 
 class Meter:
-    """Counts the bytes of one layer's download or extraction and emits at most ten objects a second."""
+    """Counts the bytes of one transfer and emits at most ten objects a second.
+
+    `layer` "" leaves out the id. A `total` that is not positive is not known.
+    """
 
     def __init__(self, emit: Emit, status: str, layer: str, total: int) -> None:
         self._emit = emit
@@ -55,15 +58,24 @@ class Meter:
         """Count `size` more bytes."""
         self._current += size
         now = time.monotonic()
-        if now >= self._next or self._current >= self._total:
+        if now >= self._next or self._current == self._total:
             self._next = now + _INTERVAL
             self._emit(self._line())
 
+    def end(self) -> None:
+        """Emit the last object once more, as the engine does when what it reads has ended."""
+        self._emit(self._line())
+
     def _line(self) -> dict[str, Any]:
-        detail = {"current": self._current, "total": self._total}
-        return {"status": self._status, "progressDetail": detail, "progress": self._bar(), "id": self._layer}
+        detail = {"current": self._current} | ({"total": self._total} if self._total > 0 else {})
+        line = {"status": self._status, "progressDetail": detail, "progress": self._bar()}
+        return line | ({"id": self._layer} if self._layer else {})
 
     def _bar(self) -> str:
-        done = min(_BAR, int(self._current / self._total * 100) // 2) if self._total else _BAR
+        """Return the picture; a total that is not known, or was passed, is not printed."""
+        current = f"{human_size(self._current):>8}"
+        if self._total <= 0:
+            return current
+        done = min(_BAR, int(self._current / self._total * 100) // 2)
         bar = "=" * done + ">" + " " * (_BAR - done)
-        return f"[{bar}] {human_size(self._current):>8}/{human_size(self._total)}"
+        return f"[{bar}] {current}" + (f"/{human_size(self._total)}" if self._current <= self._total else "")

@@ -16,14 +16,11 @@ from sixhops.dockerd.api.gojson import GoJsonError, decode_whole
 from sixhops.dockerd.errors import EngineError, not_found, system
 from sixhops.dockerd.images.blob import BlobSink
 from sixhops.dockerd.images.download import LayerDownload, download_config
+from sixhops.dockerd.images.endpoints import endpoints_for
 from sixhops.dockerd.images.progress import status_line
-from sixhops.dockerd.images.remote import (
-    Credentials,
-    Remote,
-    RemoteError,
-    as_engine_error,
-    endpoints_for,
-)
+from sixhops.dockerd.images.refusals import RemoteError, as_engine_error
+from sixhops.dockerd.images.remote import Remote
+from sixhops.dockerd.images.sources import Source
 from sixhops.wire.image import (
     EMPTY_LAYER_DIGEST,
     Descriptor,
@@ -43,8 +40,9 @@ from sixhops.wire.image import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from sixhops.dockerd.images.authorization import Credentials
     from sixhops.dockerd.images.progress import Emit
     from sixhops.dockerd.images.reference import Reference
     from sixhops.dockerd.images.store import Image, ImageStore
@@ -88,14 +86,24 @@ class ManifestContents(Protocol):
 
 @dataclass(slots=True)
 class PullSettings:
-    """What the daemon's flags say about pulls. A reload changes it. `agent` is the User-Agent without the client's part."""
+    """What the daemon's flags say about pulls and pushes; a reload changes it.
+
+    `agent` is the User-Agent without the client's part.
+    """
 
     mirrors: tuple[str, ...]
     insecure: tuple[str, ...]
     platform: Platform
     agent: str
     concurrency: int = 3
+    uploads: int = 5
+    attempts: int = 5
     retry_delay: float = 5.0
+
+    def agent_for(self, client: str) -> str:
+        """Return the User-Agent of requests that a client with this one has caused."""
+        escaped = client.replace("(", "\\(").replace(")", "\\)")
+        return f"{self.agent} UpstreamClient({escaped})" if client else self.agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,27 +136,31 @@ class Puller:
         credentials: Credentials,
         client_agent: str,
         platform: Platform | None,
+        meta: Mapping[str, str] | None = None,
     ) -> None:
-        """Pull `reference`, emitting progress objects.
+        """Pull `reference`, or without a tag all of the repository, emitting progress objects.
 
         Raises EngineError: before the first object it is the request's answer, afterwards it is the stream's
         last object.
         """
         wanted = reference.or_latest()
-        agent = self._settings.agent
-        if client_agent:
-            escaped = client_agent.replace("(", "\\(").replace(")", "\\)")
-            agent += f" UpstreamClient({escaped})"
+        agent = self._settings.agent_for(client_agent)
         failure: RemoteError | None = None
         endpoints = await asyncio.to_thread(
             endpoints_for, wanted.domain, self._settings.mirrors, self._settings.insecure
         )
         for endpoint in endpoints:
             try:
-                async with Remote(endpoint, wanted, credentials, agent) as remote:
-                    await _Pull(self, remote, wanted, emit, platform or self._settings.platform).run(
-                        familiar=reference.familiar
+                async with Remote(endpoint, wanted, credentials, agent, meta=meta) as remote:
+                    names = (
+                        [reference]
+                        if reference.tag or reference.digest
+                        else [reference.tagged(tag) for tag in await remote.list_tags()]
                     )
+                    chosen = platform or self._settings.platform
+                    news = [await _Pull(self, remote, name, emit, chosen).run() for name in names]
+                    text = "Downloaded newer image for" if any(news) else "Image is up to date for"
+                    emit({"status": f"Status: {text} {reference.familiar}"})
                     return
             except RemoteError as error:
                 failure = error
@@ -204,15 +216,18 @@ class _Pull:
         self._reference = reference
         self._emit = emit
         self._platform = platform
+        self._claim: Callable[[str], None]
 
-    async def run(self, familiar: str) -> None:
+    async def run(self) -> bool:
+        """Pull; return whether the name points to another image than before."""
         digest, data, media_type = await self._manifest()
         tag = self._reference.tag or self._reference.canonical
         self._emit({"status": f"Pulling from {self._reference.path}", "id": tag})
         found = await self._choose(digest, data, media_type)
         images = self._puller.images
-        async with self._puller.lock_for(found.digest):
-            image = await self._fetch(found)
+        with images.layers.claims() as self._claim:
+            async with self._puller.lock_for(found.digest):
+                image = await self._fetch(found)
         await self._puller.contents.hold(image.id, digest)
         at_digest = self._reference.at(digest)
         previous = images.by_name(self._reference.canonical)
@@ -222,8 +237,7 @@ class _Pull:
         if found.config is not None and images.by_name(at_digest.canonical) is None:
             images.name(at_digest, image.id)
         self._emit({"status": f"Digest: {digest}"})
-        text = "Downloaded newer image for" if is_new else "Image is up to date for"
-        self._emit({"status": f"Status: {text} {familiar}"})
+        return is_new
 
     async def _manifest(self) -> tuple[str, bytes, str]:
         """Return (digest, bytes, media type) of what the reference names."""
@@ -348,6 +362,8 @@ class _Pull:
             if not known:
                 break
             diff_ids.append(known[0])
+            self._claim(chain_ids(diff_ids)[-1])
+            self._note(layer, known[0])
             self._emit(status_line("Already exists", short(layer.digest)))
         missing = layers[len(diff_ids) :]
         for layer in missing:
@@ -374,9 +390,14 @@ class _Pull:
     def _register(self, layer: Descriptor, sink: BlobSink, diff_ids: list[str]) -> None:
         parent = chain_ids(diff_ids)[-1] if diff_ids else ""
         diff_ids.append(sink.diff_id)
+        self._claim(chain_ids(diff_ids)[-1])
         sink.commit(chain_ids(diff_ids)[-1], parent)
-        self._puller.images.layers.remember_blob(layer.digest, sink.diff_id)
+        self._note(layer, sink.diff_id)
         self._emit(status_line("Pull complete", short(layer.digest)))
+
+    def _note(self, layer: Descriptor, diff_id: str) -> None:
+        """Remember what a blob unpacks to, and that this repository has it."""
+        self._puller.images.sources.add(diff_id, Source(layer.digest, self._reference.name))
 
     async def _download(self, layer: Descriptor, sinks: list[BlobSink]) -> BlobSink:
         puller = self._puller

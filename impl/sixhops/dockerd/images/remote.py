@@ -1,41 +1,34 @@
-"""A registry as the engine sees it: endpoints to try, authentication, manifests and blobs.
+"""A registry as the engine sees it: one repository's manifests and blobs, to read and to write.
 
-One connection a request, as Docker does. Facts: distribution's HTTP API V2 and token specifications; the
-order of requests,
-headers and the texts of errors as observed on dockerd 20.10. Errors of the transport are worded as Go words
-them, since that is what
-users of Docker search for.
+One connection a request, as Docker does. Facts: distribution's HTTP API V2; the order of requests, headers and the texts of
+errors as observed on dockerd 20.10. Who asks is `authorization`'s matter, what goes wrong that of `refusals`.
 """
 
 from __future__ import annotations
 
-import base64
-import ipaddress
-import json
-import os
-import re
-import socket
 import ssl
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import urllib.parse
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from multidict import CIMultiDict
+from yarl import URL
 
-from sixhops.dockerd.errors import EngineError, system
+from sixhops.dockerd.images.authorization import Authorizer, Credentials
+from sixhops.dockerd.images.refusals import BrokenOff, NotAuthorized, RemoteError, TooLong, go_words, refusal
 from sixhops.wire.image import media
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from sixhops.dockerd.images.endpoints import Endpoint
     from sixhops.dockerd.images.reference import Reference
 
-__all__ = ["BrokenOff", "Credentials", "Endpoint", "Remote", "RemoteError", "TooLong", "endpoints_for"]
+__all__ = ["Remote", "Unusable", "get", "open_session", "ping"]
 
-_HUB = "registry-1.docker.io"
-_HUB_DOMAIN = "docker.io"
 _PIECE = 256 * 1024
 _LONGEST_MANIFEST = 4 << 20
+_NOT_FOUND: Final = 404
 _MANIFEST_TYPES = (
     media.DOCKER_MANIFEST,
     media.DOCKER_LIST,
@@ -44,112 +37,38 @@ _MANIFEST_TYPES = (
     "application/json",
     media.OCI_MANIFEST,
 )
-# distribution-spec, "Error Codes", as distribution words them
-_OWN_MESSAGES = {
-    "UNAUTHORIZED": "authentication required",
-    "DENIED": "requested access to the resource is denied",
-    "MANIFEST_UNKNOWN": "manifest unknown",
-    "NAME_UNKNOWN": "repository name not known to registry",
-    "BLOB_UNKNOWN": "blob unknown to registry",
-    "TOOMANYREQUESTS": "too many requests",
-}
-_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What the user's X-Registry-Auth header holds; empty for anonymous."""
-
-    username: str = ""
-    password: str = ""
-    identity_token: str = ""
-    registry_token: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One base URL to try: `http://127.0.0.1:5000`. A mirror's failure is never final."""
-
-    url: str
-    mirror: bool = False
-    verify: bool = True
-
-
-class RemoteError(Exception):
-    """A request to a registry failed; `status` and `code` are its answer's, 0 and "" when there was none."""
-
-    def __init__(self, message: str, status: int = 0, code: str = "") -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-
-class BrokenOff(RemoteError):  # noqa: N818 - it tells what happened to the blob
-    """A blob had begun to come and ended too early."""
-
-
-class TooLong(RemoteError):  # noqa: N818 - it tells what is the matter with the blob
-    """More bytes came than the answer's head had declared; what it declared can't be told from them any more."""
-
-
-def endpoints_for(domain: str, mirrors: Sequence[str], insecure: Sequence[str]) -> list[Endpoint]:
-    """Return the endpoints of a registry in the order of trying.
-
-    docker.io: the mirrors, then the Hub. A registry on the loopback, or one named by --insecure-registry
-    (host, or network in
-    CIDR form): https without verification, then plain http. Any other: https.
-    """
-    if domain == _HUB_DOMAIN:
-        return [*(Endpoint(url.rstrip("/"), mirror=True) for url in mirrors), Endpoint(f"https://{_HUB}")]
-    if _is_insecure(domain, insecure):
-        return [Endpoint(f"https://{domain}", verify=False), Endpoint(f"http://{domain}")]
-    return [Endpoint(f"https://{domain}")]
-
-
-def _is_insecure(domain: str, insecure: Sequence[str]) -> bool:
-    host = domain.rsplit(":", 1)[0].strip("[]")
-    if domain in insecure or host in insecure:
-        return True
-    try:
-        addresses = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
-    except OSError:
-        return False
-    networks = ["127.0.0.0/8", "::1/128", *(entry for entry in insecure if "/" in entry)]
-    return any(
-        ipaddress.ip_address(address) in ipaddress.ip_network(network)
-        for address in addresses
-        for network in networks
-    )
+class Unusable(RemoteError):  # noqa: N818 - it tells what is the matter with the endpoint
+    """Nobody answered /v2/ there: another endpoint may be tried."""
 
 
 class Remote:
     """One repository at one endpoint. Use as an async context manager: it holds no connection between requests."""
 
     def __init__(
-        self, endpoint: Endpoint, reference: Reference, credentials: Credentials, agent: str
+        self,
+        endpoint: Endpoint,
+        reference: Reference,
+        credentials: Credentials,
+        agent: str,
+        *,
+        actions: str = "pull",
+        meta: Mapping[str, str] | None = None,
     ) -> None:
+        """`actions` is what is to be done, as token scopes say it (`push,pull`); `meta` are headers for every request."""
         self.endpoint = endpoint
-        self._path = reference.path
-        self._credentials = credentials
+        self.path = reference.path
         self._agent = agent
-        self._authorization = ""
+        self._meta = dict(meta or {})
+        self._authorizer = Authorizer(credentials, agent, [f"repository:{reference.path}:{actions}"])
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Remote:
         """Open the session and ask /v2/ whether this is a registry and which authentication it wants."""
-        tls: ssl.SSLContext | bool = True
-        if not self.endpoint.verify:
-            tls = ssl.create_default_context()
-            tls.check_hostname = False
-            tls.verify_mode = ssl.CERT_NONE
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls, force_close=True),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60),
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
-            auto_decompress=False,
-        )
+        self._session = open_session(self.endpoint)
         try:
-            await self._ping()
+            await ping(self._session, self.endpoint, self._authorizer, self._headers(gzip=True))
         except BaseException:
             await self._session.close()
             raise
@@ -171,7 +90,7 @@ class Remote:
         """Return a manifest's bytes and media type. RemoteError with the registry's error code otherwise."""
         async with self._request("GET", f"manifests/{tag_or_digest}", _MANIFEST_TYPES, gzip=True) as response:
             if response.status != 200:
-                raise await _refusal(response)
+                raise await refusal(response)
             data = await response.content.read(_LONGEST_MANIFEST + 1)
             while len(data) <= _LONGEST_MANIFEST and (more := await response.content.read(_LONGEST_MANIFEST)):
                 data += more
@@ -179,70 +98,95 @@ class Remote:
                 raise RemoteError(f"manifest {tag_or_digest} is larger than {_LONGEST_MANIFEST} bytes")
             return data, response.headers.get("Content-Type", "").partition(";")[0].strip()
 
+    async def put_manifest(self, tag: str, data: bytes, media_type: str) -> None:
+        """Name a manifest. RemoteError when it is refused."""
+        headers = {"Content-Type": media_type, "Content-Length": str(len(data))}
+        async with self._request("PUT", f"manifests/{tag}", headers=headers, body=data) as response:
+            if response.status not in {200, 201, 202}:
+                raise await refusal(response)
+
+    async def list_tags(self) -> list[str]:
+        """Return all tags of the repository, following the registry's pages. RemoteError when refused."""
+        path, tags = "tags/list", list[str]()
+        while path:
+            async with self._request("GET", path, gzip=True) as response:
+                if response.status != 200:
+                    raise await refusal(response)
+                document = await response.json(content_type=None)
+                tags += [str(tag) for tag in document.get("tags") or ()]
+                following = response.links["next"]["url"] if "next" in response.links else None
+                path = f"tags/list?{following.query_string}" if isinstance(following, URL) else ""
+        return tags
+
     async def read_blob(self, digest: str, offset: int = 0) -> AsyncIterator[bytes]:
         """Give a blob's bytes from `offset` on. RemoteError when refused, BrokenOff when it ends early."""
         async with self._request("GET", f"blobs/{digest}", gzip=True, offset=offset) as response:
-            if response.status == 404:
-                raise RemoteError("unknown blob", 404, "BLOB_UNKNOWN")
+            if response.status == _NOT_FOUND:
+                raise RemoteError("unknown blob", _NOT_FOUND, "BLOB_UNKNOWN")
             if response.status not in ({206} if offset else {200}):
-                raise await _refusal(response)
+                raise await refusal(response)
             try:
                 async for piece in response.content.iter_chunked(_PIECE):
                     yield piece
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 raise BrokenOff("unexpected EOF") from error
 
-    async def _ping(self) -> None:
-        url = f"{self.endpoint.url}/v2/"
-        async with self._open("GET", url, self._headers(gzip=True)) as response:
-            if response.status == 401:
-                await self._authenticate(response.headers.getall("Www-Authenticate", []))
+    async def size_of_blob(self, digest: str) -> int | None:
+        """Return the size of a blob that the repository has, None when it has not. RemoteError for any other answer."""
+        async with self._request("HEAD", f"blobs/{digest}") as response:
+            if response.status == _NOT_FOUND:
+                return None
+            if response.status != 200:
+                raise await refusal(response)
+            return int(response.headers.get("Content-Length", "0"))
 
-    async def _authenticate(self, challenges: Sequence[str]) -> None:
-        for challenge in challenges:
-            scheme, _, rest = challenge.partition(" ")
-            fields = dict(_CHALLENGE.findall(rest))
-            if scheme.lower() == "bearer" and "realm" in fields:
-                self._authorization = f"Bearer {await self._token(fields)}"
-                return
-            if scheme.lower() == "basic" and self._credentials.username:
-                self._authorization = self._basic()
-                return
+    async def begin_upload(self, digest: str = "", source: str = "") -> str:
+        """Begin an upload; return where it goes on. With a digest and a repository that has it, it may be mounted: "".
 
-    async def _token(self, fields: dict[str, str]) -> str:
-        if self._credentials.registry_token:
-            return self._credentials.registry_token
-        headers = CIMultiDict({"User-Agent": self._agent})
-        if self._credentials.username:
-            headers["Authorization"] = self._basic()
-        assert self._session is not None
-        query = {"scope": f"repository:{self._path}:pull"}
-        if "service" in fields:
-            query["service"] = fields["service"]
-        try:
-            async with self._session.get(fields["realm"], params=query, headers=headers) as response:
-                if response.status != 200:
-                    raise await _refusal(response)
-                document = await response.json(content_type=None)
-        except (aiohttp.ClientError, OSError) as error:
-            raise RemoteError(_go_words("Get", fields["realm"], error)) from error
-        token = document.get("token") or document.get("access_token")
-        if not isinstance(token, str) or not token:
-            raise RemoteError("authorization server did not include a token in the response")
-        return token
+        Raises RemoteError.
+        """
+        query = "?" + urllib.parse.urlencode({"from": source, "mount": digest}) if source else ""
+        request = self._request(
+            "POST", f"blobs/uploads/{query}", headers={"Content-Length": "0"}, source=source
+        )
+        async with request as response:
+            if response.status == 201:
+                return ""
+            if response.status not in {200, 202}:
+                raise await refusal(response)
+            location = response.headers.get("Location", "")
+            return urllib.parse.urljoin(str(response.url), location)
 
-    def _basic(self) -> str:
-        pair = f"{self._credentials.username}:{self._credentials.password}"
-        return "Basic " + base64.b64encode(pair.encode()).decode()
+    async def send(self, location: str, content: AsyncIterator[bytes]) -> str:
+        """Send an upload's bytes in one request; return where it goes on. Raises RemoteError."""
+        async with self._open("PATCH", location, self._headers(gzip=True), body=content) as response:
+            if not 200 <= response.status < 300:
+                raise await refusal(response)
+            return urllib.parse.urljoin(location, response.headers.get("Location", location))
+
+    async def end_upload(self, location: str, digest: str) -> None:
+        """Say that an upload is whole and what it is. Raises RemoteError."""
+        address, _, query = location.partition("?")
+        pairs = [*urllib.parse.parse_qsl(query, keep_blank_values=True), ("digest", digest)]
+        url = f"{address}?{urllib.parse.urlencode(sorted(pairs))}"
+        headers = self._headers(gzip=True)
+        headers["Content-Length"] = "0"
+        async with self._open("PUT", url, headers) as response:
+            if not 200 <= response.status < 300:
+                raise await refusal(response)
+
+    async def cancel_upload(self, location: str) -> None:
+        """Give an upload up; what the registry says to that changes nothing."""
+        async with self._open("DELETE", location, self._headers(gzip=True)):
+            return
 
     def _headers(
         self, accept: Sequence[str] = (), *, gzip: bool = False, offset: int = 0
     ) -> CIMultiDict[str]:
         headers = CIMultiDict({"User-Agent": self._agent})
+        headers.extend(self._meta)
         for media_type in accept:
             headers.add("Accept", media_type)
-        if self._authorization:
-            headers["Authorization"] = self._authorization
         if offset:
             headers["Range"] = f"bytes={offset}-"
         if gzip:
@@ -251,33 +195,100 @@ class Remote:
         return headers
 
     def _request(
-        self, method: str, path: str, accept: Sequence[str] = (), *, gzip: bool = False, offset: int = 0
+        self,
+        method: str,
+        path: str,
+        accept: Sequence[str] = (),
+        *,
+        gzip: bool = False,
+        offset: int = 0,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        source: str = "",
     ) -> _Opened:
-        url = f"{self.endpoint.url}/v2/{self._path}/{path}"
-        return self._open(method, url, self._headers(accept, gzip=gzip, offset=offset))
+        url = f"{self.endpoint.url}/v2/{self.path}/{path}"
+        fields = self._headers(accept, gzip=gzip, offset=offset)
+        fields.update(headers or {})
+        return self._open(method, url, fields, body=body, source=source)
 
-    def _open(self, method: str, url: str, headers: CIMultiDict[str]) -> _Opened:
+    def _open(
+        self,
+        method: str,
+        url: str,
+        headers: CIMultiDict[str],
+        *,
+        body: bytes | AsyncIterator[bytes] | None = None,
+        source: str = "",
+    ) -> _Opened:
         assert self._session is not None
-        return _Opened(self._session, method, url, headers)
+        return _Opened(self._session, method, url, headers, self._authorizer, body, source)
+
+
+def open_session(endpoint: Endpoint) -> aiohttp.ClientSession:
+    """Return a client for one endpoint, without connections that stay."""
+    tls: ssl.SSLContext | bool = True
+    if not endpoint.verify:
+        tls = ssl.create_default_context()
+        tls.check_hostname = False
+        tls.verify_mode = ssl.CERT_NONE
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=tls, force_close=True),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60),
+        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+        auto_decompress=False,
+    )
+
+
+async def ping(
+    session: aiohttp.ClientSession, endpoint: Endpoint, authorizer: Authorizer, headers: CIMultiDict[str]
+) -> None:
+    """Ask /v2/ and tell the authorizer which authentication is wanted. Raises Unusable when nobody answers."""
+    try:
+        async with _Opened(session, "GET", f"{endpoint.url}/v2/", headers, None, None, "") as response:
+            if response.status == 401:
+                authorizer.challenge(response.headers.getall("Www-Authenticate", []))
+    except RemoteError as error:
+        raise Unusable(str(error)) from error
+
+
+def get(
+    session: aiohttp.ClientSession, url: str, headers: CIMultiDict[str], authorizer: Authorizer
+) -> _Opened:
+    """Return a request to be entered. It raises RemoteError."""
+    return _Opened(session, "GET", url, headers, authorizer, None, "")
 
 
 class _Opened:
     """One request; entering it sends it, and words what goes wrong as Go's client does."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, method: str, url: str, headers: CIMultiDict[str]
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: str,
+        headers: CIMultiDict[str],
+        authorizer: Authorizer | None,
+        body: Any,
+        source: str,
     ) -> None:
         self._session = session
         self._method = method
         self._url = url
         self._headers = headers
+        self._authorizer = authorizer
+        self._body = body
+        self._source = source
         self._response: aiohttp.ClientResponse | None = None
 
     async def __aenter__(self) -> aiohttp.ClientResponse:
+        if self._authorizer is not None:
+            await self._authorize(self._authorizer)
         try:
-            self._response = await self._session.request(self._method, self._url, headers=self._headers)
+            self._response = await self._session.request(
+                self._method, self._url, headers=self._headers, data=self._body
+            )
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            words = _go_words(self._method.capitalize(), self._url, error)
+            words = go_words(self._method.capitalize(), self._url, error)
             # llhttp's words for bytes behind the last answer of a connection. Go's client leaves them unread.
             behind = isinstance(error, aiohttp.ClientResponseError) and "Data after" in error.message
             raise (TooLong if behind else RemoteError)(words) from error
@@ -287,55 +298,10 @@ class _Opened:
         if self._response is not None:
             self._response.close()
 
-
-def _go_words(verb: str, url: str, error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f'{verb} "{url}": dial tcp: lookup {error.host}: {error.os_error.strerror or "no such host"}'.replace(
-            "Name or service not known", "no such host"
-        )
-    if isinstance(error, aiohttp.ClientConnectorError):
-        reason = error.os_error
-        text = os.strerror(reason.errno).lower() if reason.errno and reason.errno > 0 else str(reason)
-        return f'{verb} "{url}": dial tcp {error.host}:{error.port}: connect: {text}'
-    if isinstance(error, TimeoutError):
-        return (
-            f'{verb} "{url}": net/http: request canceled while waiting for connection '
-            "(Client.Timeout exceeded while awaiting headers)"
-        )
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return f'{verb} "{url}": EOF'
-    return f'{verb} "{url}": {error}'
-
-
-async def _refusal(response: aiohttp.ClientResponse) -> RemoteError:
-    """Word a registry's refusal: `code: message` of its errors, or the status when the body says nothing."""
-    data = await response.content.read(64 * 1024)
-    try:
-        errors = json.loads(data)["errors"]
-        first: dict[str, Any] = errors[0]
-        code, message = str(first["code"]), str(first.get("message") or "")
-    except (ValueError, KeyError, IndexError, TypeError):
-        if response.status == 404:
-            return RemoteError("manifest unknown", 404, "MANIFEST_UNKNOWN")
-        return RemoteError(
-            f"received unexpected HTTP status: {response.status} {response.reason}", response.status
-        )
-    text = code.lower().replace("_", " ")
-    # Go's registry client leaves out a message that is the code's own and comes without detail
-    said = message and (message != _OWN_MESSAGES.get(code) or first.get("detail") is not None)
-    return RemoteError(f"{text}: {message}" if said else text, response.status, code)
-
-
-def as_engine_error(error: RemoteError, reference: Reference) -> EngineError:
-    """Return what the user of the Engine API is told about a failed pull of `reference`."""
-    if error.code in {"MANIFEST_UNKNOWN", "NAME_UNKNOWN"}:
-        return EngineError(
-            404, f"manifest for {reference.familiar} not found: manifest unknown: manifest unknown"
-        )
-    if error.code == "DENIED":
-        return EngineError(
-            404,
-            f"pull access denied for {reference.familiar_name}, "
-            f"repository does not exist or may require 'docker login': {error}",
-        )
-    return system(str(error))
+    async def _authorize(self, authorizer: Authorizer) -> None:
+        try:
+            value = await authorizer.header(self._session, self._source)
+        except RemoteError as error:
+            raise NotAuthorized(f'{self._method.capitalize()} "{self._url}": {error}', error) from error
+        if value:
+            self._headers["Authorization"] = value

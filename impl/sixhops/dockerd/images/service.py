@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import tempfile
+import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from sixhops.dockerd.errors import EngineError, invalid, not_found, system
-from sixhops.dockerd.images import archive, documents
+from sixhops.dockerd.errors import EngineError, conflict, invalid, system
+from sixhops.dockerd.images import deletion, documents, loading, pruning, saving
 from sixhops.dockerd.images import reference as references
+from sixhops.dockerd.images.blob import decompressed
+from sixhops.dockerd.images.importing import import_image
+from sixhops.dockerd.images.search import check_filters, passes, search
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from sixhops.dockerd.events import Events
+    from sixhops.dockerd.images.authorization import Credentials
+    from sixhops.dockerd.images.importing import ImportRequest
     from sixhops.dockerd.images.progress import Emit
     from sixhops.dockerd.images.pull import Puller
+    from sixhops.dockerd.images.push import Pusher
     from sixhops.dockerd.images.reference import Reference
-    from sixhops.dockerd.images.remote import Credentials
     from sixhops.dockerd.images.store import Image, ImageStore
     from sixhops.linux.forkserver import ForkServer
     from sixhops.wire.image import Platform
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Images"]
 
-_PRUNE_FILTERS = frozenset({"dangling", "label", "label!", "until"})
+_log = logging.getLogger(__name__)
 
 
 class Images:
@@ -40,6 +47,7 @@ class Images:
         self,
         store: ImageStore,
         puller: Puller,
+        pusher: Pusher,
         forks: ForkServer,
         events: Events,
         users: Users,
@@ -49,11 +57,13 @@ class Images:
         """`lease` guards what a pull writes into containerd; `temporary` is a directory for archives on their way."""
         self._store = store
         self._puller = puller
+        self._pusher = pusher
         self._forks = forks
         self._events = events
         self._users = users
         self._lease = lease
         self._temporary = temporary
+        self._is_pruning = False
         temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def count(self) -> int:
@@ -82,15 +92,14 @@ class Images:
     def inspect(self, text: str) -> dict[str, Any]:
         """Return GET /images/{name}/json. Raises EngineError 404 and 400."""
         try:
-            return documents.inspect(self._store, self._find(text))
+            image = self._store.resolve(text)
         except EngineError as error:
-            if error.status == 404:
-                raise not_found(f"no such image: {text}: {error.message}") from error
-            raise
+            raise EngineError(error.status, f"no such image: {text}: {error.message}") from error
+        return documents.inspect(self._store, image)
 
     def history(self, text: str) -> list[dict[str, Any]]:
         """Return GET /images/{name}/history. Raises EngineError 404 and 400."""
-        return documents.history(self._store, self._find(text))
+        return documents.history(self._store, self._store.resolve(text))
 
     async def pull(
         self,
@@ -99,103 +108,137 @@ class Images:
         credentials: Credentials,
         agent: str,
         platform: Platform | None,
+        meta: Mapping[str, str] | None = None,
     ) -> None:
         """Pull; see `Puller.pull`. Tells of it when it has succeeded."""
         async with self._lease():
-            await self._puller.pull(reference, emit, credentials, agent, platform)
+            await self._puller.pull(reference, emit, credentials, agent, platform, meta)
         image = self._store.by_name(reference.or_latest().canonical)
-        self._tell("pull", reference.or_latest().familiar, reference.familiar_name, image)
+        self._tell("pull", reference.familiar, reference.familiar_name, image)
 
-    def tag(self, text: str, repository: str, tag: str) -> None:
-        """Give an image another name. Raises EngineError 404, and 500 for a name that can't be, as dockerd does."""
+    async def push(
+        self,
+        reference: Reference,
+        emit: Emit,
+        credentials: Credentials,
+        agent: str,
+        meta: Mapping[str, str],
+    ) -> None:
+        """Push an image, or without a tag all of a repository; see `Pusher.push`. Tells of it when it has succeeded."""
+        full_agent = self._puller.settings.agent_for(agent)
+        await self._pusher.push(reference, emit, credentials, full_agent, meta)
+        image = self._store.by_name(reference.or_latest().canonical)
+        self._tell("push", reference.familiar, reference.familiar_name, image)
+
+    def tag(self, text: str, repository: str, tag: str) -> str:
+        """Give an image another name; return it in its short form.
+
+        Raises EngineError: 404 for no such image, 500 for a name that can't be, 400 for one that may not.
+        """
         image = self._store.resolve(text)
         try:
-            reference = references.with_tag_or_digest(repository, tag).or_latest()
+            reference = references.parse(repository)
+            if tag:
+                reference = reference.tagged(tag)
         except EngineError as error:
             raise system(error.message) from error
+        return self._name(image, reference)
+
+    def _name(self, image: Image, reference: Reference) -> str:
+        if reference.digest:
+            raise invalid("refusing to create a tag with a digest reference")
+        if reference.familiar_name == "sha256":
+            raise invalid("refusing to create an ambiguous tag using digest algorithm as name")
+        reference = reference.or_latest()
         self._store.name(reference, image.id, by_user=True)
         self._tell("tag", image.id, reference.familiar, image)
+        return reference.familiar
 
     async def delete(self, text: str, *, force: bool, prune: bool) -> list[dict[str, str]]:
         """Remove a name or an image. Raises EngineError 404, 400 and 409."""
         if not text.strip():
             raise invalid("image name cannot be blank")
-        image = self._store.resolve(text)
-        users = [(container, image.id, running) for container, running in self._users(image.id)]
-        entries = await asyncio.to_thread(self._store.delete, text, users, force=force, prune=prune)
-        if any("Untagged" in entry for entry in entries):
-            self._tell("untag", image.id, image.id, None)
-        for entry in entries:
-            # layers are deleted too, but only images have events
-            if entry.get("Deleted") == image.id:
-                self._tell("delete", image.id, image.id, None)
-                await self._puller.contents.release(image.id)
-        return entries
+        done = await asyncio.to_thread(
+            deletion.delete, self._store, text, self._users, force=force, prune=prune
+        )
+        for action, identity in done.events:
+            self._tell(action, identity, identity, self._store.by_id(identity))
+            if action == "delete":
+                await self._puller.contents.release(identity)
+        return done.entries
 
     async def prune(self, filters: dict[str, list[str]]) -> dict[str, Any]:
-        """Remove images that nobody uses: those without a name, or with `dangling=false` all. Raises EngineError 400."""
-        for key in filters:
-            if key not in _PRUNE_FILTERS:
-                raise invalid(f"Invalid filter '{key}'")
-        if "until" in filters:
-            raise EngineError(501, "this engine does not prune by time yet")
-        dangling = filters.get("dangling", ["true"])[-1] not in {"0", "false"}
-        asked = {key: values for key, values in filters.items() if key.startswith("label")}
-        if dangling:
-            asked["dangling"] = ["true"]
-        gone: list[dict[str, str]] = []
-        reclaimed = 0
-        for image in documents.passing(self._store, asked, everything=False):
-            if self._users(image.id):
-                continue
-            sizes = {layer.chain_id: layer.size for layer in self._store.layers.chain(image.chain_id)}
-            for text in [name.familiar for name in self._store.names(image.id)] or [image.id]:
-                if self._store.by_id(image.id) is None:
-                    break
-                entries = await self.delete(text, force=False, prune=True)
-                gone += entries
-                reclaimed += sum(sizes.get(entry.get("Deleted", ""), 0) for entry in entries)
+        """Remove images that nobody uses: those without a tag, or with `dangling=false` all.
+
+        Raises EngineError 400 for a filter that is none, 409 while another prune goes on.
+        """
+        if self._is_pruning:
+            raise conflict("a prune operation is already running")
+        self._is_pruning = True
+        try:
+            wanted = pruning.selection(self._store, filters, time.time_ns())
+            sizes = self._store.layers.sizes()
+            gone: list[dict[str, str]] = []
+            for texts in wanted:
+                for text in texts:
+                    try:
+                        gone += await self.delete(text, force=False, prune=True)
+                    except EngineError as error:
+                        _log.debug("failed to prune image %s: %s", text, error.message)
+        finally:
+            self._is_pruning = False
+        reclaimed = sum(sizes.get(entry.get("Deleted", ""), 0) for entry in gone)
         self._events.emit("image", "prune", "", {"reclaimed": str(reclaimed)})
         return {"ImagesDeleted": gone or None, "SpaceReclaimed": reclaimed}
+
+    async def import_image(
+        self, name: Reference | None, request: ImportRequest, body: AsyncIterator[bytes], emit: Emit
+    ) -> None:
+        """Make an image of a tar, and name it; see `importing`. Raises EngineError."""
+        image = await import_image(request, body, self._store, self._forks, emit)
+        if name is not None:
+            self._name(image, name)
+        self._tell("import", image.id, image.id, image)
+        emit({"status": image.id})
+
+    async def search(
+        self,
+        term: str,
+        limit: int,
+        filters: dict[str, list[str]],
+        credentials: Credentials,
+        agent: str,
+        meta: Mapping[str, str],
+    ) -> list[dict[str, Any]]:
+        """Return GET /images/search. Raises EngineError."""
+        check_filters(filters)
+        settings = self._puller.settings
+        found = await search(term, limit, settings, credentials, settings.agent_for(agent), meta)
+        return [entry for entry in found if passes(entry, filters)]
 
     async def load(self, body: AsyncIterator[bytes], emit: Emit, *, quiet: bool) -> None:
         """Bring in the images of an archive, saying which. Raises EngineError 500 for one that can't be read."""
         with tempfile.NamedTemporaryFile(dir=self._temporary, prefix="load-") as file:
-            async for piece in body:
+            async for piece in decompressed(body):
                 await asyncio.to_thread(file.write, piece)
             file.flush()
-            loaded = await archive.load(Path(file.name), self._store, self._forks, emit, quiet=quiet)
-        for image, names in loaded:
-            for name in names:
-                emit({"stream": f"Loaded image: {name.familiar}\n"})
-                self._tell("load", image.id, name.familiar, image)
-            if not names:
-                emit({"stream": f"Loaded image ID: {image.id}\n"})
-                self._tell("load", image.id, image.id, image)
+            loader = loading.Loader(self._store, self._forks, emit, quiet=quiet)
+            try:
+                await loader.load(Path(file.name))
+            finally:
+                for image in loader.loaded:
+                    self._tell("load", image.id, image.id, image)
 
     @contextlib.asynccontextmanager
     async def save(self, texts: Sequence[str]) -> AsyncIterator[IO[bytes]]:
         """Give a file with an archive of images, at its beginning. Raises EngineError 404 and 500."""
-        for text in texts:
-            try:
-                self._store.resolve(text)
-            except EngineError as error:
-                raise EngineError(error.status, f"No such image: {text}") from error
+        plan = saving.plan(texts, self._store)
         with tempfile.TemporaryFile(dir=self._temporary, prefix="save-") as file:
-            await asyncio.to_thread(archive.save, texts, self._store, file)
+            await asyncio.to_thread(saving.write, plan, self._store, file)
             file.seek(0)
-            for text in texts:
-                image = self._store.resolve(text)
-                self._tell("save", image.id, image.id, image)
+            for saved in plan:
+                self._tell("save", saved.image.id, saved.image.id, saved.image)
             yield file
-
-    def _find(self, text: str) -> Image:
-        try:
-            return self._store.resolve(text)
-        except EngineError as error:
-            if error.status == 400:
-                raise invalid(f"no such image: {text}: {error.message}") from error
-            raise
 
     def _tell(self, action: str, actor: str, name: str, image: Image | None) -> None:
         labels = ((image.config.get("config") or {}).get("Labels") or {}) if image is not None else {}

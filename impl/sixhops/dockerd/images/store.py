@@ -14,19 +14,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.errors import EngineError, conflict, not_found
+from sixhops.dockerd.errors import EngineError, not_found
 from sixhops.dockerd.images import reference as references
+from sixhops.dockerd.images.sources import Sources
 from sixhops.wire.image import chain_ids, digest_of, parse_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from sixhops.dockerd.images.layers import LayerStore
     from sixhops.dockerd.images.reference import Reference
     from sixhops.dockerd.state import State
 
 __all__ = ["Image", "ImageStore"]
 
+_FULL_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 _SHORT_ID = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
 
 
@@ -52,6 +52,7 @@ class ImageStore:
     def __init__(self, state: State, layers: LayerStore) -> None:
         self._state = state
         self.layers = layers
+        self.sources = Sources(state)
 
     def add(self, config: bytes, parent: str = "") -> Image:
         """Register an image whose layers are all here; return it. Adding one a second time changes nothing.
@@ -100,10 +101,12 @@ class ImageStore:
         exact = self.by_id(text if text.startswith("sha256:") else f"sha256:{text}")
         if exact is not None:
             return exact
+        if _FULL_ID.fullmatch(text):
+            raise not_found(f"No such image: sha256:{text.removeprefix('sha256:')}")
         try:
             reference = references.parse(text)
         except EngineError:
-            found = self._by_prefix(text)
+            found = self.by_prefix(text)
             if found is not None:
                 return found
             raise
@@ -113,7 +116,7 @@ class ImageStore:
         if reference.digest:
             # name:tag@digest and name@digest both mean the digest
             raise not_found(f"No such image: {reference.familiar}")
-        found = self._by_prefix(text)
+        found = self.by_prefix(text)
         if found is not None:
             return found
         raise not_found(f"No such image: {reference.or_latest().familiar}")
@@ -127,6 +130,13 @@ class ImageStore:
         """Return the names of an image, in order of their text."""
         rows = self._state.rows("SELECT name FROM names WHERE image = ? ORDER BY name", identity)
         return [references.parse(str(row[0])) for row in rows]
+
+    def names_in(self, repository: str) -> list[tuple[Reference, str]]:
+        """Return the names of a repository (`docker.io/library/busybox`), each with its image's id, in their order."""
+        rows = self._state.rows(
+            "SELECT name, image FROM names WHERE repository = ? ORDER BY name", repository
+        )
+        return [(references.parse(str(name)), str(image)) for name, image in rows]
 
     def name(self, reference: Reference, identity: str, *, by_user: bool = False) -> str | None:
         """Point a reference (with tag or digest) to an image; return the id that it pointed to before.
@@ -148,98 +158,27 @@ class ImageStore:
         with self._state.change() as database:
             database.execute("DELETE FROM names WHERE name = ?", (reference.canonical,))
 
-    def delete(
-        self, text: str, users: Iterable[tuple[str, str, bool]], *, force: bool, prune: bool
-    ) -> list[dict[str, str]]:
-        """Remove a name, or an image with all its names; return the answer's Untagged and Deleted entries.
+    def children(self, identity: str) -> list[str]:
+        """Return the ids of the images that were made from an image."""
+        rows = self._state.rows("SELECT id FROM images WHERE parent = ?", identity)
+        return [str(row[0]) for row in rows]
 
-        `users` are (container id, image id, is running) of all containers. Raises EngineError 404 and 409.
-        """
-        image = self.resolve(text)
-        by_name = not _is_id(text, image.id)
-        own = [(container, running) for container, used, running in users if used == image.id]
-        names = self.names(image.id)
-        if by_name:
-            return self._delete_name(
-                references.parse(text).or_latest(), image, names, own, force=force, prune=prune
-            )
-        self._refuse_if_used(image, names, own, force=force)
-        entries = self._untag(names)
-        return entries + ([] if own else self._delete_image(image, prune=prune))
-
-    def _delete_name(
-        self,
-        reference: Reference,
-        image: Image,
-        names: list[Reference],
-        own: list[tuple[str, bool]],
-        *,
-        force: bool,
-        prune: bool,
-    ) -> list[dict[str, str]]:
-        tags = [name for name in names if name.tag]
-        others = [name for name in tags if name != reference]
-        digests = [name for name in names if name.digest and name.name == reference.name]
-        is_last = not others if reference.tag else len(names) == 1
-        if own and is_last and not force:
-            raise conflict(
-                f'conflict: unable to remove repository reference "{reference.familiar}" (must force) - '
-                f"container {own[0][0][:12]} is using its referenced image {image.id[7:19]}"
-            )
-        gone = [reference]
-        # the last tag of a repository takes the repository's digests with it
-        if reference.tag and not [name for name in others if name.name == reference.name]:
-            gone += digests
-        entries = self._untag(gone)
-        if own or self.names(image.id):
-            return entries
-        return entries + self._delete_image(image, prune=prune)
-
-    def _refuse_if_used(
-        self, image: Image, names: list[Reference], own: list[tuple[str, bool]], *, force: bool
-    ) -> None:
-        short = image.id[7:19]
-        for container, running in own:
-            if running:
-                raise conflict(
-                    f"conflict: unable to delete {short} (cannot be forced) - "
-                    f"image is being used by running container {container[:12]}"
-                )
-        if force:
-            return
-        if len({name.name for name in names}) > 1 or len([name for name in names if name.tag]) > 1:
-            raise conflict(
-                f"conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories"
-            )
-        for container, _running in own:
-            raise conflict(
-                f"conflict: unable to delete {short} (must be forced) - "
-                f"image is being used by stopped container {container[:12]}"
-            )
-
-    def _untag(self, names: Iterable[Reference]) -> list[dict[str, str]]:
-        entries = []
-        for name in names:
-            self.unname(name)
-            entries.append({"Untagged": name.familiar})
-        return entries
-
-    def _delete_image(self, image: Image, *, prune: bool) -> list[dict[str, str]]:
+    def remove(self, identity: str) -> list[str]:
+        """Remove an image that has no names, with the layers that no other has; return their chain ids, topmost first."""
+        image = self.by_id(identity)
+        if image is None:
+            return []
         with self._state.change() as database:
-            database.execute("DELETE FROM images WHERE id = ?", (image.id,))
-        entries = [{"Deleted": image.id}]
-        needed = {layer.chain_id for other in self.all() for layer in self.layers.chain(other.chain_id)}
-        unneeded = [
-            layer.chain_id for layer in self.layers.chain(image.chain_id) if layer.chain_id not in needed
-        ]
-        self.layers.remove(unneeded)
-        entries += [{"Deleted": chain_id} for chain_id in unneeded]
-        parent = self.by_id(image.parent) if image.parent and prune else None
-        if parent is not None and not self.names(parent.id):
-            entries += self._delete_image(parent, prune=prune)
-        return entries
+            database.execute("DELETE FROM images WHERE id = ?", (identity,))
+        return self.layers.collect()
 
-    def _by_prefix(self, text: str) -> Image | None:
+    def set_parent(self, identity: str, parent: str) -> None:
+        """Note that an image was made from another."""
+        with self._state.change() as database:
+            database.execute("UPDATE images SET parent = ? WHERE id = ?", (parent, identity))
+
+    def by_prefix(self, text: str) -> Image | None:
+        """Return the image whose id begins so (with or without `sha256:`), None when there is none or more than one."""
         found = _SHORT_ID.fullmatch(text)
         if found is None:
             return None
@@ -251,11 +190,6 @@ def _image(row: tuple[object, ...]) -> Image:
     identity, config, chain_id, parent, tagged = row
     assert isinstance(tagged, float)
     return Image(str(identity), json.loads(_blob(config)), str(chain_id), str(parent), tagged)
-
-
-def _is_id(text: str, identity: str) -> bool:
-    bare = text.removeprefix("sha256:")
-    return bool(_SHORT_ID.fullmatch(text)) and identity.removeprefix("sha256:").startswith(bare)
 
 
 def _blob(value: object) -> bytes:

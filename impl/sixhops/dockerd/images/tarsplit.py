@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import tempfile
 import zlib
 from typing import IO, TYPE_CHECKING
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Recorder", "SplitError", "assemble"]
+__all__ = ["DuplicateError", "Recorder", "SplitError", "assemble"]
 
 _PIECE = 1 << 20
 _LEVEL = 1
@@ -33,6 +34,10 @@ _LEVEL = 1
 
 class SplitError(Exception):
     """The tree and its side file no longer give the tar that the layer was made of."""
+
+
+class DuplicateError(Exception):
+    """Two members have one name, which the engine does not take: the tar could not be put together again."""
 
 
 class Recorder:
@@ -45,6 +50,7 @@ class Recorder:
         self._held = bytearray()
         self._base = 0
         self._skip_to = 0
+        self._names: set[str] = set()
 
     def read(self, size: int = -1) -> bytes:
         """Read from the stream."""
@@ -52,6 +58,13 @@ class Recorder:
         self._held += data
         self._drop()
         return data
+
+    def name(self, name: str) -> None:
+        """Note a member's name. Raises DuplicateError for one that was there already."""
+        clean = posixpath.normpath(name)
+        if clean in self._names:
+            raise DuplicateError("duplicates of file paths not supported")
+        self._names.add(clean)
 
     def entry(self, member: tarfile.TarInfo, path: str) -> None:
         """Note that a member was read: its content is to be found at `path` of the tree."""
@@ -99,7 +112,7 @@ def assemble(side: Path, tree: Path, diff_id: str, directory: Path) -> IO[bytes]
             os.close(root)
         if f"sha256:{found.hexdigest()}" != diff_id:
             raise SplitError(f"layer {diff_id} was changed on disk")
-    except FileNotFoundError as error:
+    except OSError as error:
         target.close()
         raise SplitError(f"layer {diff_id}: {error}") from error
     except BaseException:

@@ -2,8 +2,8 @@
 
 The process is forked from a single-threaded parent (`linux.forkserver`), so nothing is imported and no interpreter
 starts. It reads a tar stream (not compressed) from one descriptor and writes its result, a line of JSON, to another.
-Inside the chroot an absolute link, a `..` or a device can't reach anything else; what would still change the meaning
-of the layer (a parent directory that is a link) is refused.
+Inside the chroot an absolute link, a `..` or a device can't reach anything else. An entry below a link goes where the link
+leads, as the engine has it: many images have /bin as a link and files in it. Messages about the tar are Go's.
 
 Whiteouts of the image format become overlayfs's own: `.wh.name` a character device 0:0, `.wh..wh..opq` the
 `trusted.overlay.opaque` attribute (kernel documentation, filesystems/overlayfs, "whiteouts and opaque directories").
@@ -11,14 +11,20 @@ Whiteouts of the image format become overlayfs's own: `.wh.name` a character dev
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import json
 import os
 import stat
 import tarfile
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
-from sixhops.dockerd.images.tarsplit import Recorder
+from sixhops.dockerd.images.tarheads import StrictHead, TornError
+from sixhops.dockerd.images.tarsplit import DuplicateError, Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["LayerError", "unpack", "work"]
 
@@ -49,7 +55,11 @@ def work(arguments: dict[str, Any], descriptors: list[int]) -> int:
             result: dict[str, Any] = {"size": unpack(stream if recorder is None else recorder, recorder)}
         if split is not None:
             split.close()
-    except (LayerError, OSError, tarfile.TarError) as error:
+    except DuplicateError as error:
+        result = {"error": "", "how": str(error)}
+    except OSError as error:
+        result = {"error": _go_words(error)}
+    except (LayerError, TornError, tarfile.TarError, ValueError) as error:
         result = {"error": str(error)}
     os.write(report, json.dumps(result).encode())
     return 0 if "size" in result else 1
@@ -65,18 +75,21 @@ def unpack(stream: IO[bytes] | Recorder, recorder: Recorder | None = None) -> in
     size = 0
     times: list[tuple[str, float]] = []
     # TarFile's stream mode seeks nowhere, so that the layer can come from a pipe
-    with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|", errorlevel=2, bufsize=_PIECE) as archive:
+    with _opened(stream) as archive:
         for entry in archive:
+            if recorder is not None:
+                recorder.name(entry.name)
             path = _inside(entry.name)
             if path is None:
                 continue
-            if recorder is not None and not os.path.basename(path).startswith(_WHITEOUT):
-                recorder.entry(entry, path)
             directory, name = os.path.split(path)
-            _make_parents(directory, entry.name)
+            directory = _make_parents(directory)
+            path = os.path.join(directory, name)
             if name.startswith(_WHITEOUT):
                 _white_out(directory, name)
                 continue
+            if recorder is not None:
+                recorder.entry(entry, path)
             _clear(path, entry)
             size += _make(archive, entry, path)
             _dress(entry, path)
@@ -84,12 +97,46 @@ def unpack(stream: IO[bytes] | Recorder, recorder: Recorder | None = None) -> in
                 times.append((path, entry.mtime))
     # a directory's time changes with every entry made in it, so it is set last
     for path, mtime in times:
-        os.utime(path, (mtime, mtime))
+        os.utime(path, (max(mtime, 0), max(mtime, 0)))
     while stream.read(_PIECE):
         pass  # whatever pads the archive belongs to the digest and is read to its end
     if recorder is not None:
         recorder.finish()
     return size
+
+
+@contextlib.contextmanager
+def _opened(stream: IO[bytes] | Recorder) -> Iterator[tarfile.TarFile]:
+    """Give the entries of a tar stream; a stream of nothing has none. Raises LayerError for one that is torn."""
+    try:
+        try:
+            archive = tarfile.open(  # noqa: SIM115 - closed below
+                fileobj=cast("IO[bytes]", stream), mode="r|", errorlevel=2, bufsize=_PIECE, tarinfo=StrictHead
+            )
+        except tarfile.ReadError as error:
+            if str(error) != "empty file":
+                raise
+            archive = tarfile.open(fileobj=io.BytesIO(bytes(1024)), mode="r|")  # noqa: SIM115
+        with archive:
+            yield archive
+    except tarfile.ReadError as error:
+        raise LayerError("unexpected EOF") from error
+
+
+@contextlib.contextmanager
+def _worded(call: str) -> Iterator[None]:
+    """Raise a failed system call as Go prints it: `open /a/b: not a directory`."""
+    try:
+        yield
+    except OSError as error:
+        raise LayerError(f"{call}: {os.strerror(error.errno or 0).lower()}") from error
+
+
+def _go_words(error: OSError) -> str:
+    """Return a failed system call as Go prints it: `mkdir /a/b: not a directory`."""
+    reason = os.strerror(error.errno).lower() if error.errno else str(error)
+    names = " ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    return f"{names}: {reason}" if names else reason
 
 
 def _inside(name: str) -> str | None:
@@ -98,21 +145,14 @@ def _inside(name: str) -> str | None:
     return None if path == "/" else path
 
 
-def _make_parents(directory: str, name: str) -> None:
-    """Make the directories above an entry, and refuse to go through a link."""
-    if directory == "/":
-        return
-    step = ""
-    for part in directory.strip("/").split("/"):
-        step += f"/{part}"
+def _make_parents(directory: str) -> str:
+    """Make the directories above an entry, following links that are there; return where that leads. Raises OSError."""
+    if not os.path.lexists(directory):
         try:
-            mode = os.lstat(step).st_mode
-        except FileNotFoundError:
-            os.mkdir(step, 0o755)
-            continue
-        if not stat.S_ISDIR(mode):
-            # in a lower layer it may be a directory; here the entry's parent is something else
-            raise LayerError(f"{name}: {step} is not a directory")
+            os.makedirs(directory, 0o755, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise LayerError(f"mkdir {directory}: not a directory") from error
+    return os.path.realpath(directory) if os.path.isdir(directory) else directory
 
 
 def _white_out(directory: str, name: str) -> None:
@@ -122,17 +162,20 @@ def _white_out(directory: str, name: str) -> None:
     if name.startswith(".wh..wh."):
         return  # bookkeeping of other storage drivers, which means nothing in an image
     target = os.path.join(directory, name.removeprefix(_WHITEOUT))
-    if os.path.lexists(target):
-        _remove(target)
-    os.mknod(target, stat.S_IFCHR, os.makedev(0, 0))
+    try:
+        os.mknod(target, stat.S_IFCHR, os.makedev(0, 0))
+    except OSError as error:
+        quoted = json.dumps(target.rstrip("/") or "/", ensure_ascii=False)
+        reason = os.strerror(error.errno or 0).lower()
+        raise LayerError(f"failed to mknod({quoted}, S_IFCHR, 0): {reason}") from error
 
 
 def _clear(path: str, entry: tarfile.TarInfo) -> None:
     """A later entry replaces an earlier one of the same path, except that a directory stays a directory."""
     try:
         mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
+    except OSError:
+        return  # what can't be looked at can't be made either, and that says why
     if not (stat.S_ISDIR(mode) and entry.isdir()):
         _remove(path)
 
@@ -149,29 +192,27 @@ def _remove(path: str) -> None:
 def _make(archive: tarfile.TarFile, entry: tarfile.TarInfo, path: str) -> int:
     if entry.isdir():
         if not os.path.isdir(path):
-            os.mkdir(path, 0o755)
+            with _worded(f"mkdir {path}"):
+                os.mkdir(path, 0o755)
     elif entry.isreg():
         return _write(archive, entry, path)
     elif entry.issym():
-        os.symlink(entry.linkname, path)
+        with _worded(f"symlink {entry.linkname} {path}"):
+            os.symlink(entry.linkname, path)
         return len(os.fsencode(entry.linkname))
     elif entry.islnk():
         target = _inside(entry.linkname)
         if target is None:
-            raise LayerError(f"{entry.name}: hard link to the root directory")
-        try:
+            raise LayerError(f"link / {path}: operation not permitted")
+        with _worded(f"link {target} {path}"):
             os.link(target, path, follow_symlinks=False)
-        except FileNotFoundError as error:
-            raise LayerError(
-                f"{entry.name}: hard link to {entry.linkname}, which is not in this layer"
-            ) from error
     elif entry.isfifo():
         os.mkfifo(path, entry.mode & 0o7777)
     elif entry.ischr() or entry.isblk():
         kind = stat.S_IFCHR if entry.ischr() else stat.S_IFBLK
         os.mknod(path, kind | (entry.mode & 0o7777), os.makedev(entry.devmajor, entry.devminor))
     else:
-        raise LayerError(f"{entry.name}: unhandled tar header type {entry.type.decode(errors='replace')}")
+        raise LayerError(f"unhandled tar header type {entry.type[0]}")
     return 0
 
 
@@ -179,7 +220,8 @@ def _write(archive: tarfile.TarFile, entry: tarfile.TarInfo, path: str) -> int:
     content = archive.extractfile(entry)
     if content is None:
         raise LayerError(f"{entry.name}: no content")
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with _worded(f"open {path}"):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         if entry.issparse():
             _write_sparse(content, descriptor, entry.size)
@@ -218,7 +260,8 @@ def _dress(entry: tarfile.TarInfo, path: str) -> None:
         if key.startswith("SCHILY.xattr."):
             _attribute(path, key.removeprefix("SCHILY.xattr."), value)
     if not entry.isdir():
-        os.utime(path, (entry.mtime, entry.mtime), follow_symlinks=False)
+        when = max(entry.mtime, 0)
+        os.utime(path, (when, when), follow_symlinks=False)
 
 
 def _attribute(path: str, name: str, value: str) -> None:

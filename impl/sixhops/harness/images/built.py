@@ -86,7 +86,7 @@ class BuiltImage:
         """Return what `${images.<recipe>...}` names in a scenario.
 
         name, tag, tags, ref, repository, digest, media_type, size (of the manifest), id, short (of the id),
-        config (the document), config_digest, config_size, layers (list of digest, short, diff_id, chain_id,
+        config (the document), config_digest, config_size, layers (list of digest, short, diff_id, diff_short, chain_id,
         size, media_type), layers_size, manifests (list of digest, media_type, size, platform, id).
         """
         return {
@@ -108,6 +108,7 @@ class BuiltImage:
                     "digest": layer.digest,
                     "short": short(layer.digest),
                     "diff_id": layer.diff_id,
+                    "diff_short": short(layer.diff_id),
                     "chain_id": layer.chain_id,
                     "size": layer.size,
                     "media_type": layer.media_type,

@@ -135,7 +135,8 @@ def parse_config(data: bytes) -> RootFs:
         isinstance(item, str) and is_digest(item) for item in diff_ids
     ):
         raise DocumentError("rootfs.diff_ids: expected sha256 digests")
-    return RootFs(tuple(diff_ids), _platform(document, "configuration"))
+    # configurations made of old ones may lack both
+    return RootFs(tuple(diff_ids), _platform({"architecture": "", "os": ""} | document, "configuration"))
 
 
 def _document(data: bytes) -> dict[str, Any]:
