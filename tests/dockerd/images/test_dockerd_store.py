@@ -184,3 +184,48 @@ def test_what_a_crash_left_is_swept_at_the_next_start(tmp_path: Path) -> None:
     assert sorted(item.name for item in (tmp_path / "overlay2").iterdir()) == ["l"]
     assert list((tmp_path / "overlay2" / "l").iterdir()) == []
     state.close()
+
+
+def test_a_layer_that_no_image_got_is_gone_after_the_next_start(tmp_path: Path) -> None:
+    state = State(tmp_path / "state.db")
+    first = LayerStore(tmp_path / "overlay2", state)
+    store = ImageStore(state, first)
+    add_image(store, ["one:a"], DIFF_IDS[:1])
+    add_layer(first, DIFF_IDS, "of a pull that was killed")
+    first.close()
+
+    second = LayerStore(tmp_path / "overlay2", state)
+
+    assert [*second.sizes()] == chain_ids(DIFF_IDS)[:1]
+    assert len([item for item in (tmp_path / "overlay2").iterdir() if item.name != "l"]) == 1
+    second.close()
+    state.close()
+
+
+def test_a_claimed_layer_stays_until_it_is_let_go(store: ImageStore) -> None:
+    chain = chain_ids(DIFF_IDS)
+
+    with store.layers.claims() as claim:
+        add_layer(store.layers, DIFF_IDS[:1], "below")
+        add_layer(store.layers, DIFF_IDS, "above")
+        claim(chain[1])
+        assert store.layers.collect() == []
+
+    assert store.layers.sizes() == {}
+
+
+def test_the_layers_below_a_container_stay_when_its_image_goes(store: ImageStore) -> None:
+    image = add_image(store, ["one:a"], DIFF_IDS)
+    store.layers.create_writable("e" * 64, image.chain_id, [])
+    with store._state.change() as database:
+        document = json.dumps({"layer": "e" * 64})
+        database.execute("INSERT INTO containers VALUES ('c', 'n', 0, ?)", (document,))
+
+    entries = delete(store, image.id, lambda _image: [("c", False)], force=True, prune=True).entries
+
+    assert entries == [{"Untagged": "one:a"}, {"Deleted": image.id}]
+    assert len(store.layers.sizes()) == 2
+    with store._state.change() as database:
+        database.execute("DELETE FROM containers")
+    store.layers.remove_writable("e" * 64)
+    assert store.layers.sizes() == {}

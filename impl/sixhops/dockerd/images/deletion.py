@@ -30,12 +30,12 @@ __all__ = ["Deleted", "delete"]
 
 @dataclass(slots=True)
 class Deleted:
-    """What a deletion did: the answer's entries, and (action, image id) of the events that it causes, in order."""
+    """What a deletion did: the answer's entries, and (action, image) of the events that it causes, in order."""
 
     entries: list[dict[str, str]] = field(default_factory=list)
-    events: list[tuple[str, str]] = field(default_factory=list)
+    events: list[tuple[str, Image]] = field(default_factory=list)
 
-    def untagged(self, name: Reference, image: str) -> None:
+    def untagged(self, name: Reference, image: Image) -> None:
         """Note that a name is gone."""
         self.events.append(("untag", image))
         self.entries.append({"Untagged": name.familiar})
@@ -62,7 +62,7 @@ def delete(store: ImageStore, text: str, users: Users, *, force: bool, prune: bo
         _check(store, image, users, soft=not force, names=False)
         for name in store.names(image.id):
             store.unname(name)
-            done.untagged(name, image.id)
+            done.untagged(name, image)
     _delete_image(store, image, users, done, force=force, prune=prune, quiet=by_name)
     return done
 
@@ -70,13 +70,13 @@ def delete(store: ImageStore, text: str, users: Users, *, force: bool, prune: bo
 def _forget_name(store: ImageStore, name: Reference, image: Image, done: Deleted) -> bool:
     """Remove a name, and its repository's digests with the last tag; return whether the image has other names."""
     store.unname(name)
-    done.untagged(name, image.id)
+    done.untagged(name, image)
     left = store.names(image.id)
     if not name.digest and not any(other.tag and other.name == name.name for other in left):
         for other in left:
             if other.digest and other.name == name.name:
                 store.unname(other)
-                done.untagged(other, image.id)
+                done.untagged(other, image)
         left = store.names(image.id)
     return bool(left)
 
@@ -93,9 +93,9 @@ def _delete_image(
         raise
     for name in store.names(image.id):
         store.unname(name)
-        done.untagged(name, image.id)
+        done.untagged(name, image)
     layers = store.remove(image.id)
-    done.events.append(("delete", image.id))
+    done.events.append(("delete", image))
     done.entries += [{"Deleted": image.id}, *({"Deleted": chain_id} for chain_id in layers)]
     parent = store.by_id(image.parent) if image.parent and prune else None
     if parent is not None:

@@ -190,7 +190,7 @@ class Loader:
 
     def name(self, name: Reference, image: Image) -> None:
         """Name an image, and say so when another had the name."""
-        previous = self._store.name(name, image.id, by_user=True)
+        previous = self._store.name(name, image.id)
         if previous not in (None, image.id):
             self._emit(
                 {

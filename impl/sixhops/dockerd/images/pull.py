@@ -191,7 +191,7 @@ class Puller:
         return self._settings
 
     def lock_for(self, digest: str) -> asyncio.Lock:
-        """Return the lock under which a manifest is fetched: of two pulls of it at once, one downloads and one waits."""
+        """Return the lock under which something is fetched: of two pulls of it at once, one downloads and one waits."""
         return self._running.setdefault(digest, asyncio.Lock())
 
     @property
@@ -268,6 +268,10 @@ class _Pull:
 
         What comes for a digest that a HEAD named is taken for what the tag points to, whatever its digest is.
         """
+        async with self._puller.lock_for(f"manifest {digest}"):
+            return await self._fetch_manifest(digest, named=named)
+
+    async def _fetch_manifest(self, digest: str, *, named: bool) -> tuple[bytes, str]:
         kept = await self._puller.contents.read(digest, self._reference.domain, self._reference.path)
         if kept is not None:
             return kept, ""

@@ -149,8 +149,7 @@ class Images:
             raise invalid("refusing to create a tag with a digest reference")
         if reference.familiar_name == "sha256":
             raise invalid("refusing to create an ambiguous tag using digest algorithm as name")
-        reference = reference.or_latest()
-        self._store.name(reference, image.id, by_user=True)
+        self._store.name(reference.or_latest(), image.id, by_user=True)
         self._tell("tag", image.id, reference.familiar, image)
         return reference.familiar
 
@@ -161,10 +160,11 @@ class Images:
         done = await asyncio.to_thread(
             deletion.delete, self._store, text, self._users, force=force, prune=prune
         )
-        for action, identity in done.events:
-            self._tell(action, identity, identity, self._store.by_id(identity))
+        for action, image in done.events:
+            # what is gone can't be asked for its labels any more
+            self._tell(action, image.id, image.id, image if action == "untag" else None)
             if action == "delete":
-                await self._puller.contents.release(identity)
+                await self._puller.contents.release(image.id)
         return done.entries
 
     async def prune(self, filters: dict[str, list[str]]) -> dict[str, Any]:
