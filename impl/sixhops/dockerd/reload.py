@@ -111,7 +111,7 @@ class Reloader:
             "labels": _list(options.labels),
             "live-restore": _go(options.live_restore),
             "max-concurrent-downloads": str(options.max_concurrent_downloads),
-            "max-concurrent-uploads": "5",
+            "max-concurrent-uploads": str(options.max_concurrent_uploads),
             "max-download-attempts": "5",
             "name": os.uname().nodename,
             "registry-mirrors": _list([f"{url.rstrip('/')}/" for url in options.registry_mirrors]),

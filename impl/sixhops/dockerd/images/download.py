@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LayerDownload", "download_config"]
 
-_RETRIES: Final = 5
 _CONFIG_ATTEMPTS: Final = 5
 _CONFIG_PAUSE: Final = 0.25
 _REFUSALS: Final = frozenset({"UNAUTHORIZED", "UNSUPPORTED", "DENIED"})
@@ -89,13 +88,16 @@ class LayerDownload:
         make_sink: Callable[[str], BlobSink],
         sinks: list[BlobSink],
         retry_delay: float,
+        attempts: int,
     ) -> None:
+        """`attempts` is how often the blob is tried again once it has failed, with longer pauses each time."""
         self._remote = remote
         self._layer = layer
         self._emit = emit
         self._make_sink = make_sink
         self._sinks = sinks
         self._retry_delay = retry_delay
+        self._attempts = attempts
         self._identity = short(layer.digest)
 
     async def run(self) -> BlobSink:
@@ -115,7 +117,7 @@ class LayerDownload:
             except RemoteError as error:
                 resumed = offset > 0 and not isinstance(error, BrokenOff)
                 retries += 1
-                if retries > _RETRIES or (_is_final(error) and not resumed):
+                if retries > self._attempts or (_is_final(error) and not resumed):
                     raise
             if resumed:
                 await asyncio.to_thread(sink.abandon)

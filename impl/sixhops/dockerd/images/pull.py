@@ -411,7 +411,9 @@ class _Pull:
 
         async with puller.slots:
             delay = puller.settings.retry_delay
-            return await LayerDownload(self._remote, layer, self._emit, make_sink, sinks, delay).run()
+            return await LayerDownload(
+                self._remote, layer, self._emit, make_sink, sinks, delay, puller.settings.attempts
+            ).run()
 
 
 _SCHEMA1 = frozenset({media.DOCKER_SCHEMA1, media.DOCKER_SCHEMA1_SIGNED})
