@@ -51,13 +51,18 @@ class Engine:
         return caught.value.message
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[forkserver.ForkServer]:
+    server = forkserver.start(["sixhops.dockerd.images.unpack"], "unpacker")
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def engine(tmp_path: Path, forks: forkserver.ForkServer) -> Iterator[Engine]:
     state = State(tmp_path / "state.db")
     layers = LayerStore(tmp_path / "overlay2", state)
-    forks = forkserver.start(["sixhops.dockerd.images.unpack"], "unpacker")
     yield Engine(ImageStore(state, layers), forks, tmp_path)
-    forks.close()
     layers.close()
     state.close()
 
