@@ -516,10 +516,16 @@ class Containers:
             return container.image
 
     def _is_of_image(self, held: Held, text: str) -> bool:
+        """Whether a container is of an image, or of one that was made of it."""
         try:
-            return self._images.resolve(text).id == held.container.image
+            wanted = self._images.resolve(text).id
         except EngineError:
             return False
+        current = held.container.image
+        while current and current != wanted:
+            image = self._images.by_id(current)
+            current = image.parent if image is not None else ""
+        return current == wanted
 
     def _save(self, held: Held) -> None:
         self._registry.save(held.container)
