@@ -23,6 +23,7 @@ def json_facets(value: Any) -> dict[str, Any]:
 VALUES: list[tuple[str, Any, Any, tuple[str, str]]] = [
     ("ids", {"Id": "{id}", "Driver": "x"}, {"Id": "{id}", "Driver": "y"}, ("json.Driver", "changed")),
     ("ids in texts", {"m": "no {id}: gone"}, {"m": "no {id}: went"}, ("json.m", "changed")),
+    ("ids in URLs", {"m": "%22{id}%22"}, {"m": "%22{id}%23"}, ("json.m", "changed")),
     ("an id's length", {"Id": "{id}"}, {"Id": "{id}ff"}, ("json.Id", "changed")),
     ("an id or none", {"Id": "{id}"}, {"Id": ""}, ("json.Id", "changed")),
     ("times", {"At": "{time}"}, {"At": "0001-01-01T00:00:00Z"}, ("json.At", "changed")),

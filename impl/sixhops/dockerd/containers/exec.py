@@ -311,6 +311,9 @@ class Execs:
                 await self._containerd.delete_process(container.id, exec_.id)
             if isinstance(error, ContainerdError):
                 raise start_error(error) from error
+            if isinstance(error, FileNotFoundError) and error.filename == root:
+                # the container has ended and nobody has told yet: what containerd would say
+                raise EngineError(500, "cannot exec in a stopped state: unknown") from error
             raise EngineError(500, str(error)) from error
         finally:
             exec_.start_done.set()

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["daemon_groups", "image_ids", "tokens_for", "what_was_asked"]
 
-_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+#: In a URL a quotation mark before it is %22, which is no digit of it.
+_ID = re.compile(r"(?:(?<![0-9a-f])|(?<=%22))[0-9a-f]{64}(?![0-9a-f])")
 _STACK_ID = re.compile(r"[0-9a-f]{8}")
 #: Who is in the control group that a stack was started in, by how sure that is.
 _DAEMONS = (("dockerd", "containerd"), ("containerd-shim",))
