@@ -1,11 +1,14 @@
 """In a process of its own: what it occupies stays occupied."""
 
+import gc
 import subprocess
 import sys
 
+from sixhops.linux.compaction import gather_code
+
 SCRIPT = """
 import gc, random
-from sixhops.linux.compaction import fill_holes
+from sixhops.linux.compaction import fill_holes, gather_code
 kept = [bytes(100) for _ in range(20000)]
 for number in random.Random(1).sample(range(20000), 10000):
     kept[number] = None  # holes all over
@@ -30,3 +33,20 @@ def test_new_objects_lie_together() -> None:
 
     assert together <= 10  # 200 blocks of 144 bytes are 7 pages full
     assert scattered > together
+
+
+def test_code_that_was_called_lies_side_by_side_and_does_the_same() -> None:
+    def outer(word: str) -> list[str]:
+        return [inner() for inner in [lambda: word]]
+
+    def never() -> int:
+        return 1
+
+    before, untouched = outer.__code__, never.__code__
+    gather_code(lambda: outer("x"))
+
+    assert outer.__code__ is not before
+    assert outer.__code__ == before
+    assert never.__code__ is untouched
+    assert outer("y") == ["y"]
+    gc.unfreeze()

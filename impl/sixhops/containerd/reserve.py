@@ -13,6 +13,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
+from sixhops.linux import passing
 from sixhops.wire.ttrpc.status import RpcError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Reserve:
             return False
         with connection:
             try:
-                socket.send_fds(connection, [marshal.dumps(settings)], [listener])
+                passing.send(connection, marshal.dumps(settings), (listener,))
             except OSError as error:
                 log.warning("the shim in reserve has gone: %s", error)
                 return False

@@ -165,6 +165,7 @@ def _serve(connection: socket.socket, modules: Sequence[str], name: str) -> int:
     prctl.set_name(name)
     # the terminal's Ctrl-C goes to the whole group; ours is to end with the program's socket
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    fill_holes()
     for module in modules:
         importlib.import_module(module)
     fill_holes()

@@ -13,6 +13,7 @@ from sixhops.linux import keyring, loopback
 from sixhops.linux.capabilities import last_capability
 from sixhops.linux.cgroups import control
 from sixhops.linux.cgroups.layout import container_groups, read_layout
+from sixhops.linux.compaction import gather_code
 from sixhops.runc import channel, state
 from sixhops.runc.commands import COMMANDS
 from sixhops.runc.create import hook_values
@@ -44,8 +45,10 @@ def rehearse(document: str) -> None:
 
 def rehearse_here(arguments: dict[str, str]) -> None:
     """`rehearse` for a fork server, with the one argument `document`, until all is as it will be."""
+    document = arguments["document"]
+    gather_code(lambda: rehearse(document))
     for _ in range(_TIMES):
-        rehearse(arguments["document"])
+        rehearse(document)
 
 
 def _plan(document: str) -> None:

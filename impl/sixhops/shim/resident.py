@@ -12,6 +12,7 @@ whose container has become the child of the runtime. GONE: the runtime leaves, a
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import gc
 import importlib
@@ -19,12 +20,11 @@ import marshal
 import os
 import select
 import signal
-import socket
 import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
-from sixhops.linux import prctl
+from sixhops.linux import passing, prctl
 from sixhops.linux.clone import fork_plainly
 from sixhops.linux.signals import DEFAULT, set_handler
 from sixhops.shim.loop import Future
@@ -51,7 +51,7 @@ class Resident:
 
     def __init__(self, module: str, document: int = -1) -> None:
         """Fork the runtime `module`; `document` is a file with a specification like the one to come, or -1."""
-        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._connection, theirs = passing.pair()
         self._pid = fork_plainly()
         if self._pid == 0:
             _be(module, theirs, document)
@@ -72,13 +72,13 @@ class Resident:
         assert self._end is not None
         self._steps.pop(0)
         try:
-            socket.send_fds(self._connection, [marshal.dumps((list(argv), os.getcwd()))], list(stdio))
+            passing.send(self._connection, marshal.dumps((tuple(argv), os.getcwd())), tuple(stdio))
         except OSError:
             self.dismiss()
             return None
         await self._answered(loop, self._end)
         try:
-            answer = self._connection.recv(1, socket.MSG_DONTWAIT)
+            answer = self._connection.recv(1, _socket.MSG_DONTWAIT)
         except ConnectionResetError:
             answer = GONE  # it never read what was sent
         except BlockingIOError:
@@ -104,7 +104,7 @@ class Resident:
         self._connection.close()
 
 
-def _be(module: str, connection: socket.socket, document: int) -> NoReturn:
+def _be(module: str, connection: _socket.socket, document: int) -> NoReturn:
     status = 1
     gc.disable()  # it would copy pages to free some that are freed in a moment anyway
     try:
@@ -133,16 +133,14 @@ def _be(module: str, connection: socket.socket, document: int) -> NoReturn:
             os._exit(status)
 
 
-def _serve(main: object, connection: socket.socket) -> int:
+def _serve(main: object, connection: _socket.socket) -> int:
     assert callable(main)
     for last in (False, True):
-        if last and not select.select([connection], [], [], IDLE_SECONDS)[0]:
+        if last and not select.select([connection.fileno()], [], [], IDLE_SECONDS)[0]:
             with contextlib.suppress(OSError):
                 connection.send(GONE)
             return 1
-        data, streams, _flags, _address = socket.recv_fds(
-            connection, MESSAGE_LIMIT, STREAMS, socket.MSG_CMSG_CLOEXEC
-        )
+        data, streams = passing.receive(connection, MESSAGE_LIMIT, STREAMS)
         if not data:
             return 0
         argv, directory = marshal.loads(data)

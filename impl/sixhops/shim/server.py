@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.linux import arguments as shown_arguments
 from sixhops.linux import prctl
+from sixhops.linux.compaction import gather_code
 from sixhops.shim.container import Shim
 from sixhops.shim.log import Log
 from sixhops.shim.loop import WRITE, Loop, Task
@@ -247,6 +248,7 @@ def prepare_here(_arguments: dict[str, Any]) -> None:
 
     shown_arguments.prepare()
     find_hierarchies()
+    gather_code(lambda: rehearse(1))
     rehearse()
 
 

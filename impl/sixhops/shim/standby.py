@@ -8,12 +8,12 @@ other end closes instead, it goes.
 
 from __future__ import annotations
 
+import _socket
 import marshal
 import os
-import socket
 from typing import Any
 
-from sixhops.shim.rehearsal import rehearse
+from sixhops.linux import passing
 from sixhops.shim.resident import Resident
 from sixhops.shim.server import run_forked, settle_alone
 
@@ -28,14 +28,14 @@ def stand_by(arguments: dict[str, Any], descriptors: list[int]) -> int:
     `arguments` has `module`, the loaded runtime's or None. Descriptor 0 of the list is the socket, 1 (if there) a file
     with the specification of a container as they come here.
     """
-    connection = socket.socket(fileno=descriptors[0])
+    # the bare object: Python's asks for family and type as enumerations
+    connection = _socket.socket(fileno=descriptors[0])
     document = descriptors[1] if len(descriptors) > 1 else -1
     settle_alone()
     resident = Resident(arguments["module"], document) if arguments["module"] else None
     if document >= 0:
         os.close(document)
-    rehearse(1)
-    data, given, _flags, _address = socket.recv_fds(connection, MESSAGE_LIMIT, 1, socket.MSG_CMSG_CLOEXEC)
+    data, given = passing.receive(connection, MESSAGE_LIMIT, 1)
     connection.close()
     if not data:
         return 0
