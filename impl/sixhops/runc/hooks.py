@@ -13,6 +13,7 @@ import os
 import select
 import time
 
+from sixhops.linux.clone import fork_plainly
 from sixhops.linux.fds import close_on_exec_from
 from sixhops.linux.libc import describe
 from sixhops.linux.pidfd import open_process
@@ -54,7 +55,7 @@ def _run(hook: Hook, directory: str, state: bytes) -> None:
         (error_read, error_write),
         (failed_read, failed_write),
     ) = pipes
-    pid = os.fork()
+    pid = fork_plainly()
     if pid == 0:
         _become(hook, directory, (input_read, output_write, error_write), failed_write)
     for descriptor in (input_read, output_write, error_write, failed_write):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 
 from sixhops.linux import namespaces as ns
+from sixhops.linux.clone import fork_plainly
 from sixhops.linux.fds import keep_only
 from sixhops.linux.libc import call
 from sixhops.runc.errors import RuntimeFault, reason
@@ -121,7 +122,7 @@ def _spawn_between(
     # Nor does it let somebody do so who, in a user namespace, may not write to the group's files.
     moved = group >= 0 and bool(new & ns.CLONE_NEWUSER or any(flag == ns.CLONE_NEWUSER for flag, _ in joined))
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
-    between = os.fork()
+    between = fork_plainly()
     if between == 0:
         try:
             _hide(kept | {write_end, *({group} - {-1})} | {descriptor for _, descriptor in joined})
