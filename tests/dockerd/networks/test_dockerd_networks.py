@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,12 @@ def member(
         {"NetworkMode": mode, **host},
         {network: asked or {}},
     )
+
+
+def port_of_bridge(name: str) -> str:
+    """What the kernel says of a bridge's port."""
+    command = ["bridge", "-d", "link", "show", "dev", name]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def links() -> list[str]:
@@ -258,6 +265,44 @@ def test_the_daemon_s_flags_shape_the_bridge(
         await networks.release(sandbox)
 
     in_own_network(tmp_path, scene, **flags)
+
+
+def test_without_a_proxy_frames_may_go_back_where_they_came_from(tmp_path: Path) -> None:
+    async def scene(networks: Networks, events: Events) -> None:
+        sandbox = await networks.allocate(member())
+        assert "hairpin on" in port_of_bridge(sandbox.endpoints[0].link)
+        await networks.release(sandbox)
+
+    in_own_network(tmp_path, scene, userland_proxy=False)
+
+
+def test_other_names_are_asked_of_the_given_servers(tmp_path: Path) -> None:
+    async def scene(networks: Networks, events: Events) -> None:
+        loop = asyncio.get_running_loop()
+        await networks.create({"Name": "lan", "IPAM": {"Config": [{"Subnet": "10.9.0.0/24"}]}})
+        one = member(mode="lan")
+        # the bridge's address, where the container reaches the host
+        one.servers = ["10.9.0.1"]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind(("10.9.0.1", 53))
+            server.setblocking(False)
+            sandbox = await networks.allocate(one)
+            query = b"\0\7\1\0\0\1\0\0\0\0\0\0\7example\3org\0\0\1\0\1"
+
+            def ask() -> bytes:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                    client.settimeout(10)
+                    client.sendto(query, ("127.0.0.11", 53))
+                    return client.recv(512)
+
+            asking = loop.run_in_executor(None, inside, sandbox.netns, ask)
+            data, peer = await asyncio.wait_for(loop.sock_recvfrom(server, 512), 10)
+            assert (data, peer[0]) == (query, "10.9.0.2")
+            await loop.sock_sendto(server, data[:2] + b"\x81\x80" + data[4:], peer)
+            assert (await asking)[:4] == b"\0\7\x81\x80"
+            await networks.release(sandbox)
+
+    in_own_network(tmp_path, scene)
 
 
 def test_without_a_bridge_there_is_none(tmp_path: Path) -> None:

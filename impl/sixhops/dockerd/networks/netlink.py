@@ -28,7 +28,7 @@ _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 
 _ERROR, _DONE = 2, 3
-_NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
+_NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
 _NEWADDR, _GETADDR = 20, 22
 _NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
 _REQUEST, _ACK, _DUMP, _EXCL, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
@@ -186,7 +186,7 @@ class Netlink:
     def set_hairpin(self, index: int) -> None:
         """Let a port of a bridge send frames back where they came from."""
         attributes = _attribute(_PROTINFO | _NESTED, _attribute(_HAIRPIN, b"\1"))
-        self._do(_NEWLINK, _LINK.pack(_BRIDGE_FAMILY, 0, index, 0, 0) + attributes, 0)
+        self._do(_SETLINK, _LINK.pack(_BRIDGE_FAMILY, 0, index, 0, 0) + attributes, 0)
 
     def remove(self, index: int) -> None:
         """Remove an interface."""
