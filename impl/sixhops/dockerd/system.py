@@ -157,7 +157,7 @@ class System:
             ],
             "Plugins": {
                 "Volume": ["local"],
-                "Network": ["bridge", "host", "null"],
+                "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
                 "Authorization": None,
                 "Log": [driver for driver in LOG_DRIVERS if driver != "none"],
             },

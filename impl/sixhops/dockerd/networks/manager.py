@@ -359,6 +359,8 @@ class Networks:
         bindings = asked_ports(member.config, member.host_config) if member.mode != "host" else []
         before = list(sandbox.ports)
         first = sandbox.gateway_endpoint
+        if first is None and not sandbox.way_out:
+            return
         if before and first is not None and first.id != sandbox.way_out:
             self._stop_ports(sandbox)
         await self._on_worker(self._plumbing.lead_out, self._networks, sandbox, bindings)
