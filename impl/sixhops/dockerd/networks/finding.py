@@ -6,7 +6,7 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.errors import EngineError, invalid, not_found
+from sixhops.dockerd.errors import EngineError, invalid, not_found, system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -47,13 +47,13 @@ def find(networks: Collection[Network], text: str, ambiguous: str) -> Network:
 def select(
     networks: Iterable[Network], filters: Mapping[str, Sequence[str]], used: Collection[str]
 ) -> list[Network]:
-    """Return the networks that pass; `used` are the ids of those with endpoints. Raises EngineError 400."""
+    """Return the networks that pass; `used` are the ids of those with endpoints. Raises EngineError 400 and 500."""
     for key in filters:
         if key not in _FILTERS:
             raise invalid(f"Invalid filter '{key}'")
     for value in filters.get("type", ()):
         if value not in {"builtin", "custom"}:
-            raise invalid(f"invalid filter: 'type'='{value}'")
+            raise system(f"invalid filter: 'type'='{value}'")
     return [network for network in networks if _passes(network, filters, used)]
 
 

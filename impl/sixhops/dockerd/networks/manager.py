@@ -174,7 +174,7 @@ class Networks:
         chosen = [
             (network, asked)
             for name, asked in _in_order(member.settings)
-            if (network := self._network_of(name)) is not None
+            if (network := self._network_of(name, asked)) is not None
         ]
         on_host = any(network.driver == "host" for network, _asked in chosen)
         sandbox: Sandbox = await self._on_worker(self._plumbing.make_sandbox, member.id, on_host=on_host)
@@ -411,8 +411,13 @@ class Networks:
         await self._on_worker(self._plumbing.remove, network)
         self._emit(network, "destroy")
 
-    def _network_of(self, text: str) -> Network | None:
-        """Return a container's network; None for a default bridge that --bridge=none has taken away."""
+    def _network_of(self, text: str, asked: Mapping[str, Any]) -> Network | None:
+        """Return a container's network; None for a default bridge that --bridge=none has taken away.
+
+        Once a container has been on a network of the user's, another one of the same name will not do.
+        """
+        if text not in {"bridge", "host", "none"} and asked.get("NetworkID"):
+            text = asked["NetworkID"]
         if text == "bridge" and self._settings.bridge == "none":
             return None
         return finding.find(self._networks.values(), text, finding.USE)

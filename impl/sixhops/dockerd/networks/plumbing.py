@@ -309,6 +309,10 @@ class Plumbing:
     def _add_rules(self, network: Network) -> None:
         if self._firewall is not None:
             self._firewall.add_bridge(drivers.rules_of(network, hairpin=not self._settings.userland_proxy))
+        if self._firewall is not None and not network.flag("enable_icc", True):
+            # frames that stay on the bridge must pass the rules as well
+            with contextlib.suppress(FileNotFoundError):
+                Path("/proc/sys/net/bridge/bridge-nf-call-iptables").write_text("1")
         if not self._settings.userland_proxy:
             # without a proxy, what the host sends to its own loopback reaches containers through the rules
             Path(f"/proc/sys/net/ipv4/conf/{network.bridge_name}/route_localnet").write_text("1")
