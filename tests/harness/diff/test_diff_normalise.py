@@ -143,6 +143,19 @@ def test_the_list_of_processes_has_the_order_of_pids() -> None:
     assert compared(run(A, a), run(B, b)) == []
 
 
+def test_the_host_header_is_the_address_of_the_target() -> None:
+    def to(side: str, name: str, host: str) -> Any:
+        transcript = run(side, step())
+        transcript.header["target"]["name"] = name
+        transcript.exchanges[0].sent["headers"] = {"Host": host}
+        return transcript
+
+    one = to(A, "unix:///run/docker.sock", "docker")
+
+    assert compared(one, to(B, "tcp://127.0.0.1:2375", "127.0.0.1:2375")) == []
+    assert paths(compared(one, to(B, "tcp://127.0.0.1:2375", "other"))) == [("sent.headers.Host", "changed")]
+
+
 def test_a_pid_inside_is_not_the_one_outside_that_has_its_number() -> None:
     def table(parent: int, pid: int, inner: list[int]) -> dict[str, Any]:
         return step(processes=[{"pid": pid, "ppid": parent, "comm": "sh", "nspid": [pid, *inner]}])

@@ -65,7 +65,8 @@ _OUTCOME: Final = frozenset(
 def normalise(transcript: Transcript) -> Normal:
     """Return what a scenario's run did, in a form in which two good runs are equal. Changes nothing in `transcript`."""
     asked, groups = what_was_asked(transcript), daemon_groups(transcript)
-    work = _Work(tokens_for(transcript), image_ids(transcript), asked, groups)
+    target = str(transcript.header["target"]["name"])
+    work = _Work(tokens_for(transcript), image_ids(transcript), asked, groups, target)
     hops = transcript.header["target"]["hops"]
     steps = sorted(transcript.by_step(), key=lambda pair: pair[0].step)
     return Normal(
@@ -79,14 +80,20 @@ def normalise(transcript: Transcript) -> Normal:
 class _Work:
     """One transcript's normalisation: the numbers of its tokens."""
 
-    def __init__(self, tokens: Tokens, images: frozenset[str], asked: str, groups: dict[str, str]) -> None:
+    def __init__(
+        self, tokens: Tokens, images: frozenset[str], asked: str, groups: dict[str, str], target: str
+    ) -> None:
         self._tokens = tokens
         self._images = images
         self._asked = asked
         self._groups = groups
+        self._hosts = ("docker", target.partition("://")[2] or target)
 
     def step(self, exchange: Exchange, messages: list[HopMessage]) -> NormalStep:
         sent = _sent(exchange.sent)
+        headers = sent.get("headers")
+        if isinstance(headers, dict) and headers.get("Host") in self._hosts:
+            headers["Host"] = token("the engine's address")
         facets = {"sent": self.value(sent), **self._facets(exchange, sent)}
         if exchange.error is not None:
             facets["error"] = self._tokens.text(exchange.error)
