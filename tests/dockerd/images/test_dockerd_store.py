@@ -196,7 +196,7 @@ def test_a_layer_that_no_image_got_is_gone_after_the_next_start(tmp_path: Path) 
 
     second = LayerStore(tmp_path / "overlay2", state)
 
-    assert [*second.sizes()] == chain_ids(DIFF_IDS)[:1]
+    assert tuple(second.sizes()) == chain_ids(DIFF_IDS)[:1]
     assert len([item for item in (tmp_path / "overlay2").iterdir() if item.name != "l"]) == 1
     second.close()
     state.close()
