@@ -112,7 +112,9 @@ def browser(driver: Chrome) -> Iterator[Browser]:
     found.requests()
     yield found
     assert found.errors() == []
-    asked = [url for url in found.requests() if not url.startswith(("file://", "data:", "blob:"))]
+    asked = [
+        url for url in found.requests() if not url.startswith(("file://", "data:", "blob:", "chrome://"))
+    ]
     assert asked == []
 
 

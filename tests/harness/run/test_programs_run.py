@@ -112,7 +112,15 @@ def test_a_background_command_is_written_to_and_joined(client: FakeTarget, run: 
 
 def test_processes_are_those_that_the_selection_accepts(target: FakeTarget, run: Run) -> None:
     target.host = FakeHost()
-    process = {"pid": 7, "start": 1, "comm": "sleep", "state": "S", "argv": ["sleep", "9"], "cgroup": {}}
+    process = {
+        "pid": 7,
+        "ppid": 1,
+        "start": 1,
+        "comm": "sleep",
+        "state": "S",
+        "argv": ["sleep", "9"],
+        "cgroup": {},
+    }
     target.host.table = [process, {**process, "pid": 8, "comm": "sh"}]
 
     facets = only(run("steps:\n  - {processes: {comm: !re '^sl', pid: 7}}"))

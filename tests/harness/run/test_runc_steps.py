@@ -273,7 +273,7 @@ def test_a_raw_configuration_is_written_as_it_is(machine: FakeMachine, run: Run)
         ("  - bundle: b\n  - bundle: b\n", "there is a bundle b already"),
         ("  - {bundle: b, files: [{file: /x, color: red}]}\n", "color"),
         ("  - {bundle: b, config: '${n}'}\n", "config must be a mapping, not 5"),
-        ("  - {runc: ['${list}']}\n", "a word of a command line must be a string or a number"),
+        ("  - {runc: ['${nested}']}\n", "a word of a command line must be a string or a number"),
     ],
 )
 def test_wrong_steps_are_the_scenarios_fault(
@@ -282,7 +282,7 @@ def test_wrong_steps_are_the_scenarios_fault(
     machine.runc("exit 0")
 
     with pytest.raises(ScenarioError, match=message):
-        run(f"vars: {{n: 5, list: [a]}}\nsteps:\n{steps}")
+        run(f"vars: {{n: 5, nested: [[a]]}}\nsteps:\n{steps}")
 
 
 def test_merging() -> None:
