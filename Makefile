@@ -62,6 +62,7 @@ bench: upstream ## measure, side by side with real Docker: harness, taps, run pa
 	$(PYTHON) -m benchmarks.harness
 	$(PYTHON) -m benchmarks.taps
 	$(PYTHON) -m benchmarks.run_path
+	$(PYTHON) -m benchmarks.pull
 	-$(PYTHON) -m benchmarks.tasks
 	$(PYTHON) -m benchmarks.runtime
 	$(PYTHON) -m benchmarks.registry
