@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from stack_needs import NEEDS_UPSTREAM
-from test_broken_engine import Lie, run_with, walkthrough
+from test_broken_engine import ROOT, Lie, run_with, walkthrough
 
 from sixhops.harness.diff import diff, normalise
+from sixhops.harness.diff.accepted import Comparison, load_accepted, sort_out
 from sixhops.harness.plugin.results import open_transcript, saved_variables
 from sixhops.harness.run.transcript import read_transcript
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 pytestmark = NEEDS_UPSTREAM
 
+#: Both sides are one engine, so nothing is accepted but what varies with itself.
+FACTS = {"name": "upstream", "engine_version": "one", "programs": {}}
 HONEST = Lie(b"no request has this")
 
 
@@ -35,8 +38,13 @@ def recorded(lie: Lie, stack: PrivateStack, folder: Path) -> Normal:
     return normalise(read_transcript(writer.path))
 
 
-def at(found: list[Difference]) -> list[tuple[int, str, str]]:
-    return [(item.step + 1, item.path, item.kind) for item in found if item.step >= 0]
+def judged(a: Normal, b: Normal) -> list[Difference]:
+    """Return what differs in the steps beyond what the engine itself does now this way, now that."""
+    accepted, errors = load_accepted(ROOT / "diff")
+    assert accepted, errors
+    assert not errors, errors
+    found = [item for item in diff(a, b) if item.step >= 0]
+    return sort_out([Comparison(a.scenario, FACTS, FACTS, {}, tuple(found))], accepted, [a.scenario]).news
 
 
 @pytest.mark.parametrize(
@@ -62,4 +70,5 @@ def test_one_lie_is_the_only_difference(
     a = recorded(HONEST, upstream, tmp_path / "a")
     b = recorded(lie, upstream, tmp_path / "b")
 
-    assert at(diff(a, b)) == expected
+    found = judged(a, b)
+    assert [(item.step + 1, item.path, item.kind) for item in found] == expected, found
