@@ -29,11 +29,11 @@ from sixhops.dockerd.api.server import Server
 from sixhops.dockerd.containerd.child import ContainerdChild
 from sixhops.dockerd.containerd.client import Containerd
 from sixhops.dockerd.containerd.contents import ContainerdContents
-from sixhops.dockerd.containers.committing import Committer
-from sixhops.dockerd.containers.logdrivers import check_options
+from sixhops.dockerd.containers.logs.drivers import check_options
 from sixhops.dockerd.containers.manager import Containers, ContainerSettings
-from sixhops.dockerd.containers.runtimes import Runtimes
-from sixhops.dockerd.containers.trees import Trees
+from sixhops.dockerd.containers.rootfs.committing import Committer
+from sixhops.dockerd.containers.rootfs.trees import Trees
+from sixhops.dockerd.containers.specification.runtimes import Runtimes
 from sixhops.dockerd.errors import EngineError
 from sixhops.dockerd.events import Events
 from sixhops.dockerd.images.layers import LayerStore

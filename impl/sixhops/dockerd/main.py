@@ -19,7 +19,7 @@ _NAME = "dockerd"
 _HELPER_NAME = "dockerd-helpers"
 _HELPERS = (
     "sixhops.dockerd.images.unpack",
-    "sixhops.dockerd.containers.treework",
+    "sixhops.dockerd.containers.rootfs.treework",
     "sixhops.dockerd.networks.proxy",
 )
 

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sixhops.dockerd.containers.runtimes import DEFAULT_SHIM, Runtimes
+from sixhops.dockerd.containers.specification.runtimes import DEFAULT_SHIM, Runtimes
 from sixhops.dockerd.options import FlagError, reread
 
 if TYPE_CHECKING:

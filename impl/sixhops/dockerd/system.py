@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.containers.logdrivers import LOG_DRIVERS
-from sixhops.dockerd.containers.runtimes import DEFAULT_SHIM
+from sixhops.dockerd.containers.logs.drivers import LOG_DRIVERS
+from sixhops.dockerd.containers.specification.runtimes import DEFAULT_SHIM
 from sixhops.dockerd.containers.times import rfc3339
 from sixhops.dockerd.version import API_VERSION, MINIMUM_API_VERSION, VERSION
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sixhops.dockerd.containerd.client import Containerd
     from sixhops.dockerd.containers.manager import Containers
-    from sixhops.dockerd.containers.runtimes import Runtimes
+    from sixhops.dockerd.containers.specification.runtimes import Runtimes
     from sixhops.dockerd.events import Events
     from sixhops.dockerd.images.service import Images
     from sixhops.dockerd.state import State

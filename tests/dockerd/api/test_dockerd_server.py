@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from sixhops.dockerd.containers.streams import AttachOptions, ClientStream
+    from sixhops.dockerd.containers.streams.connection import AttachOptions, ClientStream
 
 PATIENCE = 10.0
 COMMON = "Api-Version: 1.41\r\n"

@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.containers import config as configs
-from sixhops.dockerd.containers import validation
-from sixhops.dockerd.containers.logdrivers import check_options
-from sixhops.dockerd.containers.mounts import add_volumes, plan
-from sixhops.dockerd.containers.runtimes import Runtimes
+from sixhops.dockerd.containers.checks import config as configs
+from sixhops.dockerd.containers.checks import validation
+from sixhops.dockerd.containers.logs.drivers import check_options
+from sixhops.dockerd.containers.specification.mounts import add_volumes, plan
+from sixhops.dockerd.containers.specification.runtimes import Runtimes
 from sixhops.dockerd.errors import not_found
 from sixhops.dockerd.events import Events
 from sixhops.dockerd.volumes import Volumes

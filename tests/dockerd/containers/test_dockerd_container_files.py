@@ -9,7 +9,7 @@ import pytest
 
 from sixhops.dockerd.containers.files import embedded_resolv_conf, hosts_text, resolv_conf_text
 from sixhops.dockerd.containers.lifecycle import REFUSALS, TRANSITIONS, Operation, Status, check
-from sixhops.dockerd.containers.user import Identity, resolve
+from sixhops.dockerd.containers.specification.user import Identity, resolve
 from sixhops.dockerd.errors import EngineError
 
 if TYPE_CHECKING:

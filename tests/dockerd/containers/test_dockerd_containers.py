@@ -13,7 +13,7 @@ import pytest
 
 from sixhops.dockerd.containerd.client import ContainerdError, ProcessIo, TaskExit, TaskState
 from sixhops.dockerd.containers.manager import Containers, ContainerSettings
-from sixhops.dockerd.containers.streams import AttachOptions, LogOptions
+from sixhops.dockerd.containers.streams.connection import AttachOptions, LogOptions
 from sixhops.dockerd.errors import EngineError, not_found
 from sixhops.dockerd.events import Events
 from sixhops.dockerd.images.layers import WritableLayer

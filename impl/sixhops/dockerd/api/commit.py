@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from sixhops.dockerd.api import answers, bodies, gojson
 from sixhops.dockerd.api.server import Route, route
-from sixhops.dockerd.containers import config as configs
-from sixhops.dockerd.containers.committing import CommitRequest
+from sixhops.dockerd.containers.checks import config as configs
+from sixhops.dockerd.containers.rootfs.committing import CommitRequest
 from sixhops.dockerd.errors import EngineError
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from sixhops.dockerd.api.server import Call
-    from sixhops.dockerd.containers.committing import Committer
+    from sixhops.dockerd.containers.rootfs.committing import Committer
 
 __all__ = ["routes"]
 

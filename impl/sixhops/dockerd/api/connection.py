@@ -16,7 +16,7 @@ from aiohttp import web
 from sixhops.dockerd.api.requests import BadRequestError, RequestReader
 
 if TYPE_CHECKING:
-    from sixhops.dockerd.containers.streams import ClientStream
+    from sixhops.dockerd.containers.streams.connection import ClientStream
 
 __all__ = ["Connection", "HijackedStream", "Taken", "refuse"]
 

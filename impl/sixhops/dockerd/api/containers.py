@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sixhops.dockerd.api import answers, bodies, older
 from sixhops.dockerd.api.gojson import encode
 from sixhops.dockerd.api.server import Route, route
-from sixhops.dockerd.containers.kernel import this_kernel
-from sixhops.dockerd.containers.streams import LogOptions
+from sixhops.dockerd.containers.checks.kernel import this_kernel
+from sixhops.dockerd.containers.streams.connection import LogOptions
 from sixhops.dockerd.errors import EngineError, invalid
 
 if TYPE_CHECKING:

@@ -17,14 +17,14 @@ from sixhops.dockerd.api import answers, bodies
 from sixhops.dockerd.api.connection import Connection, Taken
 from sixhops.dockerd.api.containers import size_of
 from sixhops.dockerd.api.server import Route, route
-from sixhops.dockerd.containers.streams import AttachOptions
+from sixhops.dockerd.containers.streams.connection import AttachOptions
 from sixhops.dockerd.errors import EngineError, conflict
 from sixhops.wire.rawstream import Decoder, Stream, encode
 
 if TYPE_CHECKING:
     from sixhops.dockerd.api.server import Call
     from sixhops.dockerd.containers.manager import Containers
-    from sixhops.dockerd.containers.streams import ClientStream, Session
+    from sixhops.dockerd.containers.streams.connection import ClientStream, Session
 
 __all__ = ["routes"]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from sixhops.dockerd.api.server import Call
-    from sixhops.dockerd.containers.networking import Connections
+    from sixhops.dockerd.containers.network.networking import Connections
     from sixhops.dockerd.networks.manager import Networks
 
 __all__ = ["routes"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sixhops.dockerd.api.server import Call
-    from sixhops.dockerd.containers.trees import Trees
+    from sixhops.dockerd.containers.rootfs.trees import Trees
 
 __all__ = ["routes"]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.containers.stdio import Fanout
+from sixhops.dockerd.containers.streams.stdio import Fanout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.dockerd.containers.exec import Exec
     from sixhops.dockerd.containers.files import ContainerFiles
-    from sixhops.dockerd.containers.logdrivers import Log
+    from sixhops.dockerd.containers.life.exec import Exec
+    from sixhops.dockerd.containers.logs.drivers import Log
     from sixhops.dockerd.containers.model import Container
-    from sixhops.dockerd.containers.stdio import Stdin, Stdio
+    from sixhops.dockerd.containers.streams.stdio import Stdin, Stdio
     from sixhops.dockerd.networks.model import Sandbox
 
 __all__ = ["Held", "Waiters"]

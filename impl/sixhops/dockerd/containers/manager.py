@@ -13,20 +13,22 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containerd.client import ContainerdError
-from sixhops.dockerd.containers import documents, links, listing, names, pruning, stats, top, updating
-from sixhops.dockerd.containers.attach import AttachSession, Input, parse_keys
-from sixhops.dockerd.containers.creation import Creator
-from sixhops.dockerd.containers.exec import Execs
-from sixhops.dockerd.containers.health import Health
+from sixhops.dockerd.containers.checks import names, updating
+from sixhops.dockerd.containers.checks.signals import LAST_SIGNAL, parse_signal
+from sixhops.dockerd.containers.life.creation import Creator
+from sixhops.dockerd.containers.life.exec import Execs
+from sixhops.dockerd.containers.life.health import Health
+from sixhops.dockerd.containers.life.running import Runner
+from sixhops.dockerd.containers.life.stopping import Stopper
+from sixhops.dockerd.containers.life.supervisor import Supervisor
 from sixhops.dockerd.containers.lifecycle import Operation, Status, check
-from sixhops.dockerd.containers.networking import Connections
-from sixhops.dockerd.containers.reading import LogReader, past_output
+from sixhops.dockerd.containers.logs.reading import LogReader, past_output
+from sixhops.dockerd.containers.network import links
+from sixhops.dockerd.containers.network.networking import Connections
 from sixhops.dockerd.containers.registry import Registry
-from sixhops.dockerd.containers.running import Runner
 from sixhops.dockerd.containers.settings import ContainerSettings
-from sixhops.dockerd.containers.signals import LAST_SIGNAL, parse_signal
-from sixhops.dockerd.containers.stopping import Stopper
-from sixhops.dockerd.containers.supervisor import Supervisor
+from sixhops.dockerd.containers.streams.attach import AttachSession, Input, parse_keys
+from sixhops.dockerd.containers.views import documents, listing, pruning, stats, top
 from sixhops.dockerd.errors import EngineError, conflict, invalid, system
 from sixhops.wire.rawstream import Stream
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from sixhops.dockerd.containerd.client import Containerd
     from sixhops.dockerd.containers.held import Held
     from sixhops.dockerd.containers.model import Container
-    from sixhops.dockerd.containers.streams import AttachOptions, LogOptions, Session
+    from sixhops.dockerd.containers.streams.connection import AttachOptions, LogOptions, Session
     from sixhops.dockerd.events import Events
     from sixhops.dockerd.images.store import ImageStore
     from sixhops.dockerd.networks.manager import Networks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.containers.runtimes import Runtimes
+from sixhops.dockerd.containers.specification.runtimes import Runtimes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

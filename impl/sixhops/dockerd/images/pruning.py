@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sixhops.dockerd.containers.pruning import oldest
+from sixhops.dockerd.containers.views.pruning import oldest
 from sixhops.dockerd.errors import invalid
 from sixhops.dockerd.images import documents
 

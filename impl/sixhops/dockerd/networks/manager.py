@@ -14,7 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.containers.pruning import oldest
+from sixhops.dockerd.containers.views.pruning import oldest
 from sixhops.dockerd.errors import EngineError, conflict, not_found
 from sixhops.dockerd.networks import creation, documents, finding, resolver
 from sixhops.dockerd.networks.firewall import link_rules

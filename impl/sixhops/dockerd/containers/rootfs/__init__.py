@@ -1,0 +1,1 @@
+"""A container's files from outside: export, changes, archives, and the commit."""
