@@ -237,11 +237,14 @@ class RemoteHost:
         """Return the control groups of Docker's containers, over all hierarchies, sorted.
 
         Not the group `docker` above them: it comes with the first container and stays.
+        Others' groups go while find walks (-ignore_readdir_race does not cover those that it descends into), so that a
+        directory is gone is no error; whatever else find says is.
         """
         command = (
-            "cd /sys/fs/cgroup && find . -type d "
-            r"\( -path '*/docker/*' -o -name 'docker-*.scope' "
-            r"-o -path '*/docker-*.scope/*' \)"
+            "export LC_ALL=C; cd /sys/fs/cgroup || exit; exec 3>&1; "
+            r"if said=$(find . -type d \( -path '*/docker/*' -o -name 'docker-*.scope' "
+            r"-o -path '*/docker-*.scope/*' \) 2>&1 >&3 | grep -v ': No such file or directory$'); "
+            'then echo "$said" >&2; exit 1; fi'
         )
         return sorted(line.removeprefix("./") for line in self._text(command).splitlines())
 
