@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks.run_path import Side, open_side
+from benchmarks.sides import in_turn, with_sides
 
-from sixhops.harness.errors import SixhopsError, UsageError
 from sixhops.linux.namespaces import FLAGS, set_namespace
 
 if TYPE_CHECKING:
@@ -189,35 +189,23 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="on each stack (default: 5)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of sending, each time (default: 2)")
     options = parser.parse_args()
-    sides: list[Side] = []
-    left: list[str] = []
-    try:
-        for name in options.stacks:
-            sides.append(open_side(name))  # noqa: PERF401 - those before a failure are closed
+
+    def work(sides: list[Side]) -> float:
         found = [Figures(side) for side in sides]
         for figures in found:
             figures.set_up()
-        for number in range(options.rounds):
-            for figures in found if number % 2 == 0 else reversed(found):
-                figures.measure(options.seconds)
-        ratio = show(found)
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 4
-    except SixhopsError as error:
-        print(error, file=sys.stderr)
-        return 1
-    finally:
-        for side in sides:
-            side.engine.close()
-            left += side.stack.close()
-        for line in left:
-            print(f"left behind: {line}", file=sys.stderr)
+        for figures in in_turn(found, options.rounds):
+            figures.measure(options.seconds)
+        return show(found)
+
+    ratio, status = with_sides(options.stacks, open_side, work)
+    if ratio is None:
+        return status
     kept = ratio >= PROMISE
     print(
         f"\nbetween containers {ratio:.2f} x {options.stacks[0]}: {'within' if kept else 'BELOW'} {PROMISE}"
     )
-    return 1 if left or not kept else 0
+    return status if kept else 1
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from benchmarks.run_path import Engine
+from benchmarks.sides import in_turn, with_sides
 
 from sixhops.harness.cache import cache_folder
-from sixhops.harness.errors import SixhopsError, UsageError
 from sixhops.harness.images import build, load_recipe, push
 from sixhops.harness.stack.options import StackOptions
 from sixhops.harness.stack.standing import StandingStack
@@ -52,6 +53,11 @@ class Side:
         os.sync()
         return took
 
+    def close(self) -> list[str]:
+        """Stop the stack; return what it left behind."""
+        self.engine.close()
+        return self.stack.close()
+
 
 def write_recipe(directory: Path, mebibytes: int) -> Path:
     """Write the recipe of an image of so many MiB; return its path."""
@@ -74,6 +80,7 @@ def open_side(name: str, recipe: Path) -> Side:
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
         push(build(load_recipe(recipe), cache_folder()), stack.registry)
+        print(f"{name}: engine {stack.facts.engine_version}", flush=True)
         return Side(name, stack, Engine(stack.directory / "engine.sock"))
     except BaseException:
         stack.abandon()
@@ -89,40 +96,26 @@ def main() -> int:
     parser.add_argument("--pulls", type=int, default=5, help="timed pulls on each stack (default: 5)")
     parser.add_argument("--size", type=int, default=300, help="the image's size in MiB (default: 300)")
     options = parser.parse_args()
-    sides: list[Side] = []
-    left: list[str] = []
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            recipe = write_recipe(Path(directory), options.size)
-            for name in options.stacks:
-                sides.append(open_side(name, recipe))
-                print(f"{name}: engine {sides[-1].stack.facts.engine_version}", flush=True)
+
+    def work(sides: list[Side]) -> float:
         for side in sides:
             side.pull("large")  # warm: the registry's files are in memory now, for both
-        for number in range(options.pulls):
-            for side in sides if number % 2 == 0 else reversed(sides):
-                side.times.append(side.pull("large"))
+        for side in in_turn(sides, options.pulls):
+            side.times.append(side.pull("large"))
         for side in sides:
             times = side.times
             print(
                 f"{side.name:<10} {min(times):6.2f} / {statistics.median(times):6.2f} / {max(times):6.2f} s "
                 f"({options.size / statistics.median(times):.0f} MiB/s)"
             )
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 4
-    except SixhopsError as error:
-        print(error, file=sys.stderr)
-        return 1
-    finally:
-        for side in sides:
-            side.engine.close()
-            left += side.stack.close()
-        for line in left:
-            print(f"left behind: {line}", file=sys.stderr)
-    ratio = statistics.median(sides[-1].times) / statistics.median(sides[0].times)
-    print(f"{sides[-1].name} at {ratio:.2f} x {sides[0].name} (minimum/median/maximum above)")
-    return 1 if left or (options.stacks[-1] == "reference" and ratio > PROMISE) else 0
+        ratio = statistics.median(sides[-1].times) / statistics.median(sides[0].times)
+        print(f"{sides[-1].name} at {ratio:.2f} x {sides[0].name} (minimum/median/maximum above)")
+        return ratio
+
+    with tempfile.TemporaryDirectory() as directory:
+        recipe = write_recipe(Path(directory), options.size)
+        ratio, status = with_sides(options.stacks, partial(open_side, recipe=recipe), work)
+    return 1 if ratio is not None and options.stacks[-1] == "reference" and ratio > PROMISE else status
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.sides import in_turn, with_sides
+
 from sixhops.harness.cache import cache_folder
-from sixhops.harness.errors import SixhopsError, UsageError
 from sixhops.harness.images import build, load_recipe, push
 from sixhops.harness.plugin.library import installed_root
 from sixhops.harness.stack.options import StackOptions
@@ -98,6 +99,11 @@ class Side:
         """Do the four steps and note how long each took."""
         timed_cycle(self.engine, self.name, self.times)
 
+    def close(self) -> list[str]:
+        """Stop the stack; return what it left behind."""
+        self.engine.close()
+        return self.stack.close()
+
 
 def cycle(engine: Engine, stack: str) -> Iterator[str]:
     """Create, start, wait for and remove hello-world; yield the name of each step when it is done."""
@@ -132,6 +138,7 @@ def open_side(name: str) -> Side:
     except BaseException:
         stack.abandon()
         raise
+    print(f"{name}: engine {stack.facts.engine_version}", flush=True)
     return Side(name, stack, engine)
 
 
@@ -242,37 +249,21 @@ def main() -> int:
     names = options.stacks
     if len(names) == 1 and set(names[0].split(",")) <= {"upstream", "reference"}:
         names = names[0].split(",")
-    sides: list[Side] = []
-    left: list[str] = []
-    try:
-        for name in names:
-            sides.append(open_side(name))
-            print(f"{name}: engine {sides[-1].stack.facts.engine_version}", flush=True)
+
+    def work(sides: list[Side]) -> float:
         for side in sides:
             side.idle = memory_of(side.stack)
             for _ in range(WARM_UP):
                 list(side.cycle())
-        for number in range(options.cycles):
-            # Neither is always the first: what one leaves to be cleared away hits both alike.
-            for side in sides if number % 2 == 0 else reversed(sides):
-                side.timed_cycle()
+        for side in in_turn(sides, options.cycles):
+            side.timed_cycle()
         for side in sides:
             measure_memory(side, options.containers)
-        ratio = show(sides, options.containers)
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 4
-    except SixhopsError as error:
-        print(error, file=sys.stderr)
-        return 1
-    finally:
-        for side in sides:
-            side.engine.close()
-            left += side.stack.close()
-        for line in left:
-            print(f"left behind: {line}", file=sys.stderr)
-    if left:
-        return 1
+        return show(sides, options.containers)
+
+    ratio, status = with_sides(names, open_side, work)
+    if ratio is None or status:
+        return status
     if names[-1] == "reference" and len(names) > 1:
         kept = ratio <= PROMISE
         print(f"\ntotal at {ratio:.2f} x {names[0]}: {'within' if kept else 'ABOVE'} the promised {PROMISE}")

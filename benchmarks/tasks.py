@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 from benchmarks.run_path import Engine, furnished, memory_of
+from benchmarks.sides import in_turn, with_sides
 
-from sixhops.harness.errors import SixhopsError, UsageError
 from sixhops.harness.stack.options import StackOptions
 from sixhops.harness.stack.standing import StandingStack
 from sixhops.wire.proto import containers_pb2, tasks_pb2
@@ -82,6 +82,12 @@ class Side:
     times: dict[str, list[float]] = field(default_factory=lambda: {step: [] for step in (*STEPS, "both")})
     growth: list[float] = field(default_factory=list)
     memory: dict[int, int] = field(default_factory=dict)
+
+    def close(self) -> list[str]:
+        """Stop the stack; return what it left behind."""
+        self.engine.close()
+        self.containerd.close()
+        return self.stack.close()
 
     def prepare(self) -> None:
         """Have dockerd make a container, whose specification and root filesystem all others take over."""
@@ -218,42 +224,29 @@ def main() -> int:
     options = parser.parse_args()
     if options.cycles < 1 or (options.many and options.many < 4):
         parser.error("--cycles is at least 1 and --many at least 4, or 0")
-    sides: list[Side] = []
-    left: list[str] = []
-    try:
-        for name in options.stacks:
-            sides.append(open_side(name))
+
+    def work(sides: list[Side]) -> bool:
+        for side in sides:
             for number in range(WARM_UP):
-                sides[-1].timed(f"warm-{number}")
-            sides[-1].times = {step: [] for step in (*STEPS, "both")}
-        for number in range(options.cycles):
-            for side in sides if number % 2 == 0 else reversed(sides):
-                side.timed(f"task-{number}")
+                side.timed(f"warm-{number}")
+            side.times = {step: [] for step in (*STEPS, "both")}
+        for number, side in enumerate(in_turn(sides, options.cycles)):
+            side.timed(f"task-{number}")
         kept = show_times(sides) <= PROMISE
         if options.many:
             for side in sides:
                 side.grow(options.many)
             kept = show_growth(sides, options.many) <= FLAT and kept
             kept = kept and all(sides[-1].memory[at] <= size for at, size in sides[0].memory.items())
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 4
-    except SixhopsError as error:
-        print(error, file=sys.stderr)
-        return 1
-    finally:
-        for side in sides:
-            side.engine.close()
-            side.containerd.close()
-            left += side.stack.close()
-        for line in left:
-            print(f"left behind: {line}", file=sys.stderr)
-    if options.stacks[-1] == OURS and len(sides) > 1:
+        return kept
+
+    kept, status = with_sides(options.stacks, open_side, work)
+    if kept is not None and options.stacks[-1] == OURS and len(options.stacks) > 1:
         print(
             f"\n{'within' if kept else 'ABOVE'} what is promised: {PROMISE} x the time, flat, no more memory"
         )
-        return int(bool(left) or not kept)
-    return int(bool(left))
+        return status if kept else 1
+    return status
 
 
 if __name__ == "__main__":
