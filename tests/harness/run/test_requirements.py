@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from socket_engine import one
 
-from sixhops.harness.run.requirements import looks_inside
+from sixhops.harness.run.requirements import looks_inside, starts_container
+from sixhops.harness.scenario.load import load_text
 
 STEP = "steps:\n  - request: GET /_ping\n"
 
@@ -24,3 +25,25 @@ STEP = "steps:\n  - request: GET /_ping\n"
 )
 def test_a_scenario_looks_inside_when_it_names_an_inner_hop(text: str, inside: bool) -> None:
     assert looks_inside(one(STEP + text)) is inside
+
+
+@pytest.mark.parametrize(
+    ("text", "starts"),
+    [
+        ("steps:\n  - request: POST /containers/x/start\n", True),
+        ("steps:\n  - request: POST /containers/y/restart?t=1\n", True),
+        ("steps:\n  - request: GET /containers/x/start\n", False),
+        ("steps:\n  - request: POST /containers/x/stop\n", False),
+        ("requires: {program: docker}\nsteps:\n  - docker: run --rm busybox true\n", True),
+        ("requires: {program: docker}\nsteps:\n  - docker: ps --no-trunc\n", False),
+    ],
+)
+def test_what_starts_a_container(text: str, starts: bool) -> None:
+    assert starts_container(one(text)) is starts
+
+
+def test_what_a_row_starts() -> None:
+    head = "title: t\nrequires: {program: docker}\nfor:\n"
+    rows = "  - {id: a, line: [run, busybox]}\n  - {id: b, line: [ps]}\n"
+    first, second = load_text(head + rows + 'steps:\n  - docker: "${row.line}"\n', "scenario.yaml")
+    assert (starts_container(first), starts_container(second)) == (True, False)

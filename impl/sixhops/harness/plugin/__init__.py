@@ -137,6 +137,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(str(error)) from error
     for name, meaning in HOPS.items():
         config.addinivalue_line("markers", f"{name}: scenarios of {name}/ ({meaning})")
+    config.addinivalue_line("markers", "starts: scenarios that start a container")
     config.pluginmanager.register(SessionReport(config), "sixhops-session")
 
 

@@ -129,6 +129,8 @@ class ScenarioItem(pytest.Item):
     """One scenario (one row of it) as a test."""
 
     def __init__(self, *, scenario: Scenario, **arguments: Any) -> None:
+        from sixhops.harness.run.requirements import starts_container
+
         super().__init__(**arguments)
         self.scenario = scenario
         self.outcome: Outcome | None = None
@@ -138,6 +140,8 @@ class ScenarioItem(pytest.Item):
                 # seen.
                 _register_tag(self.config, word)
             self.add_marker(word)
+        if starts_container(scenario):
+            self.add_marker("starts")
 
     def runtest(self) -> None:
         """Run the scenario; every verdict but `passed` leaves as an exception that carries the outcome."""

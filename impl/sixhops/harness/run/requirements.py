@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeAlias
 
 from sixhops.harness.run.direct import direct_kinds, find_machine
 from sixhops.harness.run.fault_step import fault_control, has_faults
-from sixhops.harness.scenario.model import Hop
+from sixhops.harness.scenario.model import DockerStep, Hop, RequestStep, Template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sixhops.harness.scenario.model import FaultRule, Scenario
+    from sixhops.harness.scenario.model import FaultRule, Scenario, Value
     from sixhops.harness.target import Target
 
-__all__ = ["FaultSetter", "fault_setter", "looks_inside", "missing_requirement"]
+__all__ = ["FaultSetter", "fault_setter", "looks_inside", "missing_requirement", "starts_container"]
 
 #: The hops that are seen only where a tap stands between the programs of a stack of ours.
 _INNER = frozenset({Hop.CONTAINERD, Hop.SHIM, Hop.RUNTIME})
+
+#: What starts a container: the end of a request's path, and a word of docker's command line.
+_STARTERS = frozenset({"run", "start", "restart"})
 
 FaultSetter: TypeAlias = "Callable[[Sequence[FaultRule]], None]"
 
@@ -63,6 +67,30 @@ def looks_inside(scenario: Scenario) -> bool:
     ]
     looked_at = {item.facet for item in expected} | set(saved)
     return bool(_INNER & (looked_at | set(scenario.requires.hops)))
+
+
+def starts_container(scenario: Scenario) -> bool:
+    """Say whether a step asks the engine, itself or through docker, to start a container.
+
+    As far as can be told before a run: of a command line or path that a row's variable holds, what the row says.
+    """
+    for step in scenario.steps:
+        if isinstance(step, RequestStep) and step.method == "POST":
+            path = _words(step.path, scenario)[-1:]
+            if path and path[0].partition("?")[0].rpartition("/")[2] in _STARTERS:
+                return True
+        if isinstance(step, DockerStep) and any(
+            word in _STARTERS for argument in step.argv for word in _words(argument, scenario)
+        ):
+            return True
+    return False
+
+
+def _words(value: Value, scenario: Scenario) -> list[str]:
+    whole = re.fullmatch(r"\$\{row\.(\w+)\}", value.text) if isinstance(value, Template) else None
+    meant = scenario.row.get(whole[1]) if whole else value
+    parts = meant if isinstance(meant, list) else [meant]
+    return [word for part in parts for word in str(part.text if isinstance(part, Template) else part).split()]
 
 
 def fault_setter(target: Target) -> FaultSetter | None:
