@@ -244,6 +244,8 @@ def test_a_terminal_is_the_programs(bench: Bench) -> None:
     master, slave = pty.openpty()
 
     def own_terminal() -> None:
+        # A shell can't trap what it was started with ignored, as everything behind `&` in a script is.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         termios.tcsetwinsize(0, (33, 77))
