@@ -6,12 +6,16 @@ expected, as it stands now. So a changed expectation can be tried on runs of yes
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.errors import Mark, ScenarioError, ScenarioErrors, UsageError
 from sixhops.harness.judge import Status, Verdict, judge
+from sixhops.harness.plugin.profile import rules_of
+from sixhops.harness.plugin.results import outcome_data
+from sixhops.harness.plugin.rules import stale_rules
 from sixhops.harness.plugin.verdicts import assess
 from sixhops.harness.run.scenario import ScenarioRun
 from sixhops.harness.run.transcript import read_transcript
@@ -29,7 +33,15 @@ if TYPE_CHECKING:
     from sixhops.harness.scenario.model import Scenario
     from sixhops.harness.scenario.variables import Scope
 
-__all__ = ["Recording", "judge_again", "load_recording", "newest_run", "transcript_files"]
+__all__ = [
+    "Recording",
+    "judge_again",
+    "load_recording",
+    "newest_run",
+    "stale_of",
+    "transcript_files",
+    "write_again",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +147,35 @@ def judge_again(recording: Recording, profiles: Iterable[Profile]) -> Outcome:
         logs=recording.logs or {},
         seconds=recording.seconds,
     )
+
+
+def stale_of(judged: Iterable[tuple[Recording, Outcome]], library: Library) -> list[str]:
+    """Return a sentence for each rule of a profile that occurred in no scenario of a run on the engine that it is for.
+
+    Only where the recordings have all that the rule means.
+    """
+    runs: dict[str, list[tuple[Recording, Outcome]]] = {}
+    for recording, outcome in judged:
+        runs.setdefault(recording.facts.name, []).append((recording, outcome))
+    stale = []
+    for pairs in runs.values():
+        rules = rules_of(library.profiles, pairs[0][0].facts)
+        used = {known.rule for _recording, outcome in pairs for known in outcome.known}
+        reported = {outcome.id for _recording, outcome in pairs}
+        if rules:
+            stale += stale_rules(rules, used, reported, library.everything())
+    return stale
+
+
+def write_again(recording: Recording, outcome: Outcome) -> None:
+    """Put what `judge_again` said into the transcript, as its last line. Raises OSError."""
+    lines = recording.file.read_text(encoding="utf-8").splitlines()
+    saved = json.loads(lines.pop())["outcome"] if recording.verdict else {}
+    data = {"outcome": {**outcome_data(outcome, {}), "logs": saved.get("logs", {})}}
+    text = "\n".join([*lines, json.dumps(data, ensure_ascii=False)]) + "\n"
+    temporary = recording.file.with_name(f".{recording.file.name}.new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(recording.file)
 
 
 def _scenario(head: dict[str, Any], library: Library, at: Mark) -> Scenario:

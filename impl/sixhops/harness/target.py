@@ -8,7 +8,7 @@ and expectations on it are skipped with that reason, never passed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import socket
@@ -174,6 +174,13 @@ class FaultControl(Protocol):
         ...
 
 
+class ShimAddress(NamedTuple):
+    """Where a shim listens, and the version of the task service that it offers: `containerd.task.vVERSION.Task`."""
+
+    address: str
+    version: int = 2
+
+
 class Machine(Protocol):
     """The machine that a stack of ours runs on, for steps that speak on the inner hops directly. A target that has it
     offers it as `machine`.
@@ -204,8 +211,8 @@ class Machine(Protocol):
         """Return the command line that runs `argv` on the machine, in /. Its exit status is the program's."""
         ...
 
-    def shim_address(self, namespace: str, container: str) -> str:
-        """Return the address of a container's shim, as containerd keeps it. Raises TargetError when there is none."""
+    def shim(self, namespace: str, container: str) -> ShimAddress:
+        """Return where a container's shim listens, as containerd keeps it. Raises TargetError when there is none."""
         ...
 
     def connect(self, address: str, timeout: float) -> socket.socket:

@@ -78,6 +78,21 @@ def test_a_column_for_each_engine(project: Path) -> None:
     assert bad.exit_code == 1
     assert "| 1 | 1 | 0 | 0 |" in bad.output
 
+    profile = project / "scenarios/engines/any.yaml"
+    profile.parent.mkdir()
+    profile.write_text(
+        'engine: "*"\nrules: [{facet: status, expected: "418", seen: "200", reason: is no teapot}]\n'
+    )
+    known = CliRunner().invoke(cli, ["matrix", "reference", "--reuse"])
+    assert known.exit_code == 0, known.output
+    assert "| 1 | 0 | 0 | 1 |" in known.output
+
+    profile.write_text('engine: "*"\nrules: [{path: nowhere, reason: not so}]\n')
+    stale = CliRunner().invoke(cli, ["matrix", "reference", "--reuse"])
+    assert stale.exit_code == 1
+    assert "| 1 | 1 | 0 | 0 |" in stale.output
+    assert "a known difference occurred in no scenario: not so" in stale.output
+
 
 def test_a_target_that_is_none(project: Path) -> None:
     done = CliRunner().invoke(cli, ["matrix", "upstrem"])

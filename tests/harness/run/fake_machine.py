@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from sixhops.harness.errors import TargetError
+from sixhops.harness.target import ShimAddress
 from sixhops.wire.catalog import find_method
 from sixhops.wire.ttrpc.calls import Call, CallServer
 from sixhops.wire.ttrpc.status import RpcError
@@ -32,7 +33,7 @@ class FakeMachine:
         self.containerd = directory / "c.sock"
         self._bin = directory / "bin"
         self._bin.mkdir(parents=True)
-        self.shims: dict[tuple[str, str], str] = {}
+        self.shims: dict[tuple[str, str], tuple[str, int]] = {}
 
     def runc(self, script: str) -> None:
         """Let `runc` be a shell script."""
@@ -46,9 +47,9 @@ class FakeMachine:
     def command(self, argv: Sequence[str]) -> list[str]:
         return ["env", *argv]
 
-    def shim_address(self, namespace: str, container: str) -> str:
+    def shim(self, namespace: str, container: str) -> ShimAddress:
         try:
-            return self.shims[namespace, container]
+            return ShimAddress(*self.shims[namespace, container])
         except KeyError:
             raise TargetError(f"container {container} has no shim in the namespace {namespace}") from None
 

@@ -10,7 +10,7 @@ import pytest
 from fake_machine import FakeMachine, FakeShim
 
 from sixhops.harness.run import ScenarioRun
-from sixhops.wire.proto import shim_v2_pb2
+from sixhops.wire.proto import shim_v2_pb2, shim_v3_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def shim(machine: FakeMachine, tmp_path: Path) -> Iterator[Callable[[Callable[[C
     started: list[FakeShim] = []
 
     def start(answer: Callable[[Call], bytes]) -> FakeShim:
-        machine.shims["sixhops", "c"] = f"unix://{tmp_path}/shim.sock"
+        machine.shims["sixhops", "c"] = (f"unix://{tmp_path}/shim.sock", 2)
         started.append(FakeShim(tmp_path / "shim.sock", answer))
         return started[0]
 
@@ -56,6 +56,18 @@ def test_a_call_and_its_answer(shim: Any, run: Run) -> None:
     assert (call.service, call.method) == ("containerd.task.v2.Task", "State")
     assert call.metadata == {"a": "b", "containerd-namespace-ttrpc": "sixhops"}
     assert shim_v2_pb2.StateRequest.FromString(call.payload).id == "c"
+
+
+def test_the_task_service_is_the_version_that_the_shim_offers(
+    shim: Any, run: Run, machine: FakeMachine
+) -> None:
+    server = shim(lambda _call: shim_v3_pb2.StateResponse(id="c", pid=5, status=2).SerializeToString())
+    machine.shims["sixhops", "c"] = (machine.shims["sixhops", "c"][0], 3)
+
+    facets = only(run("steps:\n  - {ttrpc: State, shim: c, json: {id: c}}"))
+
+    assert facets["response"] == {"id": "c", "pid": 5, "status": "RUNNING"}
+    assert [(call.service, call.method) for call in server.calls] == [("containerd.task.v3.Task", "State")]
 
 
 def test_a_refusal(shim: Any, run: Run) -> None:

@@ -246,7 +246,7 @@ cleanup:
         'the request {container_id: "c"}',
         "no namespace",
         "a deadline of 2 s",
-        "containerd.task.v2.Task/State, straight to the shim of c",
+        "Task/State, straight to the shim of c",
         "the metadata k: v",
         "15. DELETE /v2/z, straight to the registry",
         "Covers some/ref",

@@ -182,7 +182,7 @@ def test_an_address_where_nobody_is(upstream: PrivateStack, address: str) -> Non
 
 def test_a_container_without_a_shim(upstream: PrivateStack) -> None:
     with pytest.raises(TargetError, match="container nobody has no shim in the namespace moby"):
-        upstream.machine.shim_address("moby", "nobody")
+        upstream.machine.shim("moby", "nobody")
 
 
 def test_a_runtime_past_its_time_is_killed(upstream: PrivateStack, images: dict[str, BuiltImage]) -> None:

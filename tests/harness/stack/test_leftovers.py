@@ -10,6 +10,7 @@ from stack_needs import NEEDS_UPSTREAM
 
 from sixhops.harness.errors import TargetError
 from sixhops.harness.stack.facts import engine_client
+from sixhops.harness.stack.host import parse_rules
 from sixhops.harness.stack.leftovers import Residue, difference, settled_difference
 
 if TYPE_CHECKING:
@@ -120,3 +121,14 @@ def test_an_engine_that_has_gone_is_a_target_error() -> None:
 
     with pytest.raises(TargetError):
         Residue.take(stack)
+
+
+def test_an_empty_table_of_the_packet_filter_is_nothing() -> None:
+    empty = "# Generated\n*raw\n:PREROUTING ACCEPT [3:180]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n# Completed\n"
+    kept = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -j DROP\nCOMMIT\n"
+    chain = "*nat\n:OUTPUT ACCEPT [0:0]\n:DOCKER - [0:0]\nCOMMIT\n"
+
+    assert parse_rules(empty + kept + chain) == [
+        *("*filter", ":INPUT ACCEPT", "-A INPUT -j DROP", "COMMIT"),
+        *("*nat", ":OUTPUT ACCEPT", ":DOCKER -", "COMMIT"),
+    ]

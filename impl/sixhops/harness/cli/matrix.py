@@ -15,6 +15,7 @@ from sixhops.harness.cli.select import find, open_library, report_errors, scenar
 from sixhops.harness.integrity import Exit
 
 if TYPE_CHECKING:
+    from sixhops.harness.plugin.library import Library
     from sixhops.harness.report.model import Report
 
 __all__ = ["default_targets", "matrix", "table"]
@@ -65,7 +66,8 @@ def matrix(
     """Run the suite on each of TARGETS, and write one report with a column for each.
 
     TARGETS are as for --target: stacks, releases as upstream@TREE (ci/engines/build makes trees), or engines' addresses.
-    Default: the reference, upstream and every tree with a dockerd. Exit code 1 when a scenario failed anywhere.
+    Default: the reference, upstream and every tree with a dockerd. Exit code 1 when a scenario failed anywhere, or a rule of
+    an engine's profile was needed in none. Runs that --reuse takes are judged by scenarios and profiles as they are now.
     """
     from sixhops.harness.diff.runs import RunFailedError, files_of, run_on
     from sixhops.harness.report import gather, write_report
@@ -76,11 +78,13 @@ def matrix(
     if report_errors(library.errors):
         return Exit.USAGE
     paths = files_of(find(library, names)) if names else [library.root]
-    runs = []
+    runs: list[Path] = []
+    stale: list[str] = []
     for target in targets or default_targets():
         folder = (output / "runs" / _file_name(target)).absolute()
         runs.append(folder)
         if reuse and (folder / "results.json").exists():
+            stale += _judged(folder, library, again=True)
             continue
         shutil.rmtree(folder, ignore_errors=True)
         try:
@@ -88,17 +92,32 @@ def matrix(
         except RunFailedError as error:
             click.echo(str(error), err=True)
             return Exit(error.code) if error.code in tuple(Exit) else Exit.INTERNAL
+        stale += _judged(folder, library, again=False)
     made = gather([run / "transcripts" for run in runs], accepted, with_differences=not no_diff)
     page = write_report(made, output, "The suite on several engines")
     for line in table(made):
         click.echo(line)
-    for problem in made.problems:
+    for problem in (*made.problems, *stale):
         click.echo(problem, err=True)
     click.echo(f"report: {page}")
     if made.problems:
         return Exit.USAGE
     failed = any(made.counts(number).get("failed") for number in range(len(made.columns)))
-    return Exit.FAILED if failed else Exit.OK
+    return Exit.FAILED if failed or stale else Exit.OK
+
+
+def _judged(run: Path, library: Library, *, again: bool) -> list[str]:
+    """Return a sentence for each rule that the run has no use for; `again`: write today's verdicts into its transcripts."""
+    from sixhops.harness.replay import judge_again, load_recording, stale_of, transcript_files, write_again
+
+    judged = []
+    for file in transcript_files([run / "transcripts"]):
+        recording = load_recording(file, library)
+        outcome = judge_again(recording, library.profiles)
+        judged.append((recording, outcome))
+        if again:
+            write_again(recording, outcome)
+    return stale_of(judged, library)
 
 
 def default_targets() -> list[str]:

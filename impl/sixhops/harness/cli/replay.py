@@ -32,7 +32,7 @@ def check(files: tuple[Path, ...], root: Path | None) -> int:
 
     Expectations are those of the scenario files as they stand now.
     """
-    from sixhops.harness.replay import judge_again, load_recording, transcript_files
+    from sixhops.harness.replay import judge_again, load_recording, stale_of, transcript_files
 
     library = open_library(root)
     # Read first: a malformed profile would make known differences look like failures.
@@ -41,6 +41,7 @@ def check(files: tuple[Path, ...], root: Path | None) -> int:
         return Exit.USAGE
     codes: list[Exit] = []
     counts: dict[str, int] = {}
+    judged = []
     for file in transcript_files(files):
         try:
             recording = load_recording(file, library)
@@ -49,6 +50,7 @@ def check(files: tuple[Path, ...], root: Path | None) -> int:
             click.echo(str(error), err=True)
             codes.append(Exit.USAGE)
             continue
+        judged.append((recording, outcome))
         counts[outcome.verdict] = counts.get(outcome.verdict, 0) + 1
         codes.append(Exit.FAILED if outcome.verdict == "failed" else Exit.OK)
         was = recording.verdict or "broken off"
@@ -62,7 +64,9 @@ def check(files: tuple[Path, ...], root: Path | None) -> int:
         click.echo("there is no transcript here", err=True)
         return Exit.NOTHING
     click.echo(", ".join(f"{count} {word}" for word, count in sorted(counts.items())))
-    return worst_exit(codes)
+    stale = stale_of(judged, library)
+    _lines(stale)
+    return worst_exit((*codes, Exit.FAILED) if stale else codes)
 
 
 @click.command()

@@ -183,7 +183,7 @@ def pytest_sixhops_run(
     target: Any,
     images: Any,
     on_begin: Callable[..., None] | None,
-    on_step: Callable[..., None] | None,
+    on_step: Callable[..., bool | None] | None,
 ) -> Any:
     """Run the scenario for real."""
     from sixhops.harness.run import run_scenario

@@ -37,7 +37,7 @@ def pytest_sixhops_run(
     target: Any,
     images: Any,
     on_begin: Callable[..., None] | None,
-    on_step: Callable[..., None] | None,
+    on_step: Callable[..., bool | None] | None,
 ) -> Any:
     """Perform and judge `scenario` on `target`; return a `ScenarioRun`.
 

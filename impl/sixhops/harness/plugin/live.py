@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sixhops.harness.errors import ScenarioError, SixhopsError, TargetError
 from sixhops.harness.plugin.images import build_images
 from sixhops.harness.plugin.outcome import Outcome
+from sixhops.harness.plugin.profile import rules_of
 from sixhops.harness.plugin.results import open_transcript, outcome_data, saved_variables
-from sixhops.harness.plugin.verdicts import LogWatch, assess
+from sixhops.harness.plugin.verdicts import LogWatch, assess, goes_on
 from sixhops.harness.run.requirements import looks_inside
 from sixhops.harness.stack.options import StackOptions
 from sixhops.harness.stack.programs import is_stack_name
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from sixhops.harness.judge import StepVerdict
     from sixhops.harness.plugin.baseline import Baseline
     from sixhops.harness.plugin.library import Library
+    from sixhops.harness.plugin.rules import Rule
     from sixhops.harness.run import ScenarioRun
     from sixhops.harness.scenario.model import Scenario, Step
     from sixhops.harness.target import Target
@@ -60,7 +62,7 @@ class Seams(Protocol):
         target: Any,
         images: Any,
         on_begin: Callable[..., None] | None,
-        on_step: Callable[..., None] | None,
+        on_step: Callable[..., bool | None] | None,
     ) -> Any:
         """Return the `ScenarioRun`."""
         ...
@@ -86,7 +88,7 @@ class RealSeams:
         target: Any,
         images: Any,
         on_begin: Callable[..., None] | None,
-        on_step: Callable[..., None] | None,
+        on_step: Callable[..., bool | None] | None,
     ) -> Any:
         """Run the scenario."""
         from sixhops.harness.run import run_scenario
@@ -124,6 +126,7 @@ class Room:
         #: By whether the inner hops are tapped.
         self._targets: dict[bool, Target] = {}
         self._engine = ""
+        self._rules: list[Rule] = []
         self._ran = 0
         self._lost = ""
         self._left_behind: list[str] = []
@@ -150,11 +153,15 @@ class Room:
         logs = LogWatch(target)
         writer = open_transcript(self.results, name or scenario.id, scenario, target.facts)
 
-        def stepped(step: Step, exchange: Exchange, verdict: StepVerdict) -> None:
-            logs(step, exchange, verdict)
+        rules = [rule for rule in self._rules if rule.concerns(scenario.id)]
+
+        def stepped(step: Step, exchange: Exchange, verdict: StepVerdict) -> bool:
+            known = goes_on(step, verdict, rules)
+            logs(verdict, known=known)
             writer.exchange(exchange, verdict)
             if on_step is not None:
                 on_step(step, exchange, verdict)
+            return known
 
         run: ScenarioRun | None = None
         try:
@@ -212,6 +219,7 @@ class Room:
             )
             self._targets[inner] = target
             self._engine = target.facts.engine_version
+            self._rules = rules_of(self._library.profiles, target.facts)
         return self._targets[inner]
 
     def _still_alive(self, target: Target, outcome: Outcome) -> Outcome:
@@ -244,6 +252,11 @@ class Room:
     def _close_target(self, target: Target) -> None:
         self._targets = {inner: other for inner, other in self._targets.items() if other is not target}
         self._left_behind.extend(target.close())
+
+    @property
+    def rules(self) -> list[str]:
+        """The places of the rules that the target's profiles have, once it is open."""
+        return [str(rule.mark) for rule in self._rules]
 
     def close(self) -> list[str]:
         """Stop the targets; return a sentence for all that they left behind, or for a failure to stop."""

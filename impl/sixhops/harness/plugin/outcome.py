@@ -14,11 +14,15 @@ __all__ = ["KnownDifference", "Outcome"]
 
 @dataclass(frozen=True, slots=True)
 class KnownDifference:
-    """An engine's difference that a scenario showed, as its profile describes it."""
+    """An engine's difference that a scenario showed, as its profile describes it.
+
+    `rule` is the place of the rule that foresaw it, empty for a difference of this scenario's own.
+    """
 
     step: str
     reason: str
     ref: str
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sixhops.harness.documents import Node, nearest, read_document
 from sixhops.harness.errors import Mark, ScenarioError
+from sixhops.harness.plugin.rules import Rule, read_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sixhops.harness.scenario.model import Scenario, Step
     from sixhops.harness.target import TargetFacts
 
-__all__ = ["Difference", "Profile", "check_profiles", "differences_for", "load_profiles"]
+__all__ = ["Difference", "Profile", "check_profiles", "differences_for", "load_profiles", "rules_of"]
 
 _ROLES = ("docker", "dockerd", "registry", "containerd", "shim", "runc")
 _DIFFERENCE_KEYS = ("scenario", "step", "facet", "reason", "ref")
@@ -57,12 +58,16 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The differences of an engine. `engines` are versions or globs, `stack` who must have made which role."""
+    """The differences of an engine. `engines` are versions or globs, `stack` who must have made which role.
+
+    `differences` must occur in each scenario that they name, `rules` in some of those that they mean.
+    """
 
     engines: tuple[str, ...]
     differences: tuple[Difference, ...]
     mark: Mark
     stack: dict[str, str] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
 
     def applies(self, facts: TargetFacts) -> bool:
         """Return whether a target is meant: `20.10` is also `20.10.24+dfsg1`, `*` is any version."""
@@ -87,7 +92,7 @@ def load_profiles(folder: Path) -> tuple[list[Profile], list[ScenarioError]]:
 
 
 def _profile(document: Node) -> Profile:
-    fields = document.mapping(("engine", "stack", "differences"), what="an engine profile")
+    fields = document.mapping(("engine", "stack", "rules", "differences"), what="an engine profile")
     if "engine" not in fields:
         raise ScenarioError("an engine profile needs 'engine', a version such as \"20.10\"", document.mark)
     stack = {}
@@ -99,7 +104,8 @@ def _profile(document: Node) -> Profile:
             stack[role] = maker
     entries = fields["differences"].items(what="differences") if "differences" in fields else []
     differences = tuple(difference for entry in entries for difference in _differences(entry))
-    return Profile(tuple(_texts(fields["engine"], "engine")), differences, document.mark, stack)
+    rules = tuple(map(read_rule, fields["rules"].items(what="rules"))) if "rules" in fields else ()
+    return Profile(tuple(_texts(fields["engine"], "engine")), differences, document.mark, stack, rules)
 
 
 def _texts(node: Node, what: str) -> list[str]:
@@ -143,9 +149,25 @@ def differences_for(profiles: Iterable[Profile], facts: TargetFacts, scenario_id
     ]
 
 
-def check_profiles(profiles: Iterable[Profile], scenarios: Sequence[Scenario]) -> list[ScenarioError]:
-    """Return an error for each difference that speaks of no scenario, or of none of its steps."""
+def rules_of(profiles: Iterable[Profile], facts: TargetFacts) -> list[Rule]:
+    """Return the rules of this target, from every profile that applies."""
+    return [rule for profile in profiles if profile.applies(facts) for rule in profile.rules]
+
+
+def check_profiles(profiles: Sequence[Profile], scenarios: Sequence[Scenario]) -> list[ScenarioError]:
+    """Return an error for each difference or rule that speaks of no scenario, or difference that speaks of none of its
+    steps.
+    """
     errors = []
+    for rule in (rule for profile in profiles for rule in profile.rules):
+        errors += [
+            ScenarioError(
+                f"no scenario is called {pattern!r}{nearest(pattern, (one.id for one in scenarios))}",
+                rule.mark,
+            )
+            for pattern in rule.scenarios
+            if not any(pattern == one.id or fnmatchcase(one.id, pattern) for one in scenarios)
+        ]
     for difference in (difference for profile in profiles for difference in profile.differences):
         concerned = [scenario for scenario in scenarios if difference.concerns(scenario.id)]
         if not concerned:

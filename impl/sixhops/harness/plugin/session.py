@@ -109,6 +109,8 @@ class SessionReport:
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.unreachable: str = ""
+        #: The places of the rules that the target's profiles have.
+        self.rules: list[str] = []
         self.results: Path | None = None
         self.total = 0
         self._interrupted = False
@@ -156,6 +158,7 @@ class SessionReport:
             self.errors = list(dict.fromkeys([*self.errors, *part["errors"]]))
             self.problems.extend(part["problems"])
             self.unreachable = self.unreachable or part["unreachable"]
+            self.rules = list(dict.fromkeys([*self.rules, *part["rules"]]))
             self.total = max(self.total, part["total"])
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
@@ -219,6 +222,7 @@ class SessionReport:
         room = self.config.stash.get(_ROOM, None)
         if room is not None:
             self.problems.extend(room.close())
+            self.rules = room.rules
         if self.worker:
             self._hand_over()
         elif self.outcomes or self.errors or self.problems or self.unreachable or has_suite(self.config):
@@ -230,6 +234,7 @@ class SessionReport:
             "errors": self.errors,
             "problems": self.problems,
             "unreachable": self.unreachable,
+            "rules": self.rules,
             "total": self.total,
         }
 
@@ -246,6 +251,7 @@ class SessionReport:
             )
         if not missing and self.outcomes and is_full_run(self.config):
             self._compare_counts()
+            self._compare_rules()
         self._compare_baseline(complete=not missing)
         if self.problems:
             codes.append(Exit.FAILED)
@@ -325,6 +331,17 @@ class SessionReport:
             self.notes.append(f"recorded {seen.scenarios} scenarios for {kind} in {path}")
         else:
             self.problems.extend(compare_counts(read_counts(path), kind, seen))
+
+    def _compare_rules(self) -> None:
+        from sixhops.harness.plugin.rules import stale_rules
+
+        library = suite_of(self.config).library
+        rules = [
+            rule for profile in library.profiles for rule in profile.rules if str(rule.mark) in self.rules
+        ]
+        used = {known.rule for outcome in self.outcomes for known in outcome.known}
+        reported = {outcome.id for outcome in self.outcomes}
+        self.problems.extend(stale_rules(rules, used, reported, library.everything()))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show what the verdicts add up to."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from sixhops.harness.judge import Failure, Status, StepVerdict, format_mismatches
 from sixhops.harness.plugin.outcome import KnownDifference, Outcome
-from sixhops.harness.plugin.profile import Difference, differences_for
+from sixhops.harness.plugin.profile import Difference, differences_for, rules_of
+from sixhops.harness.plugin.rules import Rule, rules_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from sixhops.harness.scenario.model import Scenario, Step
     from sixhops.harness.target import Target, TargetFacts
 
-__all__ = ["LogWatch", "assess"]
+__all__ = ["LogWatch", "assess", "goes_on"]
 
 _LAST_MESSAGES = 8
 _LOG_LINES = 12
@@ -28,7 +29,7 @@ _LONGEST_LINE = 200
 class LogWatch:
     """Keeps what the target's programs logged while the first failed step ran, not what came before or after.
 
-    Called after each step, as `run_scenario`'s on_step: the end of one step is the beginning of the next.
+    Called after each step: the end of one step is the beginning of the next.
     """
 
     def __init__(self, target: Target) -> None:
@@ -37,11 +38,11 @@ class LogWatch:
         self.lines: dict[str, str] = {}
         self._failed = False
 
-    def __call__(self, _step: Step, _exchange: Exchange, verdict: StepVerdict) -> None:
-        """Move on after a step that passed; take the logs after the first that failed."""
+    def __call__(self, verdict: StepVerdict, *, known: bool) -> None:
+        """Move on after a step that passed, or whose failures are `known`; take the logs after the first that failed."""
         if self._failed:
             return
-        if verdict.status is Status.FAILED:
+        if verdict.status is Status.FAILED and not known:
             self.take()
         else:
             self._marks = self._target.log_marks()
@@ -75,8 +76,10 @@ def assess(
     `logs`: what each program logged while the first failed step ran. `seconds`: how long the run took.
     """
     verdict = run.verdict
+    profiles = list(profiles)
     differences = differences_for(profiles, facts, scenario.id)
-    sorted_ = _sort(scenario, verdict.steps, differences)
+    rules = [rule for rule in rules_of(profiles, facts) if rule.concerns(scenario.id)]
+    sorted_ = _sort(scenario, verdict.steps, differences, rules)
     failed = bool(sorted_.news or sorted_.stale or run.leftovers)
     skips = (run.skipped,) if run.skipped else tuple(reason for _step, _facet, reason in verdict.skipped)
     if failed:
@@ -103,19 +106,33 @@ def assess(
     )
 
 
-def _sort(scenario: Scenario, verdicts: Sequence[StepVerdict], differences: Sequence[Difference]) -> _Sorted:
+def goes_on(step: Step, verdict: StepVerdict, rules: Sequence[Rule]) -> bool:
+    """Return whether a scenario goes on behind a step, though something in it failed: `rules`, those of the scenario,
+    foresee all of it.
+    """
+    return bool(verdict.mismatches) and all(rules_for(rules, step, failure) for failure in verdict.mismatches)
+
+
+def _sort(
+    scenario: Scenario,
+    verdicts: Sequence[StepVerdict],
+    differences: Sequence[Difference],
+    rules: Sequence[Rule],
+) -> _Sorted:
     steps = {step.index: step for step in (*scenario.steps, *scenario.cleanup)}
     news: list[Failure] = []
-    known: dict[tuple[str, str, str], KnownDifference] = {}
+    known: dict[KnownDifference, None] = {}
     occurred: set[int] = set()
     for failure in (failure for verdict in verdicts for failure in verdict.mismatches):
         at = [at for at, item in enumerate(differences) if item.covers(steps[failure.step], failure.facet)]
         occurred.update(at)
         if at:
             difference = differences[at[0]]
-            shown = KnownDifference(failure.step_name, difference.reason, difference.ref)
-            known[shown.step, shown.reason, shown.ref] = shown
-        else:
+            known[KnownDifference(failure.step_name, difference.reason, difference.ref)] = None
+        ruled = rules_for(rules, steps[failure.step], failure)
+        for rule in ruled:
+            known[KnownDifference(failure.step_name, rule.reason, rule.ref, str(rule.mark))] = None
+        if not at and not ruled:
             news.append(failure)
     judged = {verdict.step for verdict in verdicts if not verdict.skipped}
     stale = [
@@ -123,7 +140,7 @@ def _sort(scenario: Scenario, verdicts: Sequence[StepVerdict], differences: Sequ
         for at, difference in enumerate(differences)
         if at not in occurred and judged >= _covered(difference, steps.values())
     ]
-    return _Sorted(tuple(news), tuple(known.values()), tuple(stale))
+    return _Sorted(tuple(news), tuple(known), tuple(stale))
 
 
 def _covered(difference: Difference, steps: Iterable[Step]) -> set[int]:

@@ -87,15 +87,16 @@ def run_scenario(
     images: Mapping[str, BuiltImage],
     *,
     on_begin: Callable[[Scope], None] | None = None,
-    on_step: Callable[[Step, Exchange, StepVerdict], None] | None = None,
+    on_step: Callable[[Step, Exchange, StepVerdict], bool | None] | None = None,
     keep: bool = False,
 ) -> ScenarioRun:
     """Run `scenario` on `target` and clean up behind it.
 
     `images`: the built images by recipe name. `on_begin` is called with the scope before the first step, `on_step`
-    after each step with the step, its exchange and its verdict. `keep` leaves everything in place for a person to look
-    at; what was made is then not reported as left over. Raises ScenarioError when the scenario is wrong (after
-    clean-up), TargetError when images can't be brought into place.
+    after each step with the step, its exchange and its verdict; when it returns true for a step that failed, the steps
+    behind it are performed all the same, until one needs what is missing. `keep` leaves everything in place for a
+    person to look at; what was made is then not reported as left over. Raises ScenarioError when the scenario is
+    wrong (after clean-up), TargetError when images can't be brought into place.
     """
     started = time.monotonic()
     reason = missing_requirement(scenario, target) or prepare_images(scenario, target, images)
@@ -120,7 +121,7 @@ class _Run:
         self,
         context: Context,
         images: Mapping[str, BuiltImage],
-        on_step: Callable[[Step, Exchange, StepVerdict], None] | None,
+        on_step: Callable[[Step, Exchange, StepVerdict], bool | None] | None,
         *,
         keep: bool,
     ) -> None:
@@ -134,6 +135,8 @@ class _Run:
         self._exchanges: list[Exchange] = []
         self._leftovers: list[str] = []
         self._failed = False
+        # A step has failed, and the scenario goes on all the same.
+        self._differs = False
 
     def whole(self) -> ScenarioRun:
         first_scope = self._context.scope
@@ -178,14 +181,19 @@ class _Run:
             try:
                 performed = perform(step, self._context)
             except UndefinedVariable:
-                # A clean-up step may name what a step that was never reached would have saved.
-                if step.is_cleanup and self._failed:
-                    continue
-                raise
+                # A step may name what one would have saved that was never reached, or that failed.
+                if not self._failed and not self._differs:
+                    raise
+                self._failed = True
+                if not step.is_cleanup:
+                    return
+                continue
             self._exchanges.append(performed.exchange)
-            if self._on_step is not None:
-                self._on_step(step, performed.exchange, performed.verdict)
-            if performed.verdict.mismatches:
+            on_step = self._on_step
+            goes_on = on_step is not None and on_step(step, performed.exchange, performed.verdict)
+            if performed.verdict.mismatches and goes_on:
+                self._differs = True
+            elif performed.verdict.mismatches:
                 self._failed = True
                 if not step.is_cleanup:
                     return

@@ -15,6 +15,7 @@ from sixhops.harness.run.live import Live
 from sixhops.harness.scenario.variables import resolve
 from sixhops.harness.tap.decode import decode_bytes
 from sixhops.harness.tap.grpc.metadata import code_name
+from sixhops.harness.target import ShimAddress
 from sixhops.wire.catalog import find_method
 from sixhops.wire.ttrpc.blocking import BlockingClient
 from sixhops.wire.ttrpc.status import Code, RpcError
@@ -40,27 +41,28 @@ def ttrpc_call(step: TtrpcStep, context: Context) -> TtrpcCall:
     def to_bytes(value: Any, mark: Any) -> bytes:
         return content(value, mark, context.sources).all()
 
-    method = find_method(step.service, step.method)
-    message = resolve(step.message, scope)
-    if step.body is not None:
-        payload = to_bytes(resolve(step.body, scope), step.mark)
-    elif method is None:
-        raise ScenarioError(f"{step.service}/{step.method} is unknown and has no body", step.mark)
-    else:
-        payload = encode(message, method.request, step.mark, to_bytes).SerializeToString(deterministic=True)
     namespace = resolve(step.namespace, scope)
     metadata = {str(name): str(value) for name, value in resolve(step.metadata, scope).items()}
     if namespace is not None:
         metadata[_NAMESPACE] = _text(namespace, "the namespace", step)
     if step.shim is not None:
         container = _text(resolve(step.shim, scope), "`shim`", step)
-        address = machine.shim_address(metadata.get(_NAMESPACE, "sixhops"), container)
+        shim = machine.shim(metadata.get(_NAMESPACE, "sixhops"), container)
     else:
-        address = _text(resolve(step.address, scope), "`address`", step)
-    call = TtrpcCall(step, machine, address, payload, metadata)
+        shim = ShimAddress(_text(resolve(step.address, scope), "`address`", step))
+    service = step.service or f"containerd.task.v{shim.version}.Task"
+    method = find_method(service, step.method)
+    message = resolve(step.message, scope)
+    if step.body is not None:
+        payload = to_bytes(resolve(step.body, scope), step.mark)
+    elif method is None:
+        raise ScenarioError(f"{service}/{step.method} is unknown and has no body", step.mark)
+    else:
+        payload = encode(message, method.request, step.mark, to_bytes).SerializeToString(deterministic=True)
+    call = TtrpcCall(step, machine, shim.address, service, payload, metadata)
     sent: dict[str, Any] = {
-        "address": address,
-        "service": step.service,
+        "address": shim.address,
+        "service": service,
         "method": step.method,
         "metadata": metadata,
         "message": message if step.body is None else None,
@@ -74,12 +76,19 @@ class TtrpcCall(Live):
     """One call to whoever listens at `address` of the machine."""
 
     def __init__(
-        self, step: TtrpcStep, machine: Machine, address: str, payload: bytes, metadata: dict[str, str]
+        self,
+        step: TtrpcStep,
+        machine: Machine,
+        address: str,
+        service: str,
+        payload: bytes,
+        metadata: dict[str, str],
     ) -> None:
         super().__init__(step.name, step.timeout)
         self._step = step
         self._machine = machine
         self._address = address
+        self._service = service
         self._payload = payload
         self._metadata = metadata
         self._outcome: dict[str, Facet] = {}
@@ -121,7 +130,7 @@ class TtrpcCall(Live):
         own = step.deadline is not None and step.deadline <= left
         try:
             stream = client.begin(
-                step.service, step.method, self._payload, timeout=step.deadline, metadata=self._metadata
+                self._service, step.method, self._payload, timeout=step.deadline, metadata=self._metadata
             )
             with self._changed:
                 self._begun = self._headed = True
@@ -131,7 +140,7 @@ class TtrpcCall(Live):
             if error.code is Code.DEADLINE_EXCEEDED and not own and time.monotonic() >= self.deadline:
                 raise TargetError(f"{step.method} did not end within the step's time") from error
             return {"status": code_name(error.code), "code": int(error.code), "message": error.message}
-        method = find_method(step.service, step.method)
+        method = find_method(self._service, step.method)
         response: Any = decode_bytes(data, method.response) if method is not None else data
         return {"status": "OK", "code": 0, "message": "", "response": response}
 

@@ -118,8 +118,7 @@ def _ttrpc(builder: Builder, fields: StepFields, common: dict[str, Any]) -> Step
 
     name, mark = fields["ttrpc"], fields.marks["ttrpc"]
     service, slash, method = name.rpartition("/")
-    service = service if slash else _TASK_SERVICE
-    found = methods().get(f"/{service}/{method}")
+    found = methods().get(f"/{service if slash else _TASK_SERVICE}/{method}")
     if found is None and not ("body" in fields and slash):
         full = [path[1:] for path in methods() if path[1:].startswith(_TTRPC)]
         shorts = [path.rpartition("/")[2] for path in full if path.startswith(f"{_TASK_SERVICE}/")]
@@ -131,7 +130,7 @@ def _ttrpc(builder: Builder, fields: StepFields, common: dict[str, Any]) -> Step
         _check_messages(builder, [message], found.request, fields.marks.get("json", mark))
     return TtrpcStep(
         **common,
-        service=service,
+        service=service if slash else None,
         method=method,
         shim=fields.get("shim"),
         address=fields.get("address"),

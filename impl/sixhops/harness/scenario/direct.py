@@ -37,10 +37,11 @@ class GrpcStep(Step):
 class TtrpcStep(Step):
     """A call to a shim, that of container `shim` in `namespace`, or whoever listens at `address`.
 
-    `service` is the full name. `message` is the request, unless `body` holds its bytes.
+    `service` is the full name; None is the Task service in the version that the shim offers. `message` is the request,
+    unless `body` holds its bytes.
     """
 
-    service: str
+    service: str | None
     method: str
     shim: Value = None
     address: Value = None

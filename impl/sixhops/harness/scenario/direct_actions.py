@@ -47,7 +47,7 @@ ACTIONS: Final[dict[str, Key]] = {
     ),
     "ttrpc": Key(
         Text("a method such as State", r"([A-Za-z0-9_.]+/)?[A-Za-z0-9_]+"),
-        "A call to a shim's socket: a method of the Task service, or Service/Method with the service's full name.",
+        "A call to a shim's socket: a method of the Task service in its version, or Service/Method with the full name.",
     ),
     "bundle": Key(
         Text("a name", NAME),

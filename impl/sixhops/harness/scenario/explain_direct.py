@@ -23,7 +23,7 @@ def direct_action(step: DirectStep) -> str:
             return f"{step.path[1:]}, straight to containerd"
         case TtrpcStep():
             where = f"the shim of {bare(step.shim)}" if step.shim is not None else bare(step.address)
-            return f"{step.service}/{step.method}, straight to {where}"
+            return f"{step.service or 'Task'}/{step.method}, straight to {where}"
         case BundleStep():
             return f"make the bundle {step.variable} {_of(step)}"
         case RuncStep():

@@ -133,13 +133,23 @@ class LocalHost:
 
 
 def parse_rules(text: str) -> list[str]:
-    """Return the lines of iptables-save without comments and without the counters of chains."""
-    kept = []
+    """Return the lines of iptables-save without comments and without the counters of chains.
+
+    A table that holds nothing is left out: whoever looks into one makes it, and it stays.
+    """
+    kept: list[str] = []
+    table: list[str] = []
     for line in text.splitlines():
         if line.startswith("#") or not line:
             continue
-        kept.append(line.partition(" [")[0] if line.startswith(":") else line)
-    return kept
+        table.append(line.partition(" [")[0] if line.startswith(":") else line)
+        if line == "COMMIT":
+            if any(not entry.endswith(" ACCEPT") for entry in table[1:-1]) or any(
+                entry.startswith("-A") for entry in table
+            ):
+                kept += table
+            table = []
+    return kept + table
 
 
 def type_name(mode: int) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sixhops.harness.errors import TargetError
 from sixhops.harness.stack.programs import SYSTEM_PATH
+from sixhops.harness.target import ShimAddress
 from sixhops.linux.libc import LinuxError
 from sixhops.linux.namespaces import CLONE_NEWNET, open_namespace, set_namespace
 
@@ -45,7 +46,7 @@ class StackMachine:
         """Return the command line that runs `argv` on the machine."""
         return ["nsenter", f"--target={self._sandbox.init}", "--pid", "--mount", "--net", "--", *argv]
 
-    def shim_address(self, namespace: str, container: str) -> str:
+    def shim(self, namespace: str, container: str) -> ShimAddress:
         """Return what containerd's bundle says of the container's shim: `bootstrap.json` (containerd 2), or `address`."""
         bundle = self._sandbox.directory / _BUNDLES / namespace / container
         try:
@@ -53,9 +54,9 @@ class StackMachine:
                 found = json.loads((bundle / "bootstrap.json").read_text())
                 if found.get("protocol") != "ttrpc":
                     raise TargetError(f"the shim of {container} speaks {found.get('protocol')}, not ttrpc")
-                return str(found["address"])
-            return (bundle / "address").read_text().strip()
-        except (OSError, ValueError, KeyError) as error:
+                return ShimAddress(str(found["address"]), int(found["version"]))
+            return ShimAddress((bundle / "address").read_text().strip())
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise TargetError(
                 f"container {container} has no shim in the namespace {namespace}: {error}"
             ) from error
