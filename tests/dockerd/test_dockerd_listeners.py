@@ -202,7 +202,7 @@ def test_tls_without_verification_lets_everybody_in(tmp_path: Path) -> None:
 
 
 def test_tlsverify_wants_a_certificate(tmp_path: Path) -> None:
-    server = tls_context(secure(certify(tmp_path), tls_verify=True))
+    server = tls_context(secure(certify(tmp_path), tls=True, tls_verify=True))
     stranger = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
     friend = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
     friend.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
@@ -217,7 +217,7 @@ def test_certificates_that_are_not_there(tmp_path: Path) -> None:
         tls_context(secure(tmp_path, tls=True))
 
     certify(tmp_path)
-    options = secure(tmp_path, tls_verify=True)
+    options = secure(tmp_path, tls=True, tls_verify=True)
     options.tls_ca = str(tmp_path / "nosuch")
     with pytest.raises(ListenError, match="could not read CA certificate"):
         tls_context(options)

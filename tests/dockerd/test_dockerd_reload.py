@@ -24,12 +24,15 @@ class Subject:
         self.events = Events()
         arguments = ["--config-file", str(file), *flags]
         self.options = parse(arguments)
-        self.containers: Any = SimpleNamespace(runtimes=None, live_restore=False, shm_size=64 << 20)
+        self.root = file.parent
+        self.containers: Any = SimpleNamespace(data_root=self.root)
         self.system: Any = SimpleNamespace()
         self.limits: list[int] = []
         self.puller: Any = SimpleNamespace(settings=SimpleNamespace(), limit=self.limits.append)
+        self.uploads: list[int] = []
+        pusher: Any = SimpleNamespace(limit=self.uploads.append)
         self.reloader = Reloader(
-            arguments, self.options, self.containers, self.system, self.puller, self.events, "ID"
+            arguments, self.options, self.containers, self.system, self.puller, pusher, self.events, "ID"
         )
 
     def reload(self, document: object) -> dict[str, str]:
@@ -71,7 +74,7 @@ def test_everything_that_can_change(file: Path) -> None:
     assert subject.containers.runtimes.get("").binary == "/y"
     assert told["labels"] == '["a=b"]'
     assert told["registry-mirrors"] == '["http://127.0.0.1:1/"]'
-    assert told["runtimes"] == "io.containerd.runc.v2:runc runc:runc x:/y"
+    assert told["runtimes"] == "runc:runc x:/y"
     assert (told["default-runtime"], told["max-concurrent-downloads"], told["shutdown-timeout"]) == (
         "x",
         "7",
@@ -79,13 +82,64 @@ def test_everything_that_can_change(file: Path) -> None:
     )
 
 
-def test_what_the_file_no_longer_says_stays_but_for_the_downloads(file: Path) -> None:
+def test_the_event_tells_what_is(file: Path) -> None:
+    told = Subject(file).reload(
+        {
+            "default-ipc-mode": "shareable",
+            "default-cgroupns-mode": "private",
+            "default-shm-size": "1G",
+            "features": {"x": False, "buildkit": True},
+            "allow-nondistributable-artifacts": ["a.b"],
+            "max-concurrent-uploads": 7,
+            "max-download-attempts": 9,
+        }
+    )
+
+    # dockerd 20.10.24 tells the same of the same file
+    assert {
+        "default-ipc-mode": "shareable",
+        "default-cgroupns-mode": "private",
+        "default-shm-size": "1073741824",
+        "features": "map[buildkit:true x:false]",
+        "allow-nondistributable-artifacts": '["a.b"]',
+        "max-concurrent-uploads": "7",
+        "max-download-attempts": "9",
+    }.items() <= told.items()
+
+
+def test_new_containers_get_the_new_defaults(file: Path) -> None:
     subject = Subject(file)
-    subject.reload({"labels": ["a=b"], "max-concurrent-downloads": 7})
+    subject.reload(
+        {"default-ipc-mode": "shareable", "default-cgroupns-mode": "private", "default-shm-size": "1G"}
+    )
+
+    settings = subject.containers
+    assert (settings.ipc_mode, settings.cgroup_namespace, settings.shm_size) == (
+        "shareable",
+        "private",
+        1 << 30,
+    )
+
+
+def test_a_runtime_with_arguments_is_a_script(file: Path) -> None:
+    subject = Subject(file)
+    subject.reload({"runtimes": {"x": {"path": "/y", "runtimeArgs": ["--debug", "a b"]}}})
+
+    script = subject.root / "runtimes" / "x"
+    assert subject.containers.runtimes.get("x").binary == str(script)
+    assert script.read_text() == "#!/bin/sh\n/y --debug a b $@\n"
+    assert script.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_the_file_no_longer_says_stays_but_for_numbers_and_features(file: Path) -> None:
+    subject = Subject(file)
+    subject.reload({"labels": ["a=b"], "max-concurrent-downloads": 7, "features": {"x": True}})
     told = subject.reload({})
 
     assert subject.system.labels == ["a=b"]
     assert (told["labels"], told["max-concurrent-downloads"]) == ('["a=b"]', "3")
+    assert (told["max-concurrent-uploads"], told["features"]) == ("5", "map[]")
+    assert (subject.limits, subject.uploads) == ([7, 3], [5, 5])
 
 
 @pytest.mark.parametrize(

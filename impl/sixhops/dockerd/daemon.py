@@ -6,14 +6,12 @@ import asyncio
 import contextlib
 import logging
 import os
-import platform as platforms
-import re
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sixhops.dockerd import daemonlog
 from sixhops.dockerd.api import commit as commit_api
 from sixhops.dockerd.api import containers as containers_api
 from sixhops.dockerd.api import elsewhere, hijack
@@ -30,27 +28,25 @@ from sixhops.dockerd.containerd.child import ContainerdChild
 from sixhops.dockerd.containerd.client import Containerd
 from sixhops.dockerd.containerd.contents import ContainerdContents
 from sixhops.dockerd.containers.logs.drivers import check_options
-from sixhops.dockerd.containers.manager import Containers, ContainerSettings
+from sixhops.dockerd.containers.manager import Containers
 from sixhops.dockerd.containers.rootfs.committing import Committer
 from sixhops.dockerd.containers.rootfs.trees import Trees
-from sixhops.dockerd.containers.specification.runtimes import Runtimes
+from sixhops.dockerd.containers.specification.runtimes import write_scripts
 from sixhops.dockerd.errors import EngineError
 from sixhops.dockerd.events import Events
 from sixhops.dockerd.images.layers import LayerStore
-from sixhops.dockerd.images.pull import Puller, PullSettings
+from sixhops.dockerd.images.pull import Puller
 from sixhops.dockerd.images.push import Pusher
 from sixhops.dockerd.images.service import Images
 from sixhops.dockerd.images.store import ImageStore
 from sixhops.dockerd.listeners import ListenError, open_listeners, tls_context
 from sixhops.dockerd.networks.manager import Networks
-from sixhops.dockerd.networks.settings import NetworkSettings
 from sixhops.dockerd.reload import Reloader
+from sixhops.dockerd.settings import container_settings, network_settings, pull_settings, system_settings
 from sixhops.dockerd.state import State
-from sixhops.dockerd.system import System, SystemSettings, architecture
-from sixhops.dockerd.version import VERSION
+from sixhops.dockerd.system import FILE_SYSTEMS, System
 from sixhops.dockerd.volumes import Volumes
 from sixhops.linux import mounts
-from sixhops.wire.image import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,10 +59,6 @@ __all__ = ["run"]
 
 _log = logging.getLogger("dockerd")
 
-_LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40, "fatal": 50}
-_LOG_WORDS = {"WARNING": "warning", "CRITICAL": "fatal"}
-_SIZE = re.compile(r"(\d+)\s*([kmgt]?)b?", re.IGNORECASE)
-_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _CONTAINERD_PATIENCE = 60.0
 
 
@@ -76,7 +68,7 @@ class StartError(Exception):
 
 async def run(options: Options, arguments: list[str], helpers: ForkServer) -> int:
     """Run the engine until it is told to stop; return the exit status. `arguments` are what `options` came from."""
-    _set_up_log(options)
+    daemonlog.set_up(options)
     _log.info("Starting up")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -89,7 +81,10 @@ async def run(options: Options, arguments: list[str], helpers: ForkServer) -> in
             _log.info("Daemon has completed initialization")
             await stop.wait()
             _log.info("Processing signal 'terminated'")
-    except (StartError, ListenError, EngineError, OSError) as error:
+    except ListenError as error:
+        sys.stderr.write(f"failed to load listeners: {error}\n")
+        return 1
+    except (StartError, EngineError, OSError) as error:
         sys.stderr.write(f"failed to start daemon: {error}\n")
         return 1
     return 0
@@ -106,6 +101,11 @@ async def _start(
     stack.callback(paths.close)
     listeners = open_listeners(options, paths)
     _check_log_options(options)
+    seccomp = _seccomp_profile(options.seccomp_profile)
+    backing = _backing(data_root)
+    _check_storage_size(options, backing)
+    if options.selinux:
+        _look_for_selinux()
     if options.oom_score_adjust:
         _adjust_oom_score(options.oom_score_adjust)
 
@@ -115,7 +115,7 @@ async def _start(
         await child.start()
         stack.push_async_callback(child.stop)
         address = child.address
-    containerd = Containerd(address)
+    containerd = Containerd(address, options.containerd_namespace)
     stack.push_async_callback(containerd.close)
     try:
         async with asyncio.timeout(_CONTAINERD_PATIENCE):
@@ -130,10 +130,9 @@ async def _start(
     stack.callback(layers.close)
     store = ImageStore(state, layers)
     contents = ContainerdContents(containerd)
-    pull_settings = _pull_settings(options)
-    puller = Puller(store, contents, helpers, pull_settings)
+    puller = Puller(store, contents, helpers, pull_settings(options))
     networks = Networks(
-        _network_settings(options, exec_root),
+        network_settings(options, exec_root),
         state,
         events,
         helpers,
@@ -141,10 +140,10 @@ async def _start(
     await networks.start()
     stack.push_async_callback(networks.close)
     volumes = Volumes(data_root / "volumes", events, lambda name: _volume_users(state, name))
-    runtimes = Runtimes(default=options.default_runtime, binaries=options.runtimes)
-    container_settings = _container_settings(options, data_root, exec_root, runtimes)
+    about_containers = container_settings(options, data_root, exec_root, seccomp)
+    write_scripts(about_containers.runtimes)
     containers = Containers(
-        container_settings,
+        about_containers,
         state,
         store,
         volumes,
@@ -156,38 +155,30 @@ async def _start(
     await networks.sweep()
     stack.push_async_callback(_close_containers, containers, options)
 
+    pusher = Pusher(store, puller.settings)
     images = Images(
         store,
         puller,
-        Pusher(store, puller.settings),
+        pusher,
         helpers,
         events,
         containers.users_of,
         contents.pull_lease,
         data_root / "tmp",
     )
-    system_settings = SystemSettings(
-        data_root,
-        runtimes,
-        options.registry_mirrors,
-        options.insecure_registries,
-        debug=options.debug,
-        live_restore=options.live_restore,
-        labels=options.labels,
-        log_driver=options.log_driver,
-    )
+    about_system = system_settings(options, data_root, about_containers.runtimes, listeners)
     documents = System(
-        system_settings,
+        about_system,
         state,
         containers,
         images,
         events,
         containerd,
-        _backing(data_root),
+        backing,
     )
     trees = Trees(containers.find, layers, helpers, events)
     routes: list[Route] = [
-        *system_api.routes(documents, events),
+        *system_api.routes(documents, events, lambda: options.features),
         *containers_api.routes(containers),
         *trees_api.routes(trees),
         *commit_api.routes(Committer(containers, trees, store, images, helpers, events)),
@@ -195,19 +186,19 @@ async def _start(
         *images_api.routes(images),
         *networks_api.routes(networks, containers.connections),
         *volumes_api.routes(volumes),
-        *remote_api.routes(pull_settings, images, containers, volumes),
+        *remote_api.routes(puller.settings, images, containers, volumes),
         *swarm_api.routes(),
         *plugins_api.routes(),
         *elsewhere.routes(),
     ]
-    server = Server(routes)
+    server = Server(routes, options.cors_header)
     await server.start(listeners, tls)
     stack.push_async_callback(server.close)
     for listener in listeners:
         name = listener.getsockname()
         _log.info("API listen on %s", name if isinstance(name, str) else f"{name[0]}:{name[1]}")
     return Reloader(
-        arguments, options, container_settings, system_settings, puller, events, documents.identity
+        arguments, options, about_containers, about_system, puller, pusher, events, documents.identity
     )
 
 
@@ -221,10 +212,44 @@ def _roots(options: Options) -> tuple[Path, Path]:
 
 
 def _check_log_options(options: Options) -> None:
+    if not options.log_options:
+        # a driver that is none is the containers' error, as in dockerd
+        return
     try:
         check_options(options.log_driver, options.log_options)
     except EngineError as error:
         raise StartError(f"failed to set log opts: {error.message}") from error
+
+
+def _seccomp_profile(path: str) -> str | None:
+    """Return the text of --seccomp-profile, which is looked into when a container starts; None for the built-in one."""
+    if not path:
+        return None
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise StartError(f"opening seccomp profile ({path}) failed: open {path}: {reason}") from error
+
+
+def _check_storage_size(options: Options, backing: int) -> None:
+    """Refuse overlay2.size: limits of the layers' size need the project quotas of XFS."""
+    if any(option.partition("=")[0].strip().lower() == "overlay2.size" for option in options.storage_options):
+        prefix = "error initializing graphdriver: Storage "
+        name = FILE_SYSTEMS.get(backing, "<unknown>")
+        if name != "xfs":
+            raise StartError(f"{prefix}Option overlay2.size only supported for backingFS XFS. Found {name}")
+        raise StartError(
+            f"{prefix}option overlay2.size not supported. Filesystem does not support Project Quota: "
+            "this engine sets none"
+        )
+
+
+def _look_for_selinux() -> None:
+    """Raise StartError on a host where --selinux-enabled would mean something: this engine gives out no labels."""
+    if Path("/sys/fs/selinux/enforce").exists():
+        raise StartError("this engine has no selinux-enabled on a host with SELinux")
+    _log.warning("Docker could not enable SELinux on the host system")
 
 
 def _adjust_oom_score(score: int) -> None:
@@ -241,73 +266,6 @@ async def _close_containers(containers: Containers, options: Options) -> None:
             await containers.close()
     except TimeoutError:
         _log.error("Containers did not stop within the shutdown timeout of %d s", patience)
-
-
-def _container_settings(
-    options: Options, data_root: Path, exec_root: Path, runtimes: Runtimes
-) -> ContainerSettings:
-    size = _SIZE.fullmatch(options.default_shm_size)
-    if size is None:
-        raise StartError(f"invalid size: '{options.default_shm_size}'")
-    return ContainerSettings(
-        data_root=data_root,
-        exec_root=exec_root,
-        runtimes=runtimes,
-        cgroup_parent=options.cgroup_parent or "/docker",
-        unified=Path("/sys/fs/cgroup/cgroup.controllers").exists(),
-        live_restore=options.live_restore,
-        shm_size=int(size[1]) << _UNITS[size[2].lower()],
-        init_path=options.init_path,
-        init=options.init,
-        ulimits=options.default_ulimits,
-        no_new_privileges=options.no_new_privileges,
-        ipc_mode=options.default_ipc_mode,
-        cgroup_namespace=options.default_cgroupns_mode,
-        log_driver=options.log_driver,
-        log_options=options.log_options,
-        dns=options.dns,
-        dns_search=options.dns_search,
-        dns_options=options.dns_opts,
-    )
-
-
-def _network_settings(options: Options, exec_root: Path) -> NetworkSettings:
-    return NetworkSettings(
-        exec_root,
-        options.bridge,
-        options.bip,
-        iptables=options.iptables,
-        masquerade=options.ip_masq,
-        mtu=options.mtu,
-        icc=options.icc,
-        ip=options.ip,
-        ip_forward=options.ip_forward,
-        ipv6=options.ipv6,
-        fixed_cidr=options.fixed_cidr,
-        fixed_cidr_v6=options.fixed_cidr_v6,
-        default_gateway=options.default_gateway,
-        default_gateway_v6=options.default_gateway_v6,
-        userland_proxy=options.userland_proxy,
-        host_gateway_ip=options.host_gateway_ip,
-        pools=options.default_address_pools,
-    )
-
-
-def _pull_settings(options: Options) -> PullSettings:
-    kernel = os.uname().release
-    agent = (
-        f"docker/{VERSION} go/python{platforms.python_version()} git-commit/sixhops kernel/{kernel} "
-        f"os/linux arch/{architecture()}"
-    )
-    return PullSettings(
-        mirrors=tuple(options.registry_mirrors),
-        insecure=tuple(options.insecure_registries),
-        platform=Platform(architecture()),
-        agent=agent,
-        concurrency=options.max_concurrent_downloads,
-        uploads=options.max_concurrent_uploads,
-        attempts=options.max_download_attempts,
-    )
 
 
 def _volume_users(state: State, name: str) -> Sequence[str]:
@@ -336,28 +294,3 @@ def _write_pidfile(path: Path, stack: contextlib.AsyncExitStack) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(str(os.getpid()))
     stack.callback(path.unlink, missing_ok=True)
-
-
-class _LogFormat(logging.Formatter):
-    """The lines of dockerd's log: logfmt with a time in RFC 3339."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return one line."""
-        message = record.getMessage()
-        if record.exc_info:
-            message += "\n" + self.formatException(record.exc_info)
-        word = _LOG_WORDS.get(record.levelname, record.levelname.lower())
-        second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        nanoseconds = int(record.created % 1 * 1e9)
-        quoted = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'time="{second}.{nanoseconds:09d}Z" level={word} msg="{quoted}"'
-
-
-def _set_up_log(options: Options) -> None:
-    handler: logging.Handler = logging.StreamHandler()
-    handler.setFormatter(_LogFormat())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(_LEVELS["debug" if options.debug else options.log_level])
-    for noisy in ("asyncio", "aiohttp.access", "grpc"):
-        logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))

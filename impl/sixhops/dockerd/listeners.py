@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import logging
 import os
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from sixhops.dockerd.api.server import unix_listener
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Iterable
 
     from sixhops.dockerd.options import Options
@@ -24,6 +24,7 @@ _log = logging.getLogger("dockerd")
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 _DEFAULT_PATH = "/var/run/docker.sock"
+_DEFAULT_GROUP = "docker"
 _DEFAULT_PORT = 2375
 _DEFAULT_TLS_PORT = 2376
 _BACKLOG = 128
@@ -68,7 +69,7 @@ def open_listeners(
 
 def tls_context(options: Options) -> ssl.SSLContext | None:
     """Return what TCP listeners speak; None for plain HTTP. Raises ListenError for certificates that can't be read."""
-    if not (options.tls or options.tls_verify):
+    if not options.tls:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -104,14 +105,26 @@ def tls_context(options: Options) -> ssl.SSLContext | None:
 
 def _unix(path: Path, group: str, stack: contextlib.ExitStack) -> socket.socket:
     listener = unix_listener(path)
-    with contextlib.suppress(KeyError):  # without such a group the socket is root's alone
-        os.chown(path, 0, grp.getgrnam(group).gr_gid)
     stack.callback(path.unlink, missing_ok=True)
+    if group:
+        os.chown(path, 0, _group(group))
     return listener
 
 
+def _group(name: str) -> int:
+    """Return a group's number; without the stock one the socket is root's alone. Raises ListenError for another."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        if name.isdigit():
+            return int(name)
+        if name != _DEFAULT_GROUP:
+            raise ListenError(f"group {name} not found") from None
+        return 0
+
+
 def _tcp(rest: str, options: Options) -> socket.socket:
-    secure = bool(options.tls or options.tls_verify)
+    secure = bool(options.tls)
     name, colon, port = rest.rpartition(":")
     if not colon or "]" in port:
         name, port = rest, ""
@@ -119,7 +132,7 @@ def _tcp(rest: str, options: Options) -> socket.socket:
     if number not in range(2**16):
         raise ListenError(f"listen tcp: address {number}: invalid port")
     name = name.strip("[]") or ("0.0.0.0" if colon else "localhost")
-    if not options.tls_verify:
+    if not (options.tls and options.tls_verify):
         _log.warning(
             "Binding to IP address without --tlsverify is insecure and gives root access on this machine to everyone who "
             "has access to your network."

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sixhops.dockerd.containers.checks.kernel import this_kernel
 from sixhops.dockerd.containers.logs.drivers import LOG_DRIVERS
-from sixhops.dockerd.containers.specification.runtimes import DEFAULT_SHIM
+from sixhops.dockerd.containers.specification.security import apparmor_is_on
 from sixhops.dockerd.containers.times import rfc3339
 from sixhops.dockerd.version import API_VERSION, MINIMUM_API_VERSION, VERSION
 
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
     from sixhops.dockerd.images.service import Images
     from sixhops.dockerd.state import State
 
-__all__ = ["System", "SystemSettings", "architecture"]
+__all__ = ["FILE_SYSTEMS", "System", "SystemSettings", "architecture"]
 
 _GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _CGROUPS = Path("/sys/fs/cgroup")
 _EXT_MAGIC = 0xEF53
-_FILE_SYSTEMS = {
+#: Names of file systems as storage drivers say them, by their magic numbers (statfs(2)).
+FILE_SYSTEMS = {
     _EXT_MAGIC: "extfs",
     0x58465342: "xfs",
     0x9123683E: "btrfs",
@@ -46,16 +48,27 @@ _RUNC_TIMEOUT = 5.0
 
 @dataclass(slots=True)
 class SystemSettings:
-    """What the flags say that the documents repeat. A reload changes it."""
+    """What the flags say that the documents repeat. A reload changes it.
+
+    `cgroup_namespace`: private or host. `generic_resources` as /info shows them. `exposed` are URLs at which anybody can
+    speak to the engine.
+    """
 
     data_root: Path
     runtimes: Runtimes
     mirrors: Sequence[str] = ()
     insecure: Sequence[str] = ()
+    nondistributable: Sequence[str] = ()
     debug: bool = False
     live_restore: bool = False
     labels: Sequence[str] = ()
     log_driver: str = "json-file"
+    init_path: str = ""
+    seccomp_profile: str = ""
+    cgroup_namespace: str = "host"
+    generic_resources: Sequence[dict[str, Any]] = ()
+    address_pools: Sequence[tuple[str, int]] = ()
+    exposed: Sequence[str] = ()
 
 
 def architecture() -> str:
@@ -84,7 +97,7 @@ class System:
         self._images = images
         self._events = events
         self._containerd = containerd
-        self._backing = _FILE_SYSTEMS.get(backing, "<unknown>")
+        self._backing = FILE_SYSTEMS.get(backing, "<unknown>")
         self._runc: tuple[str, str] | None = None
 
     @property
@@ -144,7 +157,8 @@ class System:
         settings = self._settings
         release = _release()
         unified = (_CGROUPS / "cgroup.controllers").exists()
-        return {
+        limits = _limits(unified)
+        found = {
             "ID": self.identity,
             **self._containers.counts(),
             "Images": self._images.count(),
@@ -161,7 +175,7 @@ class System:
                 "Authorization": None,
                 "Log": [driver for driver in LOG_DRIVERS if driver != "none"],
             },
-            **_limits(unified),
+            **limits,
             "IPv4Forwarding": _is_one("/proc/sys/net/ipv4/ip_forward"),
             "BridgeNfIptables": _is_one("/proc/sys/net/bridge/bridge-nf-call-iptables"),
             "BridgeNfIp6tables": _is_one("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
@@ -171,7 +185,7 @@ class System:
             "NGoroutines": len(asyncio.all_tasks()),
             "SystemTime": rfc3339(time.time_ns()),
             "LoggingDriver": settings.log_driver,
-            "CgroupDriver": "cgroupfs",
+            "CgroupDriver": "systemd" if settings.runtimes.systemd else "cgroupfs",
             "CgroupVersion": "2" if unified else "1",
             "NEventsListener": self._events.listeners(),
             "KernelVersion": os.uname().release,
@@ -183,19 +197,16 @@ class System:
             "RegistryConfig": _registries(settings),
             "NCPU": len(os.sched_getaffinity(0)),
             "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            "GenericResources": None,
+            "GenericResources": list(settings.generic_resources) or None,
             "DockerRootDir": str(settings.data_root),
-            "HttpProxy": "",
-            "HttpsProxy": "",
-            "NoProxy": "",
+            "HttpProxy": _without_password(_variable("HTTP_PROXY")),
+            "HttpsProxy": _without_password(_variable("HTTPS_PROXY")),
+            "NoProxy": _variable("NO_PROXY"),
             "Name": os.uname().nodename,
             "Labels": list(settings.labels),
             "ExperimentalBuild": False,
             "ServerVersion": VERSION,
-            "Runtimes": {
-                name: {"path": settings.runtimes.get(name).binary}
-                for name in sorted({DEFAULT_SHIM, *settings.runtimes.names()})
-            },
+            "Runtimes": settings.runtimes.documents(),
             "DefaultRuntime": settings.runtimes.default,
             "Swarm": {
                 "NodeID": "",
@@ -207,13 +218,17 @@ class System:
             },
             "LiveRestoreEnabled": settings.live_restore,
             "Isolation": "",
-            "InitBinary": "docker-init",
+            "InitBinary": settings.init_path or "docker-init",
             "ContainerdCommit": {"ID": containerd_commit, "Expected": containerd_commit},
             "RuncCommit": {"ID": runc_commit, "Expected": runc_commit},
             "InitCommit": {"ID": "", "Expected": ""},
-            "SecurityOptions": ["name=seccomp,profile=default"],
-            "Warnings": None,
+            "SecurityOptions": _security_options(settings),
         }
+        if settings.address_pools:
+            found["DefaultAddressPools"] = [
+                {"Base": base, "Size": size} for base, size in settings.address_pools
+            ]
+        return found | {"Warnings": _warnings(found, settings.exposed) or None}
 
     async def _containerd_version(self) -> tuple[str, str]:
         return await self._containerd.version()
@@ -299,18 +314,88 @@ def _limits(unified: bool) -> dict[str, bool]:
     }
 
 
+def _variable(name: str) -> str:
+    """Return a variable of the environment, whose name may be written either way."""
+    return os.environ.get(name) or os.environ.get(name.lower()) or ""
+
+
+def _without_password(url: str) -> str:
+    """Hide who logs in to a proxy, and how."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    _user, at, host = authority.rpartition("@")
+    return f"{scheme}{separator}xxxxx:xxxxx@{host}{slash}{path}" if at else url
+
+
+def _security_options(settings: SystemSettings) -> list[str]:
+    found = ["name=apparmor"] if apparmor_is_on() else []
+    found.append(f"name=seccomp,profile={settings.seccomp_profile or 'default'}")
+    if settings.cgroup_namespace == "private" and Path("/proc/self/ns/cgroup").exists():
+        found.append("name=cgroupns")
+    return found
+
+
+def _warnings(found: dict[str, Any], exposed: Sequence[str]) -> list[str]:
+    """Return `Warnings` of /info: who else may speak to the engine, and what this kernel can't do."""
+    warnings = []
+    for url in exposed:
+        lack = "encryption" if url.startswith("http:") else "TLS client verification"
+        warnings.append(
+            f"WARNING: API is accessible on {url} without {lack}.\n"
+            "         Access to the remote API is equivalent to root access on the host. Refer\n"
+            "         to the 'Docker daemon attack surface' section in the documentation for\n"
+            "         more information: https://docs.docker.com/go/attack-surface/"
+        )
+    lacks = [
+        ("MemoryLimit", "memory limit"),
+        ("SwapLimit", "swap limit"),
+        ("CpuCfsQuota", "cpu cfs quota"),
+        ("CpuCfsPeriod", "cpu cfs period"),
+        ("CPUShares", "cpu shares"),
+        ("CPUSet", "cpuset"),
+    ]
+    if found["CgroupVersion"] == "1":
+        lacks[2:2] = [("KernelMemoryTCP", "kernel memory TCP limit"), ("OomKillDisable", "oom kill disable")]
+    warnings += [f"WARNING: No {words} support" for key, words in lacks if not found[key]]
+    kernel = this_kernel()
+    throttles = {
+        "rbps": ("read_bps", kernel.read_bps),
+        "wbps": ("write_bps", kernel.write_bps),
+        "riops": ("read_iops", kernel.read_iops),
+        "wiops": ("write_iops", kernel.write_iops),
+    }
+    if kernel.unified and not kernel.weight:
+        warnings += ["WARNING: No io.weight support", "WARNING: No io.weight (per device) support"]
+    for name, (file, works) in throttles.items():
+        if not works:
+            words = f"io.max ({name})" if kernel.unified else f"blkio throttle.{file}_device"
+            warnings.append(f"WARNING: No {words} support")
+    if not found["IPv4Forwarding"]:
+        warnings.append("WARNING: IPv4 forwarding is disabled")
+    if not found["BridgeNfIptables"]:
+        warnings.append("WARNING: bridge-nf-call-iptables is disabled")
+    if not found["BridgeNfIp6tables"]:
+        warnings.append("WARNING: bridge-nf-call-ip6tables is disabled")
+    return warnings
+
+
 def _registries(settings: SystemSettings) -> dict[str, Any]:
-    networks = [entry for entry in settings.insecure if "/" in entry]
+    insecure = [entry.partition("://")[2] or entry for entry in settings.insecure]
+    networks = [entry for entry in insecure if "/" in entry]
     mirrors = [f"{url.rstrip('/')}/" for url in settings.mirrors]
     indexes = {
         "docker.io": {"Name": "docker.io", "Mirrors": mirrors, "Secure": True, "Official": True},
     }
-    for host in settings.insecure:
+    for host in insecure:
         if "/" not in host:
             indexes[host] = {"Name": host, "Mirrors": [], "Secure": False, "Official": False}
     return {
-        "AllowNondistributableArtifactsCIDRs": [],
-        "AllowNondistributableArtifactsHostnames": [],
+        "AllowNondistributableArtifactsCIDRs": [entry for entry in settings.nondistributable if "/" in entry],
+        "AllowNondistributableArtifactsHostnames": [
+            "docker.io" if entry == "index.docker.io" else entry
+            for entry in settings.nondistributable
+            if "/" not in entry
+        ],
         "InsecureRegistryCIDRs": [*networks, "127.0.0.0/8"],
         "IndexConfigs": indexes,
         "Mirrors": mirrors,

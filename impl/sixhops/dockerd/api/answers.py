@@ -61,6 +61,8 @@ async def arrange(request: web.BaseRequest, response: web.StreamResponse) -> Non
         return
     if headers.pop(_BARE, None) is None:
         headers.update(COMMON)
+        if isinstance(request.protocol, Connection):
+            headers.update(request.protocol.common)
     else:
         headers.popall(hdrs.SERVER, None)
     if request.method == hdrs.METH_HEAD and hdrs.CONTENT_LENGTH not in headers:

@@ -16,6 +16,8 @@ from aiohttp import web
 from sixhops.dockerd.api.requests import BadRequestError, RequestReader
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sixhops.dockerd.containers.streams.connection import ClientStream
 
 __all__ = ["Connection", "HijackedStream", "Taken", "refuse"]
@@ -89,10 +91,18 @@ class HijackedStream:
 
 
 class Connection(web.RequestHandler):
-    """The protocol of one connection."""
+    """The protocol of one connection. `common` are headers that all answers of the engine's handlers have."""
 
-    def __init__(self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
+    def __init__(
+        self,
+        manager: web.Server,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        common: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(manager, loop=loop, **settings)
+        self.common: Mapping[str, str] = common or {}
         self._stream: HijackedStream | None = None
         #: Whether the head of the present request's answer has been sent.
         self.answer_has_begun = False

@@ -53,7 +53,8 @@ def routes(containers: Containers) -> list[Route]:
 
     async def start(call: Call) -> web.StreamResponse:
         length = call.request.content_length
-        if (length is None and call.request.body_exists) or (length or 0) > _NO_OBJECT:
+        is_chunked = length is None and "Transfer-Encoding" in call.request.headers
+        if is_chunked or (length or 0) > _NO_OBJECT:
             if call.is_older_than("1.24"):
                 raise EngineError(_NOT_IMPLEMENTED, "this engine takes a HostConfig at the creation only")
             raise invalid(

@@ -31,7 +31,6 @@ __all__ = ["routes"]
 _RAW = "Content-Type: application/vnd.docker.raw-stream\r\n"
 _UPGRADED = f"HTTP/1.1 101 UPGRADED\r\n{_RAW}Connection: Upgrade\r\nUpgrade: tcp\r\n"
 _PLAIN = f"HTTP/1.1 200 OK\r\n{_RAW}"
-_COMMON = "".join(f"{name}: {value}\r\n" for name, value in answers.COMMON.items())
 _GOING_AWAY_AFTER = 10.0
 
 
@@ -131,7 +130,10 @@ async def _start_exec(call: Call, containers: Containers, tty: bool) -> None:
 
 async def _open_exec(call: Call) -> ClientStream:
     stream = _take(call)
-    head = (_UPGRADED if _upgrade(call) else _PLAIN) + _COMMON + "\r\n"
+    more = call.request.protocol.common if isinstance(call.request.protocol, Connection) else {}
+    fields = sorted((answers.COMMON | dict(more)).items())
+    head = _UPGRADED if _upgrade(call) else _PLAIN
+    head += "".join(f"{name}: {value}\r\n" for name, value in fields) + "\r\n"
     await stream.write(head.encode())
     return stream
 

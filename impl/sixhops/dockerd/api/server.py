@@ -57,6 +57,10 @@ _FORMLESS = re.compile(
     r"|plugins/.*/(?:json|set)|exec/[^/]+/(?:json|start)|containers/.+/(?:changes|export|json)|images/.*/(?:json|history))"
 )
 _JSON_ERRORS_SINCE = "1.24"
+_CORS = {
+    "Access-Control-Allow-Headers": "Origin, X-Requested-With, Content-Type, Accept, X-Registry-Auth",
+    "Access-Control-Allow-Methods": "HEAD, GET, POST, DELETE, PUT, OPTIONS",
+}
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
 _INT64 = range(-(2**63), 2**63)
 #: How long streams may take to end when the engine does, in seconds.
@@ -220,8 +224,10 @@ def parse_bool(text: str) -> bool | None:
 class Server:
     """The API of one engine on any number of listeners."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], cors: str = "") -> None:
+        """`cors` is the origin that may use the API from a browser (--api-cors-header), "" for none."""
         self._routes = list(routes)
+        self._common = _CORS | {"Access-Control-Allow-Origin": cors} if cors else {}
         self._runner: web.AppRunner | None = None
         self._listeners: list[asyncio.Server] = []
         self._operations: set[asyncio.Future[Any]] = set()
@@ -242,6 +248,7 @@ class Server:
             return Connection(
                 manager,
                 loop=loop,
+                common=self._common,
                 access_log=None,
             )
 

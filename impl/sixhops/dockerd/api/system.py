@@ -11,6 +11,8 @@ from sixhops.dockerd.api.server import Route, go_quoted, route
 from sixhops.dockerd.errors import invalid, system
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from aiohttp import web
 
     from sixhops.dockerd.api.server import Call
@@ -24,16 +26,22 @@ _SECOND = 10**9
 _TIME = re.compile(r"(-?\d+)(?:\.(\d{0,9})\d*)?")
 
 
-def routes(documents: System, events: Events) -> list[Route]:
-    """Return the routes of the engine's own documents."""
+def routes(documents: System, events: Events, features: Callable[[], Mapping[str, bool]]) -> list[Route]:
+    """Return the routes of the engine's own documents; `features` are those of daemon.json as it is now."""
+
+    def headers() -> dict[str, str]:
+        # which builder a client is to use, where the file says anything about it
+        if "buildkit" not in features():
+            return _UNCACHED
+        return _UNCACHED | {"Builder-Version": "2" if features()["buildkit"] else "1"}
 
     async def ping(call: Call) -> web.StreamResponse:
         del call
-        return answers.guessed("OK", _UNCACHED)
+        return answers.guessed("OK", headers())
 
     async def ping_head(call: Call) -> web.StreamResponse:
         del call
-        return answers.plain("", 200, _UNCACHED)
+        return answers.plain("", 200, headers())
 
     async def version(call: Call) -> web.StreamResponse:
         return await answers.json_answer(call.request, await documents.version())

@@ -313,10 +313,10 @@ class Containerd:
                 raise
 
 
-def runc_options(binary: str, root: str) -> ProtoAny:
-    """Return the shim's options: which binary, and where it keeps its state."""
+def runc_options(binary: str, root: str, *, systemd: bool = False) -> ProtoAny:
+    """Return the shim's options: which binary, where it keeps its state, and whether control groups are systemd's."""
     options = ProtoAny()
-    pack(options, runc_options_pb2.Options(binary_name=binary, root=root))
+    pack(options, runc_options_pb2.Options(binary_name=binary, root=root, systemd_cgroup=systemd))
     return options
 
 

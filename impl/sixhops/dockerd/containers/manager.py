@@ -99,7 +99,7 @@ class Containers:
             self._health,
             self._execs,
             events,
-            live_restore=settings.live_restore,
+            settings=settings,
         )
 
     # -- the engine's own calls

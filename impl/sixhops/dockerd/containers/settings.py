@@ -21,13 +21,16 @@ class ContainerSettings:
     `cgroup_parent` is --cgroup-parent; `unified` says that the host has cgroup version 2 only; with `live_restore` programs
     that outlived the last engine go on, without it they are stopped as dockerd does; `init_path` "" looks on PATH. `init`
     (--init), `ulimits` (--default-ulimit, by name: {"Name", "Hard", "Soft"}) and `no_new_privileges` are for containers
-    that don't say, as are `ipc_mode` and `cgroup_namespace` ("" is private where `unified`).
+    that don't say, as are `ipc_mode` and `cgroup_namespace` ("" is private where `unified`). `seccomp` is the text of
+    --seccomp-profile, None for the built-in one. `realtime` are the period and runtime that the parents of containers'
+    control groups get (--cpu-rt-period, --cpu-rt-runtime), 0 for none. Without `restarts` (--restart=false) restart policies
+    start nothing when the engine does.
     """
 
     data_root: Path
     exec_root: Path
     runtimes: Runtimes = field(default_factory=Runtimes)
-    cgroup_parent: str = "/docker"
+    cgroup_parent: str = ""
     unified: bool = False
     live_restore: bool = False
     shm_size: int = 64 << 20
@@ -35,6 +38,9 @@ class ContainerSettings:
     init: bool = False
     ulimits: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     no_new_privileges: bool = False
+    seccomp: str | None = None
+    realtime: tuple[int, int] = (0, 0)
+    restarts: bool = True
     ipc_mode: str = "private"
     cgroup_namespace: str = ""
     log_driver: str = "json-file"

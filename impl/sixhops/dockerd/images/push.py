@@ -44,6 +44,11 @@ class Pusher:
         self._slots = asyncio.Semaphore(settings.uploads)
         self._running: dict[tuple[str, str], asyncio.Lock] = {}
 
+    def limit(self, uploads: int) -> None:
+        """Let so many layers be pushed at once, from the next one on."""
+        self._settings.uploads = uploads
+        self._slots = asyncio.Semaphore(uploads)
+
     async def push(
         self,
         reference: Reference,

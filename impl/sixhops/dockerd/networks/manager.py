@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers.views.pruning import oldest
-from sixhops.dockerd.errors import EngineError, conflict, not_found
+from sixhops.dockerd.errors import EngineError, conflict, not_found, system
 from sixhops.dockerd.networks import creation, documents, finding, resolver
 from sixhops.dockerd.networks.firewall import link_rules
 from sixhops.dockerd.networks.members import check_settings_of, forwarding_of
@@ -54,7 +54,9 @@ class Networks:
         self._store = NetworkStore(state)
         self._networks: dict[str, Network] = {network.id: network for network in self._store.all()}
         self._plumbing = Plumbing(settings)
-        self._proxies = Proxies(helpers) if helpers is not None and settings.userland_proxy else None
+        self._proxies: Proxies | None = None
+        if helpers is not None and settings.userland_proxy:
+            self._proxies = Proxies(helpers, settings.userland_proxy_path)
         self._names: resolver.Names = {}
         self._live: dict[str, Sandbox] = {}
         self._resolvers: dict[str, resolver.Resolver] = {}
@@ -369,7 +371,16 @@ class Networks:
 
     def _serve_ports(self, sandbox: Sandbox) -> None:
         if self._proxies is not None and sandbox.ports:
-            self._proxies.start(sandbox.ports, self._plumbing.ports.socket)
+            try:
+                self._proxies.start(sandbox.ports, self._plumbing.ports.socket)
+            except EngineError as error:
+                first = sandbox.gateway_endpoint
+                if first is None:
+                    raise
+                raise system(
+                    f"driver failed programming external connectivity on endpoint {first.names[0]} ({first.id}): "
+                    f"{error.message}"
+                ) from error
 
     def _stop_ports(self, sandbox: Sandbox) -> None:
         if self._proxies is not None:

@@ -11,7 +11,9 @@ What it is for: connections that the packet filter's rules don't see, which is t
 from __future__ import annotations
 
 import contextlib
+import os
 import selectors
+import signal
 import socket
 import time
 from dataclasses import dataclass, field
@@ -19,9 +21,11 @@ from typing import Any
 
 from sixhops.linux import prctl
 
-__all__ = ["Proxy", "work"]
+__all__ = ["Proxy", "run_program", "work"]
 
 _NAME = "docker-proxy"
+#: Where docker-proxy says whether it listens: "0\n", or "1\n" and why not.
+_STATUS = 3
 _PIECE = 1 << 16
 #: How much may wait for one side before the other is no longer read.
 _HIGH = 1 << 20
@@ -38,6 +42,22 @@ def work(arguments: dict[str, Any], descriptors: list[int]) -> int:
     listener, control = (socket.socket(fileno=descriptor) for descriptor in descriptors)
     Proxy(listener, control, arguments["protocol"], (arguments["address"], arguments["port"])).run()
     return 0
+
+
+def run_program(arguments: dict[str, Any], descriptors: list[int]) -> int:
+    """Worker of the fork server: becomes the program of --userland-proxy-path, which binds the port itself.
+
+    `arguments`: `words`, its command line; the descriptor is where it says whether it listens.
+    """
+    words = arguments["words"]
+    prctl.die_with_parent(signal.SIGTERM)
+    os.dup2(descriptors[0], _STATUS, inheritable=True)
+    try:
+        os.execv(words[0], words)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        os.write(_STATUS, f"1\nfork/exec {words[0]}: {reason}".encode())
+        return 1
 
 
 @dataclass(eq=False, slots=True)

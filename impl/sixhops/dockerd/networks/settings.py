@@ -22,7 +22,8 @@ _FAILED = "Error initializing network controller: "
 class NetworkSettings:
     """`bridge`: "" for our own docker0, "none" for no bridge at all; `bip` its address with prefix; the rest as the flags.
 
-    `pools` are (CIDR, prefix length) of --default-address-pool; `dns` the servers of --dns.
+    `userland_proxy_path` is a program to run for each published port, "" for our own. `pools` are (CIDR, prefix
+    length) of --default-address-pool.
     """
 
     exec_root: Path
@@ -40,6 +41,7 @@ class NetworkSettings:
     default_gateway: str = ""
     default_gateway_v6: str = ""
     userland_proxy: bool = True
+    userland_proxy_path: str = ""
     host_gateway_ip: str = ""
     pools: Sequence[tuple[str, int]] = field(default_factory=tuple)
 
@@ -51,6 +53,8 @@ def check_settings(settings: NetworkSettings) -> None:
             "You specified --iptables=false with --icc=false. ICC=false uses iptables to function. Please set --icc or "
             "--iptables to true"
         )
+    if settings.mtu < 0:
+        raise system(f'{_FAILED}Error creating default "bridge" network: invalid MTU number: {settings.mtu}')
     try:
         check_pools(settings.pools)
     except ValueError as error:

@@ -15,6 +15,7 @@ from sixhops.dockerd.containers.checks.signals import parse_signal
 from sixhops.dockerd.containers.checks.updating import merge as merge_update
 from sixhops.dockerd.containers.specification.runtimes import Runtimes
 from sixhops.dockerd.errors import EngineError
+from sixhops.dockerd.options import RuntimeProgram
 
 IMAGE = {"Cmd": ["sh"], "Env": ["PATH=/bin", "A=image"], "Labels": {"l": "image"}, "User": "nobody"}
 
@@ -231,7 +232,7 @@ def test_generated_name_avoids_what_is_taken() -> None:
 
 
 def test_runtimes_are_configured_in_one_place() -> None:
-    runtimes = Runtimes(shim="io.containerd.sixhops.v1", binaries={"runc": "/bin/other"})
+    runtimes = Runtimes(shim="io.containerd.sixhops.v1", programs={"runc": RuntimeProgram("/bin/other")})
 
     assert runtimes.get("") == runtimes.get("runc")
     assert (runtimes.get("").shim, runtimes.get("").binary) == ("io.containerd.sixhops.v1", "/bin/other")

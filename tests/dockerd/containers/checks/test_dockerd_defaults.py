@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from dockerd_asked import nobody
 
-from sixhops.dockerd import ulimits
 from sixhops.dockerd.containers.checks import config as configs
 from sixhops.dockerd.containers.specification.resources import rlimits
-from sixhops.dockerd.options import FlagError, parse
+from sixhops.dockerd.options import FlagError, parse, ulimits
 
 if TYPE_CHECKING:
     from pathlib import Path

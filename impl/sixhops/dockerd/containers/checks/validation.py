@@ -89,6 +89,9 @@ def validate(
         warnings.append("IPv4 forwarding is disabled. Networking will not work.")
     if host["NetworkMode"] == "host" and host["PortBindings"]:
         warnings.append("Published ports are discarded when using host network mode")
+    parent = host["CgroupParent"]
+    if parent and runtimes.systemd and (len(parent) <= len(".slice") or not parent.endswith(".slice")):
+        raise invalid('cgroup-parent for systemd cgroup should be a valid slice named as "xxx.slice"')
     host["Runtime"] = host["Runtime"] or runtimes.default
     runtimes.get(host["Runtime"])
     for place in host.get("Tmpfs") or {}:

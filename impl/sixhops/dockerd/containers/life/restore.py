@@ -66,9 +66,15 @@ async def catch_up(everything: Iterable[Held], containerd: Containerd, keeper: K
 
 
 async def restore(
-    everything: Iterable[Held], containerd: Containerd, runner: Runner, keeper: Keeper, *, live: bool
+    everything: Iterable[Held],
+    containerd: Containerd,
+    runner: Runner,
+    keeper: Keeper,
+    *,
+    live: bool,
+    restarts: bool = True,
 ) -> None:
-    """Look after every container; call once, when the engine has started."""
+    """Look after every container; call once, when the engine has started. Without `restarts` policies start nothing."""
     found = list(everything)
     await asyncio.gather(
         *(
@@ -81,7 +87,7 @@ async def restore(
     starts = [
         held
         for held in waiting
-        if held.container.state.started_at and _can_start(held) and should_restart(held)
+        if restarts and held.container.state.started_at and _can_start(held) and should_restart(held)
     ]
     await asyncio.gather(*(keeper.start_by_policy(held) for held in starts))
     await asyncio.gather(

@@ -24,6 +24,7 @@ from sixhops.dockerd.containers.network.netfiles import write_files
 from sixhops.dockerd.containers.network.networking import member_of
 from sixhops.dockerd.containers.specification import namespaces, user
 from sixhops.dockerd.containers.specification.propagation import root_propagation
+from sixhops.dockerd.containers.specification.realtime import prepare_parents
 from sixhops.dockerd.containers.specification.spec import Surroundings, make_spec
 from sixhops.dockerd.containers.streams.stdio import Stdio
 from sixhops.dockerd.errors import EngineError, conflict, system
@@ -106,11 +107,17 @@ class Runner:
             await self._networks.link(held.sandbox, address, ports)
         around = await asyncio.to_thread(self._surroundings, held, root, linked)
         spec = make_spec(container, around)
+        prepare_parents(spec["linux"]["cgroupsPath"], self._settings.realtime)
+        self._settings.runtimes.check(host["Runtime"])
         if not by_policy:
             container.state.restart_count, container.state.stopped_by_user = 0, False
             held.delay, held.exits_for_good = 0.0, False
         runtime = self._settings.runtimes.get(host["Runtime"])
-        options = runc_options(runtime.binary, str(self._settings.exec_root / f"runtime-{host['Runtime']}"))
+        options = runc_options(
+            runtime.binary,
+            str(self._settings.exec_root / f"runtime-{host['Runtime']}"),
+            systemd=self._settings.runtimes.systemd,
+        )
         bundle = self._settings.exec_root / "containerd" / identity
         try:
             await self._create_record(identity, str(bundle), runtime.shim, options, spec)
@@ -343,6 +350,8 @@ class Runner:
             netns=netns,
             hostname=config["Hostname"],
             cgroup_parent=self._settings.cgroup_parent,
+            systemd=self._settings.runtimes.systemd,
+            seccomp=self._settings.seccomp,
             ipc=ipc,
             pid=pid,
             shm=shm,

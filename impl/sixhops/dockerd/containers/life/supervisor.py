@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sixhops.dockerd.containers.life.stopping import Stopper
     from sixhops.dockerd.containers.model import Container
     from sixhops.dockerd.containers.registry import Registry
+    from sixhops.dockerd.containers.settings import ContainerSettings
     from sixhops.dockerd.events import Events
     from sixhops.dockerd.images.layers import LayerStore
     from sixhops.dockerd.volumes import Volumes
@@ -52,7 +53,7 @@ class Supervisor:
         execs: Execs,
         events: Events,
         *,
-        live_restore: bool,
+        settings: ContainerSettings,
     ) -> None:
         self._registry = registry
         self._layers = layers
@@ -63,7 +64,7 @@ class Supervisor:
         self._health = health
         self._execs = execs
         self._events = events
-        self._live = live_restore
+        self._settings = settings
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
 
@@ -73,13 +74,20 @@ class Supervisor:
         subscribed = asyncio.Event()
         self._spawn(self._listen(subscribed))
         await subscribed.wait()
-        await restore.restore(self._registry, self._containerd, self._runner, self, live=self._live)
+        await restore.restore(
+            self._registry,
+            self._containerd,
+            self._runner,
+            self,
+            live=self._settings.live_restore,
+            restarts=self._settings.restarts,
+        )
 
     async def end(self) -> None:
         """Stop what runs (unless live-restore) and cancel all tasks."""
         self._is_closing = True
         running = [held for held in self._registry if held.container.state.is_running]
-        if not self._live:
+        if not self._settings.live_restore:
             await asyncio.gather(*(self._shut_down(held) for held in running))
         # an exit that is being dealt with (automatic removal, say) is dealt with to its end
         for held in self._registry:
@@ -127,6 +135,8 @@ class Supervisor:
         if with_volumes:
             await self._remove_volumes(container)
         self._emit(held, "destroy")
+        # a removal that succeeds is no error, whatever a start was before
+        container.state.error = ""
         held.waiters.removed(container.state.exit_code)
         held.output.end()
 

@@ -15,6 +15,7 @@ from sixhops.dockerd.containers.logs import tag as logtag
 from sixhops.dockerd.containers.logs.files import LogFiles
 from sixhops.dockerd.containers.logs.formats import JsonFormat, LocalFormat
 from sixhops.dockerd.errors import EngineError, invalid, system
+from sixhops.dockerd.units import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -34,7 +35,6 @@ _OPTIONS = {
     ),
     "local": frozenset({"max-file", "max-size", "compress"}),
 }
-_SIZE = re.compile(r"(\d+(?:\.\d+)*) ?([kmgtp]?)i?b?", re.IGNORECASE | re.ASCII)
 _LOCAL_SIZE = 20 * 1024 * 1024
 _LOCAL_COUNT = 5
 _BOOLS = {
@@ -55,7 +55,7 @@ def check_options(driver: str, options: Mapping[str, str]) -> None:
         if mode != "non-blocking":
             raise invalid("logger: max-buffer-size option is only supported with 'mode=non-blocking'")
         try:
-            _size(options["max-buffer-size"], 1024)
+            parse_size(options["max-buffer-size"])
         except ValueError as error:
             raise invalid(f"error parsing option max-buffer-size: {error}") from error
     if driver not in LOG_DRIVERS:
@@ -190,17 +190,10 @@ def _told(prefix: str, read: partial[Any]) -> Any:
         raise system(prefix + error.message) from error
 
 
-def _size(text: str, unit: int) -> int:
-    found = _SIZE.fullmatch(text)
-    if found is None:
-        raise ValueError(f"invalid size: '{text}'")
-    return int(float(found[1]) * unit ** " kmgtp".index(found[2].lower() or " "))
-
-
 def _plain_size(text: str) -> int:
     """Return a size in decimal units, as this option has them in dockerd."""
     try:
-        return _size(text, 1000)
+        return parse_size(text, 1000)
     except ValueError as error:
         raise system(str(error)) from error
 

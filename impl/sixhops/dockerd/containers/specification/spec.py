@@ -27,6 +27,8 @@ __all__ = ["Surroundings", "environment", "exec_process", "make_spec"]
 _VERSION = "1.0.2-dev"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INIT = "/sbin/docker-init"
+_GROUP = "/docker"
+_SLICE = "system.slice"
 _PORT_SYSCTL = "net.ipv4.ip_unprivileged_port_start"
 _PING_SYSCTL = "net.ipv4.ping_group_range"
 
@@ -38,8 +40,9 @@ class Surroundings:
     `root`: where its root is mounted. `files`: place -> file of the host. `netns`: path, "" for the host's. `ipc`, `pid`:
     path of another container's namespace, "" for its own. `shm`: directory for /dev/shm, "" for a tmpfs of its own.
     `init`: path of the init program on the host, "" without. `hostname`: what the program sees. `ulimits` (by name) and
-    `no_new_privileges` are the daemon's, for what HostConfig does not say. `is_unconnected`: the runtime makes an empty
-    network namespace. `linked`: variables of its links.
+    `no_new_privileges` are the daemon's, for what HostConfig does not say, as are `cgroup_parent` ("": the stock one) and
+    `seccomp`, the text of a profile (None: the built-in one). `systemd`: control groups are systemd's.
+    `is_unconnected`: the runtime makes an empty network namespace. `linked`: variables of its links.
     """
 
     root: str
@@ -55,6 +58,8 @@ class Surroundings:
     root_propagation: str = ""
     ulimits: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     no_new_privileges: bool = False
+    seccomp: str | None = None
+    systemd: bool = False
     is_unconnected: bool = False
     linked: tuple[str, ...] = ()
 
@@ -199,18 +204,18 @@ def _linux(
         found["sysctl"] = sysctls
     found["resources"] = resources.resources(host, devices)
     parent = host["CgroupParent"] or around.cgroup_parent
-    found["cgroupsPath"] = f"{parent.rstrip('/')}/{container.id}"
+    if around.systemd:
+        found["cgroupsPath"] = f"{parent or _SLICE}:docker:{container.id}"
+    else:
+        found["cgroupsPath"] = posixpath.normpath(f"{parent or _GROUP}/{container.id}")
     found["namespaces"] = _namespaces(host, around)
     if devices:
         found["devices"] = [
             {key: value for key, value in node.items() if key != "access"} for node in devices
         ]
     if not privileged and security.seccomp != "unconfined":
-        filter_ = (
-            seccomp.default_filter(chosen)
-            if security.seccomp in {None, ""}
-            else read_profile(security.seccomp or "", chosen)
-        )
+        profile = security.seccomp or around.seccomp
+        filter_ = seccomp.default_filter(chosen) if profile is None else read_profile(profile, chosen)
         if filter_ is not None:
             found["seccomp"] = filter_
     if around.root_propagation:

@@ -12,7 +12,7 @@ from sixhops.dockerd.api import gojson
 from sixhops.dockerd.api.gojson import Kind, Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 __all__ = ["ConfigError", "read"]
 
@@ -27,6 +27,9 @@ _KINDS: dict[str, Kind | Struct] = {
     "list": _STRINGS,
     "map": Kind("map[string]string", "map", _STRING),
     "ip": _STRING,
+    "size": _STRING,
+    "features": Kind("map[string]bool", "map", Kind("bool", "bool")),
+    "object": Struct("BuilderConfig", {}, "config"),
     "pool": Kind(
         "[]*types.NetworkToSplit",
         "list",
@@ -45,16 +48,21 @@ _KINDS: dict[str, Kind | Struct] = {
 }
 #: Keys whose flag adds to what the file says.
 _MERGED = frozenset({"runtime"})
+#: Keys whose value is an object; a value that is one under any other key is looked through for keys.
+_OBJECTS = frozenset({"map", "runtime", "ulimit", "features", "object"})
 
 
 class ConfigError(Exception):
     """The file can't be followed; the message is dockerd's, without the file's name."""
 
 
-def read(data: bytes, kinds: Mapping[str, str], flagged: Mapping[str, object]) -> dict[str, Any]:
+def read(
+    data: bytes, kinds: Mapping[str, str], flagged: Mapping[str, object], in_vain: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the file's members. Raises ConfigError.
 
-    `kinds` are the keys that there are, with their kinds; `flagged` the values of those that the command line sets.
+    `kinds` are the keys that there are, with their kinds; `flagged` the values of those that the command line sets;
+    `in_vain` more keys that do no harm.
     """
     try:
         value = gojson.decode(data)
@@ -62,14 +70,15 @@ def read(data: bytes, kinds: Mapping[str, str], flagged: Mapping[str, object]) -
     except gojson.GoJsonError as error:
         raise ConfigError(str(error)) from error
     members: dict[str, Any] = value or {}
-    unknown = sorted(set(members) - set(kinds))
+    found = _flattened(members, kinds)
+    unknown = sorted(set(found) - set(kinds) - set(in_vain))
     if unknown:
         raise ConfigError(
             f"the following directives don't match any configuration option: {', '.join(unknown)}"
         )
     conflicts = [
-        f"{key}: (from flag: {_printed(flagged[key])}, from file: {_printed(members[key])})"
-        for key in sorted(members)
+        f"{key}: (from flag: {_printed(flagged[key])}, from file: {_printed(found[key])})"
+        for key in sorted(found)
         if key in flagged and kinds[key] not in _MERGED
     ]
     if conflicts:
@@ -82,6 +91,16 @@ def read(data: bytes, kinds: Mapping[str, str], flagged: Mapping[str, object]) -
     except gojson.GoJsonError as error:
         raise ConfigError(str(error)) from error
     return members
+
+
+def _flattened(members: dict[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, member in members.items():
+        if isinstance(member, dict) and kinds.get(key) not in _OBJECTS:
+            found |= member
+        else:
+            found[key] = member
+    return found
 
 
 def _printed(value: object) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sixhops.dockerd.options import FlagError, parse
+from sixhops.dockerd.options import FlagError, RuntimeProgram, parse
 
 END = "\nSee 'dockerd --help'., Code: 125"
 
@@ -27,7 +27,7 @@ def test_parse_takes_flags_in_every_form() -> None:
     )
 
     assert (options.debug, options.hosts, options.mtu) == (True, ["unix:///a", "tcp://:1"], 1400)
-    assert (options.iptables, options.runtimes) == (False, {"x": "/y"})
+    assert (options.iptables, options.runtimes) == (False, {"x": RuntimeProgram("/y")})
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,11 @@ def test_parse_merges_the_file(tmp_path: Path) -> None:
 
     options = parse(["--config-file", str(file)])
 
-    assert (options.debug, options.registry_mirrors, options.runtimes) == (True, ["http://m"], {"r": "/r"})
+    assert (options.debug, options.registry_mirrors, options.runtimes) == (
+        True,
+        ["http://m"],
+        {"r": RuntimeProgram("/r")},
+    )
 
 
 #: Each was given to dockerd 20.10.24: flags, daemon.json (null for no file), what it says before it ends with status 1.
@@ -105,3 +109,74 @@ def test_what_dockerd_refuses(tmp_path: Path, row: dict[str, Any]) -> None:
         parse(arguments)
 
     assert str(caught.value) == row["message"].replace("{file}", str(file))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        # dockerd looks these names up among its flags, and their values nowhere
+        {"label": ["a=b"], "host": ["x"], "help": 1, "containerd-plugins-namespace": "x"},
+        # a value that is an object is looked through for keys
+        {"foo": {"debug": True}},
+    ],
+)
+def test_what_dockerd_lets_pass_in_vain(tmp_path: Path, document: object) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text(json.dumps(document))
+
+    options = parse(["--config-file", str(file)])
+
+    assert (options.labels, options.hosts, options.debug) == ([], [], False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ([], (None, None)),
+        (["--tls"], (True, True)),
+        (["--tls=false"], (False, False)),
+        (["--tlsverify"], (True, True)),
+        (["--tlsverify=false"], (True, False)),
+        (["--tls", "--tlsverify=false"], (True, False)),
+    ],
+)
+def test_tls_means_that_clients_are_verified_unless_told_otherwise(
+    arguments: list[str], found: tuple[bool | None, bool | None]
+) -> None:
+    options = parse(arguments)
+
+    assert (options.tls, options.tls_verify) == found
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("cri-containerd", "true"),
+        ("experimental", "true"),
+        ("metrics-addr", "127.0.0.1:1"),
+        ("network-diagnostic-port", "1"),
+        ("rootless", "true"),
+        ("swarm-default-advertise-addr", "lo"),
+        ("userns-remap", "default"),
+        ("cluster-store", "etcd://x"),
+    ],
+)
+def test_what_this_engine_has_not_it_refuses(flag: str, value: str) -> None:
+    with pytest.raises(FlagError, match=f"this engine has no {flag}"):
+        parse([f"--{flag}={value}"])
+
+
+def test_options_of_the_runtime_and_the_storage_driver() -> None:
+    options = parse(
+        [
+            "--exec-opt",
+            "native.cgroupdriver=systemd",
+            "--cgroup-parent",
+            "x.slice",
+            "--storage-opt",
+            "overlay2.override_kernel_check=1",
+            "--node-generic-resource=gpu=2",
+        ]
+    )
+
+    assert (options.uses_systemd, options.generic_resources) == (True, ["gpu=2"])
