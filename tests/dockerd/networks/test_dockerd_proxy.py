@@ -43,8 +43,10 @@ def read_all(source: socket.socket) -> bytes:
     return b"".join(iter(lambda: source.recv(1 << 16), b""))
 
 
+@pytest.mark.parametrize("protocol", ["tcp", "sctp"])
 @pytest.mark.parametrize("size", [0, 5, 5_000_000])
-def test_a_stream_goes_through_and_back(size: int) -> None:
+def test_a_stream_goes_through_and_back(size: int, protocol: str) -> None:
+    """What is not TCP goes another way through the proxy; the sockets here are TCP's all the same."""
     data = bytes(range(256)) * (size // 256 + 1)
     data = data[:size]
 
@@ -54,7 +56,7 @@ def test_a_stream_goes_through_and_back(size: int) -> None:
             peer.sendall(read_all(peer))
 
     with (
-        proxied("tcp", socket.SOCK_STREAM, echo) as address,
+        proxied(protocol, socket.SOCK_STREAM, echo) as address,
         socket.create_connection(address, timeout=20) as client,
     ):
 

@@ -10,42 +10,46 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import os
 import socket
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from types import TracebackType
+from sixhops.dockerd.networks.netlinkmessages import (
+    ACK,
+    DUMP,
+    NESTED,
+    Messages,
+    attribute,
+    attributes_of,
+)
 
 __all__ = ["Link", "Netlink"]
 
-_HEADER = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 
-_ERROR, _DONE = 2, 3
 _NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
 _NEWADDR, _GETADDR = 20, 22
 _NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
-_REQUEST, _ACK, _DUMP, _EXCL, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
+_EXCL, _CREATE = 0x200, 0x400
 
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_TXQLEN = 1, 3, 4, 5, 10, 13
 _IFLA_LINKINFO, _IFLA_NET_NS_FD = 18, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
 _MACVLAN_MODE, _MACVLAN_MODES = 1, {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 _IPVLAN_MODE, _IPVLAN_MODES = 1, {"l2": 0, "l3": 1, "l3s": 2}
-_PROTINFO, _HAIRPIN, _NESTED = 12, 4, 1 << 15
+_PROTINFO, _HAIRPIN = 12, 4
 _BRIDGE_FAMILY = 7
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST = 1, 2, 3, 4
 _NO_DUPLICATE_DETECTION = 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _UP = 1
 _MAIN_TABLE, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _UNICAST = 254, 3, 0, 1
-_ANSWER = 1 << 16
+
+
+# the length of the queue that Docker's interfaces have
+_NO_QUEUE = struct.pack("=HHI", 8, _IFLA_TXQLEN, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +61,11 @@ class Link:
     mac: str
 
 
-class Netlink:
-    """A socket to the kernel, for the network namespace of the thread that makes it. Errors are OSError."""
+class Netlink(Messages):
+    """Links, addresses and routes of the network namespace of the thread that makes it. Errors are OSError."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-        )
-        self._socket.bind((0, 0))
-        self._number = 0
-
-    def __enter__(self) -> Netlink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.close()
+        super().__init__(socket.NETLINK_ROUTE)
 
     def link(self, name: str) -> Link | None:
         """Return an interface by name, None when there is none."""
@@ -85,7 +77,7 @@ class Netlink:
     def index(self, name: str) -> int | None:
         """Return the number of an interface, None when there is none."""
         try:
-            answer = self._ask(_GETLINK, _LINK.pack(0, 0, 0, 0, 0) + _text(_IFLA_IFNAME, name), _ACK)
+            answer = self.ask(_GETLINK, _LINK.pack(0, 0, 0, 0, 0) + _text(_IFLA_IFNAME, name), ACK)
         except OSError as error:
             if error.errno == errno.ENODEV:
                 return None
@@ -95,9 +87,9 @@ class Netlink:
     def links(self) -> list[Link]:
         """Return all interfaces."""
         found = []
-        for body in self._ask(_GETLINK, _LINK.pack(0, 0, 0, 0, 0), _DUMP):
+        for body in self.ask(_GETLINK, _LINK.pack(0, 0, 0, 0, 0), DUMP):
             _family, _kind, index, _flags, _change = _LINK.unpack_from(body)
-            attributes = _parse(body[_LINK.size :])
+            attributes = attributes_of(body[_LINK.size :])
             name = attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode()
             found.append(
                 Link(index, name, ":".join(f"{byte:02x}" for byte in attributes.get(_IFLA_ADDRESS, b"")))
@@ -107,9 +99,9 @@ class Netlink:
     def addresses(self, index: int | None = None) -> list[ipaddress.IPv4Interface]:
         """Return the IPv4 addresses of an interface, or of all."""
         found = []
-        for body in self._ask(_GETADDR, _ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0), _DUMP):
+        for body in self.ask(_GETADDR, _ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0), DUMP):
             _family, prefix, _flags, _scope, owner = _ADDRESS.unpack_from(body)
-            local = _parse(body[_ADDRESS.size :]).get(_IFA_LOCAL)
+            local = attributes_of(body[_ADDRESS.size :]).get(_IFA_LOCAL)
             if local is not None and index in (None, owner):
                 found.append(ipaddress.IPv4Interface((local, prefix)))
         return found
@@ -117,23 +109,23 @@ class Netlink:
     def routes(self) -> list[ipaddress.IPv4Network]:
         """Return the destinations of the main table's IPv4 routes, the default route left out."""
         found = []
-        for body in self._ask(_GETROUTE, _ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0), _DUMP):
+        for body in self.ask(_GETROUTE, _ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0), DUMP):
             prefix, table = body[1], body[4]
-            target = _parse(body[_ROUTE.size :]).get(_RTA_DST)
+            target = attributes_of(body[_ROUTE.size :]).get(_RTA_DST)
             if target is not None and table == _MAIN_TABLE:
                 found.append(ipaddress.IPv4Network((target, prefix)))
         return found
 
     def add_bridge(self, name: str, mac: str) -> None:
         """Make a bridge."""
-        info = _attribute(_INFO_KIND, b"bridge\0")
-        attributes = _text(_IFLA_IFNAME, name) + _attribute(_IFLA_ADDRESS, _mac(mac))
-        self._new_link(attributes + _attribute(_IFLA_LINKINFO, info))
+        info = attribute(_INFO_KIND, b"bridge\0")
+        attributes = _text(_IFLA_IFNAME, name) + attribute(_IFLA_ADDRESS, _mac(mac)) + _NO_QUEUE
+        self._new_link(attributes + attribute(_IFLA_LINKINFO, info))
 
     def add_dummy(self, name: str) -> None:
         """Make an interface that leads nowhere, and set it up."""
-        info = _attribute(_INFO_KIND, b"dummy\0")
-        self._new_link(_text(_IFLA_IFNAME, name) + _attribute(_IFLA_LINKINFO, info), flags=_UP)
+        info = attribute(_INFO_KIND, b"dummy\0")
+        self._new_link(_text(_IFLA_IFNAME, name) + attribute(_IFLA_LINKINFO, info), flags=_UP)
 
     def add_veth(
         self, name: str, peer: str, *, peer_namespace: int, peer_mac: str, mtu: int, master: int
@@ -142,16 +134,18 @@ class Netlink:
         other = (
             _LINK.pack(0, 0, 0, 0, 0)
             + _text(_IFLA_IFNAME, peer)
-            + _attribute(_IFLA_ADDRESS, _mac(peer_mac))
+            + attribute(_IFLA_ADDRESS, _mac(peer_mac))
             + _number(_IFLA_MTU, mtu)
+            + _NO_QUEUE
             + _number(_IFLA_NET_NS_FD, peer_namespace)
         )
-        info = _attribute(_INFO_KIND, b"veth\0") + _attribute(_INFO_DATA, _attribute(_VETH_PEER, other))
+        info = attribute(_INFO_KIND, b"veth\0") + attribute(_INFO_DATA, attribute(_VETH_PEER, other))
         attributes = (
             _text(_IFLA_IFNAME, name)
             + _number(_IFLA_MTU, mtu)
+            + _NO_QUEUE
             + _number(_IFLA_MASTER, master)
-            + _attribute(_IFLA_LINKINFO, info)
+            + attribute(_IFLA_LINKINFO, info)
         )
         self._new_link(attributes, flags=_UP)
 
@@ -167,127 +161,76 @@ class Netlink:
             if kind == "macvlan"
             else (_IPVLAN_MODES, _IPVLAN_MODE, "=H")
         )
-        data = _attribute(_INFO_DATA, _attribute(kind_of_mode, struct.pack(form, modes[mode])))
+        data = attribute(_INFO_DATA, attribute(kind_of_mode, struct.pack(form, modes[mode])))
         attributes = (
             _text(_IFLA_IFNAME, name)
             + _number(_IFLA_LINK, parent)
             + _number(_IFLA_NET_NS_FD, namespace)
-            + (_attribute(_IFLA_ADDRESS, _mac(mac)) if kind == "macvlan" else b"")
+            + (attribute(_IFLA_ADDRESS, _mac(mac)) if kind == "macvlan" else b"")
             + (_number(_IFLA_MTU, mtu) if mtu else b"")
-            + _attribute(_IFLA_LINKINFO, _attribute(_INFO_KIND, kind.encode() + b"\0") + data)
+            + attribute(_IFLA_LINKINFO, attribute(_INFO_KIND, kind.encode() + b"\0") + data)
         )
         self._new_link(attributes)
 
     def set_up(self, index: int, *, mtu: int = 0) -> None:
         """Set an interface up, and its MTU unless that is 0."""
         body = _LINK.pack(0, 0, index, _UP, _UP) + (_number(_IFLA_MTU, mtu) if mtu else b"")
-        self._do(_NEWLINK, body, 0)
+        self.do(_NEWLINK, body, 0)
 
     def set_hairpin(self, index: int) -> None:
         """Let a port of a bridge send frames back where they came from."""
-        attributes = _attribute(_PROTINFO | _NESTED, _attribute(_HAIRPIN, b"\1"))
-        self._do(_SETLINK, _LINK.pack(_BRIDGE_FAMILY, 0, index, 0, 0) + attributes, 0)
+        attributes = attribute(_PROTINFO | NESTED, attribute(_HAIRPIN, b"\1"))
+        self.do(_SETLINK, _LINK.pack(_BRIDGE_FAMILY, 0, index, 0, 0) + attributes, 0)
 
     def remove(self, index: int) -> None:
         """Remove an interface."""
-        self._do(_DELLINK, _LINK.pack(0, 0, index, 0, 0), 0)
+        self.do(_DELLINK, _LINK.pack(0, 0, index, 0, 0), 0)
 
     def add_address(
         self, index: int, address: ipaddress.IPv4Interface | ipaddress.IPv6Interface, label: str = ""
     ) -> None:
         """Give an interface an address: IPv4 with the network's broadcast address, IPv6 without looking for duplicates."""
         packed = address.ip.packed
-        attributes = _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed)
+        attributes = attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
         family, flags = socket.AF_INET6, _NO_DUPLICATE_DETECTION
         if isinstance(address, ipaddress.IPv4Interface):
             family, flags = socket.AF_INET, 0
-            attributes += _attribute(_IFA_BROADCAST, address.network.broadcast_address.packed)
+            attributes += attribute(_IFA_BROADCAST, address.network.broadcast_address.packed)
             attributes += _text(_IFA_LABEL, label)
         body = _ADDRESS.pack(family, address.network.prefixlen, flags, 0, index) + attributes
-        self._do(_NEWADDR, body, _CREATE | _EXCL)
+        self.do(_NEWADDR, body, _CREATE | _EXCL)
 
     def add_default_route(self, index: int, gateway: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
         """Send everything else to a gateway."""
-        self._do(_NEWROUTE, _default_route(index, gateway), _CREATE | _EXCL)
+        self.do(_NEWROUTE, _default_route(index, gateway), _CREATE | _EXCL)
 
     def remove_default_route(
         self, index: int, gateway: ipaddress.IPv4Address | ipaddress.IPv6Address
     ) -> None:
         """Undo `add_default_route`; what is gone already does not matter."""
         try:
-            self._do(_DELROUTE, _default_route(index, gateway), 0)
+            self.do(_DELROUTE, _default_route(index, gateway), 0)
         except OSError as error:
             if error.errno != errno.ESRCH:
                 raise
 
     def _new_link(self, attributes: bytes, flags: int = 0) -> None:
-        self._do(_NEWLINK, _LINK.pack(0, 0, 0, flags, flags) + attributes, _CREATE | _EXCL)
-
-    def _do(self, kind: int, body: bytes, flags: int) -> None:
-        self._send(kind, body, flags | _ACK)
-        self._receive()
-
-    def _ask(self, kind: int, body: bytes, flags: int) -> list[bytes]:
-        self._send(kind, body, flags)
-        return self._receive()
-
-    def _send(self, kind: int, body: bytes, flags: int) -> None:
-        self._number += 1
-        length = _HEADER.size + len(body)
-        self._socket.send(_HEADER.pack(length, kind, flags | _REQUEST, self._number, 0) + body)
-
-    def _receive(self) -> list[bytes]:
-        """Return the bodies of an answer up to its end. Raises OSError when the kernel refused."""
-        found: list[bytes] = []
-        while True:
-            data = self._socket.recv(_ANSWER)
-            at = 0
-            while at + _HEADER.size <= len(data):
-                length, kind, _flags, number, _port = _HEADER.unpack_from(data, at)
-                body = data[at + _HEADER.size : at + length]
-                at += (length + 3) & ~3
-                if number != self._number:
-                    continue
-                if kind == _DONE:
-                    return found
-                if kind == _ERROR:
-                    (code,) = struct.unpack_from("=i", body)
-                    if code:
-                        raise OSError(-code, os.strerror(-code))
-                    return found
-                found.append(body)
+        self.do(_NEWLINK, _LINK.pack(0, 0, 0, flags, flags) + attributes, _CREATE | _EXCL)
 
 
 def _default_route(index: int, gateway: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
     family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
     header = _ROUTE.pack(family, 0, 0, 0, _MAIN_TABLE, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _UNICAST, 0)
-    return header + _attribute(_RTA_GATEWAY, gateway.packed) + _number(_RTA_OIF, index)
-
-
-def _attribute(kind: int, data: bytes) -> bytes:
-    length = _ATTRIBUTE.size + len(data)
-    return _ATTRIBUTE.pack(length, kind) + data + bytes(-length % 4)
+    return header + attribute(_RTA_GATEWAY, gateway.packed) + _number(_RTA_OIF, index)
 
 
 def _text(kind: int, text: str) -> bytes:
-    return _attribute(kind, text.encode() + b"\0")
+    return attribute(kind, text.encode() + b"\0")
 
 
 def _number(kind: int, number: int) -> bytes:
-    return _attribute(kind, struct.pack("=I", number))
+    return attribute(kind, struct.pack("=I", number))
 
 
 def _mac(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
-
-
-def _parse(data: bytes) -> dict[int, bytes]:
-    found = {}
-    at = 0
-    while at + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
-        if length < _ATTRIBUTE.size:
-            break
-        found[kind & 0x3FFF] = data[at + _ATTRIBUTE.size : at + length]
-        at += (length + 3) & ~3
-    return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sixhops.dockerd.errors import EngineError, system
-from sixhops.dockerd.networks import creation, default_bridge, drivers, resolver
+from sixhops.dockerd.networks import conntrack, creation, default_bridge, drivers, resolver
 from sixhops.dockerd.networks.firewall import Firewall
 from sixhops.dockerd.networks.ipam import Address, AddressSpace, Subnet, mac_of
 from sixhops.dockerd.networks.model import Endpoint, Sandbox
@@ -147,6 +147,9 @@ class Plumbing:
             with contextlib.suppress(EngineError):
                 self._firewall.unlink(endpoint.link_rules)
         drivers.detach(sandbox, endpoint)
+        if endpoint.bridge:
+            # before the addresses are given back: who has them next must not inherit what was let through for this one
+            conntrack.forget_addresses([text for text in (endpoint.address, endpoint.address6) if text])
         for entry in network.ipam if network is not None else ():
             for text in filter(None, (endpoint.address, endpoint.address6)):
                 address = ipaddress.ip_address(text)
@@ -250,6 +253,8 @@ class Plumbing:
         except BaseException:
             self.ports.free(ports)
             raise
+        # a client of UDP that never stopped sending would go on reaching who had the port before
+        conntrack.forget_datagrams({port.host_port for port in ports if port.protocol == "udp"})
         sandbox.ports = ports
 
     def _address(

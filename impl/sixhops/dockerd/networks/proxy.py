@@ -2,8 +2,8 @@
 
 A process of its own for each published port, as Docker's docker-proxy, forked from the loaded parent
 (`linux.forkserver`). It has the port's bound socket, and one end of a pair whose other end the engine keeps: when that
-closes, the proxy ends; so it never outlives the engine. One thread, one selector; a slow reader stops the reading of its
-peer, so memory is bounded.
+closes, the proxy ends; so it never outlives the engine. One thread, one selector; what was read from a socket is written
+before more is read from it, so memory is bounded and a slow reader stops its peer.
 
 What it is for: connections that the packet filter's rules don't see, which is the loopback and IPv6.
 """
@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from sixhops.dockerd.networks.proxyflow import Buffer, Pipe, carry
 from sixhops.linux import prctl
 
 __all__ = ["Proxy", "run_program", "work"]
@@ -27,8 +28,6 @@ _NAME = "docker-proxy"
 #: Where docker-proxy says whether it listens: "0\n", or "1\n" and why not.
 _STATUS = 3
 _PIECE = 1 << 16
-#: How much may wait for one side before the other is no longer read.
-_HIGH = 1 << 20
 #: How long a client of UDP is remembered, in seconds; docker-proxy's own.
 _UDP_IDLE = 90.0
 
@@ -61,15 +60,14 @@ def run_program(arguments: dict[str, Any], descriptors: list[int]) -> int:
 
 
 @dataclass(eq=False, slots=True)
-class _Side:
-    """One half of a connection; `waiting` has been read from the other half."""
+class _End:
+    """One socket of a connection, `other` the one that it is joined to; `flow` is what has been read from it."""
 
     socket: socket.socket
-    waiting: bytearray = field(default_factory=bytearray)
-    peer: _Side | None = None
+    flow: Pipe | Buffer
     connecting: bool = False
-    has_ended: bool = False
-    is_shut: bool = False
+    other: _End = field(init=False)
+    watched: int = 0
 
 
 class Proxy:
@@ -102,10 +100,10 @@ class Proxy:
 
     def _end(self) -> None:
         for key in list(self._selector.get_map().values()):
-            if isinstance(key.data, _Side) and key.data.peer is not None:
-                key.data.peer.socket.close()
-            if isinstance(key.fileobj, socket.socket) and key.fileobj not in (self._listener, self._control):
-                key.fileobj.close()
+            if isinstance(key.data, _End):
+                self._close(key.data)
+        for inner in self._clients.values():
+            inner.close()
         self._selector.close()
 
     def _handle(self, key: selectors.SelectorKey, events: int) -> None:
@@ -114,7 +112,7 @@ class Proxy:
                 self._from_client()
             else:
                 self._accept()
-        elif isinstance(key.data, _Side):
+        elif isinstance(key.data, _End):
             self._move(key.data, events)
         else:
             self._from_container(key)
@@ -124,77 +122,64 @@ class Proxy:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             client, _address = self._listener.accept()
-            outer, inner = _Side(client), _Side(socket.socket(self._family, client.type, client.proto))
-            outer.peer, inner.peer, inner.connecting = inner, outer, True
-            for side in (outer, inner):
-                side.socket.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                inner.socket.connect(self._target)
-            self._selector.register(inner.socket, selectors.EVENT_WRITE, inner)
+            inner = socket.socket(self._family, client.type, client.proto)
+            make = Pipe if self._protocol == "tcp" else Buffer
+            near, far = _End(client, make()), _End(inner, make(), connecting=True)
+            near.other, far.other = far, near
+            for end in (near, far):
+                end.socket.setblocking(False)
+            try:
+                inner.connect(self._target)
+            except BlockingIOError:
+                self._watch(near)
+            except OSError:
+                self._close(near)
+            else:
+                far.connecting = False
+                self._watch(near)
 
-    def _move(self, side: _Side, events: int) -> None:
-        peer = side.peer
-        assert peer is not None
+    def _move(self, end: _End, events: int) -> None:
         try:
-            if side.connecting:
-                error = side.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if end.connecting:
+                error = end.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if error:
                     raise OSError(error, "connect")
-                side.connecting = False
-            if events & selectors.EVENT_READ and not side.has_ended:
-                data = side.socket.recv(_PIECE)
-                peer.waiting += data
-                side.has_ended = not data
-                self._send(peer)
-            if events & selectors.EVENT_WRITE:
-                self._send(side)
-        except BlockingIOError:
-            pass
+                end.connecting = False
+            elif events & selectors.EVENT_WRITE:
+                carry(end.other.socket, end.socket, end.other.flow)
+            if events & selectors.EVENT_READ:
+                carry(end.socket, end.other.socket, end.flow)
         except OSError:
-            self._close(side, peer)
+            self._close(end)
             return
-        if side.is_shut and peer.is_shut:
-            self._close(side, peer)
-            return
-        for half in (side, peer):
-            self._watch(half)
-
-    @staticmethod
-    def _send(side: _Side) -> None:
-        if side.connecting:
-            return
-        peer = side.peer
-        assert peer is not None
-        if side.waiting:
-            with contextlib.suppress(BlockingIOError):
-                sent = side.socket.send(side.waiting)
-                del side.waiting[:sent]
-        if not side.waiting and peer.has_ended and not side.is_shut:
-            side.socket.shutdown(socket.SHUT_WR)
-            side.is_shut = True
-
-    def _watch(self, side: _Side) -> None:
-        peer = side.peer
-        assert peer is not None
-        events = 0
-        if side.connecting or side.waiting:
-            events |= selectors.EVENT_WRITE
-        if not side.connecting and not side.has_ended and len(peer.waiting) < _HIGH:
-            events |= selectors.EVENT_READ
-        registered = side.socket.fileno() in self._selector.get_map()
-        if not events:
-            if registered:
-                self._selector.unregister(side.socket)
-        elif registered:
-            self._selector.modify(side.socket, events, side)
+        if end.flow.is_shut and end.other.flow.is_shut:
+            self._close(end)
         else:
-            self._selector.register(side.socket, events, side)
+            self._watch(end)
 
-    def _close(self, *sides: _Side) -> None:
-        for side in sides:
-            with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(side.socket)
-            side.socket.close()
+    def _watch(self, end: _End) -> None:
+        """Wait for what both sockets of a connection need next: one is read when nothing that it sent is held."""
+        for one in (end, end.other):
+            events = 0
+            if one.connecting or one.other.flow.held:
+                events |= selectors.EVENT_WRITE
+            if not one.flow.has_ended and not one.flow.held and not (one.connecting or one.other.connecting):
+                events |= selectors.EVENT_READ
+            if events and not one.watched:
+                self._selector.register(one.socket, events, one)
+            elif events and events != one.watched:
+                self._selector.modify(one.socket, events, one)
+            elif one.watched and not events:
+                self._selector.unregister(one.socket)
+            one.watched = events
+
+    def _close(self, end: _End) -> None:
+        for one in (end, end.other):
+            if one.watched:
+                self._selector.unregister(one.socket)
+            one.watched = 0
+            one.socket.close()
+            one.flow.close()
 
     # -- datagrams
 
