@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Display", "messages", "show"]
 
 _BAR = 50
+#: The width of what has none.
+_WIDTH = 200
 
 
 def messages(pieces: Iterable[bytes]) -> Iterator[dict[str, Any]]:
@@ -47,9 +49,9 @@ class Display:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         try:
-            self._columns = os.get_terminal_size(descriptor).columns if os.isatty(descriptor) else 0
+            self._columns = os.get_terminal_size(descriptor).columns or _WIDTH
         except OSError:
-            self._columns = 0
+            self._columns = _WIDTH
         self._terminal = os.isatty(descriptor)
         self._lines: dict[str, int] = {}
 
@@ -83,13 +85,17 @@ class Display:
         detail = message.get("progressDetail")
         bar = self._bar(detail) if isinstance(detail, dict) else ""
         name = f"{layer}: " if layer else ""
+        if message.get("from"):
+            name += f"(from {message['from']}) "
         if message.get("stream"):
             return f"{name}{message['stream']}"
         status = message.get("status") or ""
-        if not self._terminal:
+        if not self._terminal and isinstance(detail, dict):
             return "" if bar else f"{name}{status}\n"
         if isinstance(detail, dict):
             return f"\x1b[2K\r{name}{status} {bar}\r"
+        if message.get("progress"):  # as engines before progressDetail said it, with no line feed of its own
+            return f"{name}{status} {message['progress']}"
         return f"{name}{status}\n"
 
     def _bar(self, detail: dict[str, Any]) -> str:

@@ -85,7 +85,7 @@ def _restart(context: Context) -> int:
 
 
 def _timed(context: Context, verb: str, *, together: bool) -> int:
-    query = {"t": str(context.options["time"])} if verb == "stop" or "time" in context.options.given else {}
+    query = {"t": str(context.options["time"])} if "time" in context.options.given else {}
 
     def action(client: Client, name: str) -> str:
         client.call("POST", f"/containers/{name}/{verb}", query).body()

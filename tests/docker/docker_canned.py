@@ -1,0 +1,93 @@
+"""An engine that gives canned answers, so that two clients see the same bytes at the same points."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socketserver
+import threading
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["Canned", "canned_engine"]
+
+Canned = list[Any]
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    answers: Mapping[str, Canned | tuple[int, Any]]
+    stopped: threading.Event
+
+    def get_request(self) -> tuple[Any, Any]:
+        connection, _ = super().get_request()
+        return connection, ("client", 0)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the base's name
+        pass
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self._answer()
+
+    def _answer(self) -> None:
+        path = urlsplit(self.path).path
+        if path == "/_ping":
+            self.send_response(200)
+            for name, value in (("Api-Version", "1.41"), ("Ostype", "linux"), ("Content-Length", "0")):
+                self.send_header(name, value)
+            self.end_headers()
+            return
+        given = self.server.answers[path.partition("/v1.41")[2]]
+        if isinstance(given, tuple):
+            status, document = given
+            body = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for message in given:
+                if message is ...:  # goes on for as long as the test does
+                    self.server.stopped.wait(30)
+                    break
+                data = json.dumps(message).encode() + b"\r\n"
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+            self.wfile.write(b"0\r\n\r\n")
+
+
+@contextlib.contextmanager
+def canned_engine(path: Path, answers: Mapping[str, Canned | tuple[int, Any]]) -> Iterator[None]:
+    """Serve at a unix socket. `answers` by path: (status, document), or the messages of a stream (... : it stays open)."""
+    with _Server(str(path), _Handler) as server:
+        server.answers, server.stopped = answers, threading.Event()
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield
+        finally:
+            server.stopped.set()
+            server.shutdown()
+            thread.join(10)
