@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.docker import hostspec, networks, ports
 from sixhops.docker.errors import DockerError
+from sixhops.docker.limits import resources
 from sixhops.docker.values import integer, quote
 
 if TYPE_CHECKING:
@@ -308,36 +309,17 @@ def _host_config(
 
 
 def _resources(options: Options, server_os: str) -> dict[str, Any]:
-    return {
-        "CpuShares": options["cpu-shares"],
-        "Memory": options["memory"],
-        "NanoCpus": options["cpus"],
+    return resources(options) | {
         "CgroupParent": options["cgroup-parent"],
-        "BlkioWeight": options["blkio-weight"],
         "BlkioWeightDevice": options["blkio-weight-device"],
         "BlkioDeviceReadBps": options["device-read-bps"] or None,
         "BlkioDeviceWriteBps": options["device-write-bps"] or None,
         "BlkioDeviceReadIOps": options["device-read-iops"] or None,
         "BlkioDeviceWriteIOps": options["device-write-iops"] or None,
-        "CpuPeriod": options["cpu-period"],
-        "CpuQuota": options["cpu-quota"],
-        "CpuRealtimePeriod": options["cpu-rt-period"],
-        "CpuRealtimeRuntime": options["cpu-rt-runtime"],
-        "CpusetCpus": options["cpuset-cpus"],
-        "CpusetMems": options["cpuset-mems"],
         "Devices": _devices(options, server_os),
         "DeviceCgroupRules": options["device-cgroup-rule"] or None,
         "DeviceRequests": options["gpus"] or None,
-        "KernelMemory": options["kernel-memory"],
-        "KernelMemoryTCP": 0,
-        "MemoryReservation": options["memory-reservation"],
-        "MemorySwap": options["memory-swap"],
         "MemorySwappiness": options["memory-swappiness"],
         "OomKillDisable": options["oom-kill-disable"],
-        "PidsLimit": options["pids-limit"],
         "Ulimits": options["ulimit"] or None,
-        "CpuCount": 0,
-        "CpuPercent": 0,
-        "IOMaximumIOps": 0,
-        "IOMaximumBandwidth": 0,
     }

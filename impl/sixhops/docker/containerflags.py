@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from sixhops.docker import hostspec, networks
 from sixhops.docker.flags import PLATFORM, TRUST, Flag, flag
+from sixhops.docker.limits import LIMIT_FLAGS
 
 __all__ = ["CONTAINER_FLAGS"]
 
 
 CONTAINER_FLAGS: tuple[Flag, ...] = (
+    *LIMIT_FLAGS,
     flag("add-host", "list", help="Another line of /etc/hosts (host:ip)", read=hostspec.extra_host),
     flag("attach", "list", "a", "Join stdin, stdout or stderr", read=hostspec.stream_name),
-    flag("blkio-weight", "uint16", help="Weight of block I/O, 10 to 1000, 0 for none", shown="0"),
     flag(
         "blkio-weight-device",
         "list",
@@ -24,14 +25,6 @@ CONTAINER_FLAGS: tuple[Flag, ...] = (
     flag("cgroup-parent", "string", help="The cgroup that the container's own is made in"),
     flag("cgroupns", "string", help="Cgroup namespace (host|private)"),
     flag("cidfile", "string", help="File to write the container's ID to"),
-    flag("cpu-period", "int", help="Period of the CPU limit in microseconds"),
-    flag("cpu-quota", "int", help="Microseconds of CPU in a period"),
-    flag("cpu-rt-period", "int", help="Period of the real-time limit in microseconds"),
-    flag("cpu-rt-runtime", "int", help="Real-time microseconds in a period"),
-    flag("cpu-shares", "int", "c", "Share of CPU relative to others"),
-    flag("cpus", "decimal", help="Number of CPUs"),
-    flag("cpuset-cpus", "string", help="CPUs that may be used (0-3, 0,1)"),
-    flag("cpuset-mems", "string", help="Memory nodes that may be used (0-3, 0,1)"),
     flag("device", "list", help="Device of the host to add"),
     flag(
         "device-cgroup-rule",
@@ -102,7 +95,6 @@ CONTAINER_FLAGS: tuple[Flag, ...] = (
     flag("ip6", "string", help="IPv6 address (such as 2001:db8::33)"),
     flag("ipc", "string", help="IPC namespace"),
     flag("isolation", "string", help="Isolation technology"),
-    flag("kernel-memory", "bytes", help="Limit of kernel memory"),
     flag("label", "list", "l", "Label of the container"),
     flag("label-file", "list", help="File with labels, one a line"),
     flag("link", "list", help="Container to link to", read=hostspec.link),
@@ -110,11 +102,6 @@ CONTAINER_FLAGS: tuple[Flag, ...] = (
     flag("log-driver", "string", help="Logging driver"),
     flag("log-opt", "list", help="Option of the logging driver"),
     flag("mac-address", "string", help="MAC address (such as 92:d0:c6:0a:29:33)"),
-    flag("memory", "bytes", "m", "Limit of memory"),
-    flag("memory-reservation", "bytes", help="Soft limit of memory"),
-    flag(
-        "memory-swap", "bytes", help="Limit of memory and swap together, -1 for none", read=hostspec.swap_size
-    ),
     flag("memory-swappiness", "int", help="Swappiness, 0 to 100", default=-1, shown="-1"),
     flag("mount", "mount", help="File system to mount", read=hostspec.mount, many=True),
     flag("name", "string", help="Name of the container"),
@@ -126,7 +113,6 @@ CONTAINER_FLAGS: tuple[Flag, ...] = (
     flag("oom-kill-disable", help="Don't let the kernel kill it for want of memory"),
     flag("oom-score-adj", "int", help="Preference of the kernel's killer (-1000 to 1000)"),
     flag("pid", "string", help="PID namespace"),
-    flag("pids-limit", "int", help="Limit of processes, -1 for none"),
     PLATFORM,
     TRUST,
     flag("privileged", help="Give all privileges"),

@@ -166,47 +166,21 @@ def _question(context: Context, *, cache: bool) -> str:
     return f"{text}\n{_SURE}"
 
 
-def _flags(example: str) -> tuple[Flag, ...]:
-    return (
+_ALL = flag("all", short="a", help="Also images with a name that no container uses")
+
+
+def _command(summary: str, run: Callable[[Context], int], example: str, *more: Flag) -> Command:
+    flags = (
         flag("filter", "filter", help=f"Only those that meet the condition ({example})"),
         flag("force", short="f", help="Don't ask"),
     )
+    return Command(usage="", summary=summary, run=run, most=0, flags=(*flags, *more))
 
 
-_ALL = flag("all", short="a", help="Also images with a name that no container uses")
-
-PRUNE_CONTAINERS = Command(
-    usage="",
-    summary="Remove all stopped containers",
-    run=_run(_CONTAINERS),
-    most=0,
-    flags=_flags("until=<timestamp>"),
-)
-PRUNE_IMAGES = Command(
-    usage="",
-    summary="Remove unused images",
-    run=_run(_IMAGES),
-    most=0,
-    flags=(_ALL, *_flags("until=<timestamp>")),
-)
-PRUNE_NETWORKS = Command(
-    usage="",
-    summary="Remove all unused networks",
-    run=_run(_NETWORKS),
-    most=0,
-    flags=_flags("until=<timestamp>"),
-)
-PRUNE_VOLUMES = Command(
-    usage="",
-    summary="Remove all unused local volumes",
-    run=_run(_VOLUMES),
-    most=0,
-    flags=_flags("label=<label>"),
-)
-PRUNE_SYSTEM = Command(
-    usage="",
-    summary="Remove unused data",
-    run=_system,
-    most=0,
-    flags=(_ALL, *_flags("label=<key>=<value>"), flag("volumes", help="Also volumes")),
+PRUNE_CONTAINERS = _command("Remove all stopped containers", _run(_CONTAINERS), "until=<timestamp>")
+PRUNE_IMAGES = _command("Remove unused images", _run(_IMAGES), "until=<timestamp>", _ALL)
+PRUNE_NETWORKS = _command("Remove all unused networks", _run(_NETWORKS), "until=<timestamp>")
+PRUNE_VOLUMES = _command("Remove all unused local volumes", _run(_VOLUMES), "label=<label>")
+PRUNE_SYSTEM = _command(
+    "Remove unused data", _system, "label=<key>=<value>", _ALL, flag("volumes", help="Also volumes")
 )
