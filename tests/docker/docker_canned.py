@@ -14,14 +14,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Canned", "canned_engine"]
+__all__ = ["Canned", "Turns", "canned_engine"]
 
 Canned = list[Any]
 
 
+class Turns:
+    """What a path answers the first time, the second time and so on; the last one from then on."""
+
+    def __init__(self, *answers: tuple[int, Any]) -> None:
+        self._answers = list(answers)
+
+    def next(self) -> tuple[int, Any]:
+        """Return the next answer."""
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+
+Answer = Canned | Turns | tuple[int, Any]
+
+
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
-    answers: Mapping[str, Canned | tuple[int, Any]]
+    answers: Mapping[str, Answer]
     stopped: threading.Event
 
     def get_request(self) -> tuple[Any, Any]:
@@ -55,6 +69,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         given = self.server.answers[path.partition("/v1.41")[2]]
+        if isinstance(given, Turns):
+            given = given.next()
         if isinstance(given, tuple):
             status, document = given
             body = json.dumps(document).encode()
@@ -79,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def canned_engine(path: Path, answers: Mapping[str, Canned | tuple[int, Any]]) -> Iterator[None]:
+def canned_engine(path: Path, answers: Mapping[str, Answer]) -> Iterator[None]:
     """Serve at a unix socket. `answers` by path: (status, document), or the messages of a stream (... : it stays open)."""
     with _Server(str(path), _Handler) as server:
         server.answers, server.stopped = answers, threading.Event()

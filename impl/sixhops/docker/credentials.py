@@ -69,7 +69,10 @@ def store(settings: Settings, key: str, found: dict[str, str]) -> None:
             "Username": _TOKEN_USER if token else found.get("username", ""),
             "Secret": token or found.get("password", ""),
         }
-        _ask(helper, "store", json.dumps(given, separators=(",", ":")) + "\n", "storing")
+        document = json.dumps(given, separators=(",", ":"), ensure_ascii=False)
+        for sign in "<>&":  # as Go writes them
+            document = document.replace(sign, f"\\u{ord(sign):04x}")
+        _ask(helper, "store", f"{document}\n", "storing")
     else:
         if found.get("username") or found.get("password"):
             plain = f"{found.get('username', '')}:{found.get('password', '')}"

@@ -252,10 +252,11 @@ class Containers:
                 message = f"Error when allocating new name: {error.message}"
                 raise EngineError(error.status, message) from error
             old, container.name = container.name, new
+            was_unnamed, container.is_unnamed = container.is_unnamed, False
             try:
                 self._save(held)
             except BaseException:
-                container.name = old
+                container.name, container.is_unnamed = old, was_unnamed
                 self._registry.free(new)
                 raise
             self._registry.free(old)

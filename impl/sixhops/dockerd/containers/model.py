@@ -92,6 +92,7 @@ class ContainerState:
 class Container:
     """One container. `layer` is the cache id of its writable layer; `endpoint` what its network saved at the last start.
 
+    `is_unnamed`: the engine made its name up, and nobody has given it another one.
     `files_of`: id of the container whose hostname, hosts and resolv.conf it uses, "" for its own.
     """
 
@@ -109,6 +110,7 @@ class Container:
     state: ContainerState = field(default_factory=ContainerState)
     endpoint: dict[str, Any] | None = None
     files_of: str = ""
+    is_unnamed: bool = False
 
     @property
     def tty(self) -> bool:

@@ -294,6 +294,7 @@ class Networks:
             is_known = self._networks[endpoint.network_id].is_user_defined
             resolver.remove_names(self._names, endpoint)
             endpoint.names = [new if name == old else name for name in endpoint.names]
+            endpoint.is_unnamed = False
             if is_known:
                 resolver.add_names(self._names, endpoint)
 
@@ -331,6 +332,7 @@ class Networks:
         )
         aliases = [alias for alias in asked.get("Aliases") or [] if alias]
         endpoint.names = [member.name, *(aliases if network.is_user_defined else [])]
+        endpoint.is_unnamed = member.is_unnamed
         endpoint.links = dict(_link(entry) for entry in asked.get("Links") or [])
         asked["NetworkID"] = network.id
         if network.driver in {"host", "null"}:

@@ -35,6 +35,7 @@ SHARED_CONFLICT = (
 class Member:
     """A container: `settings` is its own EndpointsConfig, which connecting and disconnecting change.
 
+    `is_unnamed`: the engine made its name up.
     `servers`, `has_ndots`: the name servers that it would have without the embedded one, and whether ndots was asked for.
     """
 
@@ -45,6 +46,7 @@ class Member:
     settings: dict[str, dict[str, Any]]
     servers: Sequence[str] = ()
     has_ndots: bool = False
+    is_unnamed: bool = False
 
     @property
     def mode(self) -> str:

@@ -119,9 +119,16 @@ class Endpoint:
     bridge: str = ""
     internal: bool = False
     names: list[str] = field(default_factory=list)
+    #: the first of the names was made up by the engine, so nobody is told of it
+    is_unnamed: bool = False
     links: dict[str, str] = field(default_factory=dict)
     #: rules that let linked containers through where others may not speak to one another
     link_rules: list[str] = field(default_factory=list)
+
+    @property
+    def known_names(self) -> list[str]:
+        """The names that others on its network find it by; its address leads back to the first."""
+        return self.names[1:] if self.is_unnamed else self.names
 
 
 @dataclass(slots=True)

@@ -121,7 +121,7 @@ def reverse(address: str, sandbox: Sandbox, names: Mapping[str, Mapping[str, Seq
         for entries in names.get(own.network_id, {}).values():
             for entry in entries:
                 if address in (entry.address, entry.address6):
-                    return f"{entry.names[0]}.{entry.network}"
+                    return f"{entry.known_names[0]}.{entry.network}"
     return ""
 
 
@@ -273,7 +273,7 @@ def is_loopback(server: str) -> bool:
 def add_names(names: Names, endpoint: Endpoint) -> None:
     """Make an endpoint's names known on its network."""
     known = names.setdefault(endpoint.network_id, {})
-    for name in dict.fromkeys(entry.lower() for entry in endpoint.names):
+    for name in dict.fromkeys(entry.lower() for entry in endpoint.known_names):
         known.setdefault(name, []).append(endpoint)
 
 

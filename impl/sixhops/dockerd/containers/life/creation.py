@@ -116,6 +116,7 @@ class Creator:
             host_config=configs.printed_host_config(host),
             networking={"EndpointsConfig": endpoints},
             layer=secrets.token_hex(32),
+            is_unnamed=not name,
         )
         held = self.hold(container)
         try:

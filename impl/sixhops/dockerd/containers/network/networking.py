@@ -34,6 +34,7 @@ def member_of(container: Container, settings: ContainerSettings) -> Member:
         container.networking.setdefault("EndpointsConfig", {}),
         servers=host["Dns"] or settings.dns or host_servers(),
         has_ndots=any(option.startswith("ndots:") for option in options),
+        is_unnamed=container.is_unnamed,
     )
 
 
