@@ -104,6 +104,23 @@ def test_known_difference_that_does_not_occur_fails(inner: Inner) -> None:
     )
 
 
+@pytest.mark.parametrize(("leaves", "code"), [("mount */behind", 0), ("volume: *", 1)])
+def test_what_a_known_difference_leaves_behind(inner: Inner, leaves: str, code: int) -> None:
+    inner.scenario("engine/a", title="leaves a mount", expect="{status: 404}")
+    inner.write(
+        "scenarios/engines/dockerd-20.10.yaml", PROFILE.replace("ref: issue 7", f"leaves: '{leaves}'")
+    )
+
+    assert inner.run().ret == code
+
+
+def test_known_difference_that_need_not_occur(inner: Inner) -> None:
+    inner.scenario("engine/a")
+    inner.write("scenarios/engines/dockerd-20.10.yaml", PROFILE.replace("ref: issue 7", "sometimes: true"))
+
+    assert inner.run().ret == 0
+
+
 def test_profile_of_another_engine_does_not_apply(inner: Inner) -> None:
     inner.scenario("engine/a", expect="{status: 404}")
     inner.write("scenarios/engines/dockerd-28.yaml", PROFILE.replace("20.10", "28"))

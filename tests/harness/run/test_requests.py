@@ -247,6 +247,15 @@ def test_container_output_is_taken_apart(run: Run, engine: SocketEngine, name: s
         assert "stdout" not in facets
 
 
+def test_json_in_a_terminals_log_that_is_sent_as_a_raw_stream(run: Run, engine: SocketEngine) -> None:
+    engine.raw(".*", HEAD_200 + b'{"a": 1}\r\n')
+    engine.routes.append(engine.routes.pop(0))
+
+    facets = step(run, "{request: GET /containers/x/logs?stdout=1, tty: true}")
+
+    assert (facets["json"], facets["output"]) == ({"a": 1}, '{"a": 1}\r\n')
+
+
 def test_a_terminals_output_is_taken_as_it_comes(run: Run, engine: SocketEngine) -> None:
     engine.raw("POST /containers/x/attach", HEAD_200 + b"\x01\0\0\0\r\n")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Difference", "Profile", "check_profiles", "differences_for", "load_profiles", "rules_of"]
 
 _ROLES = ("docker", "dockerd", "registry", "containerd", "shim", "runc")
-_DIFFERENCE_KEYS = ("scenario", "step", "facet", "reason", "ref")
+_DIFFERENCE_KEYS = ("scenario", "step", "facet", "leaves", "sometimes", "reason", "ref")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Difference:
     """One known difference: in the scenarios and steps that the globs match, this facet may not be as
     expected.
 
-    `step` matches a step's name or its number, counted from 1 over steps and then cleanup.
+    `step` matches a step's name or its number, counted from 1 over steps and then cleanup. `leaves` are globs for what stays
+    behind because the scenario ends there. `sometimes`: it need not occur.
     """
 
     scenario: str
@@ -42,6 +43,8 @@ class Difference:
     reason: str
     ref: str
     mark: Mark
+    leaves: tuple[str, ...] = ()
+    sometimes: bool = False
 
     def concerns(self, scenario_id: str) -> bool:
         """Return whether it is about this scenario; an id with a row's brackets is itself and not a glob."""
@@ -129,6 +132,8 @@ def _differences(node: Node) -> list[Difference]:
             reason=fields["reason"].filled_text("reason"),
             ref=fields["ref"].filled_text("ref") if "ref" in fields else "",
             mark=node.mark,
+            leaves=tuple(_texts(fields["leaves"], "leaves")) if "leaves" in fields else (),
+            sometimes=fields["sometimes"].flag() if "sometimes" in fields else False,
         )
         for scenario in _texts(fields["scenario"], "scenario")
     ]

@@ -204,10 +204,7 @@ def _needed(rules: Sequence[Rule], failure: Failure) -> list[Rule]:
 def _alike(failure: Failure, replaced: Callable[[str], str]) -> bool:
     if failure.expected is MISSING or failure.seen is MISSING:
         return False
-    try:
-        return not match(_each_text(failure.expected, replaced), _each_text(failure.seen, replaced), "")
-    except re.error:
-        return False
+    return not match(_each_text(failure.expected, replaced), _each_text(failure.seen, replaced), "")
 
 
 def _each_text(value: Any, replaced: Callable[[str], str]) -> Any:
@@ -225,7 +222,7 @@ def _each_text(value: Any, replaced: Callable[[str], str]) -> Any:
     if isinstance(value, Matcher) and value.name == "re":
         # A pattern is not a text, but it may be read without regard to case.
         insensitive = replaced("A") == replaced("a")
-        return Matcher("re", f"(?i:{value.argument})", value.mark) if insensitive else value
+        return Matcher("re", f"(?i){value.argument}", value.mark) if insensitive else value
     return value
 
 

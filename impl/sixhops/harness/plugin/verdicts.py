@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from sixhops.harness.judge import Failure, Status, StepVerdict, format_mismatches
@@ -55,11 +56,15 @@ class LogWatch:
 
 @dataclass(frozen=True, slots=True)
 class _Sorted:
-    """A scenario's failures: unforeseen ones, those that the profile foresaw, and what it foresaw in vain."""
+    """A scenario's failures: unforeseen ones, those that the profile foresaw, and what it foresaw in vain.
+
+    `leaves` are globs for what the foreseen ones leave behind.
+    """
 
     news: tuple[Failure, ...]
     known: tuple[KnownDifference, ...] = ()
     stale: tuple[Difference, ...] = field(default=())
+    leaves: tuple[str, ...] = field(default=())
 
 
 def assess(
@@ -80,7 +85,8 @@ def assess(
     differences = differences_for(profiles, facts, scenario.id)
     rules = [rule for rule in rules_of(profiles, facts) if rule.concerns(scenario.id)]
     sorted_ = _sort(scenario, verdict.steps, differences, rules)
-    failed = bool(sorted_.news or sorted_.stale or run.leftovers)
+    left = [item for item in run.leftovers if not any(fnmatchcase(item, glob) for glob in sorted_.leaves)]
+    failed = bool(sorted_.news or sorted_.stale or left)
     skips = (run.skipped,) if run.skipped else tuple(reason for _step, _facet, reason in verdict.skipped)
     if failed:
         word = "failed"
@@ -97,9 +103,9 @@ def assess(
         seconds=seconds,
         target=facts.name,
         engine=facts.engine_version,
-        brief=_brief(word, sorted_, skips, run.leftovers),
+        brief=_brief(word, sorted_, skips, left),
         text=_text(scenario, run, facts, sorted_, logs) if failed else "",
-        failures=_places(sorted_, run.leftovers),
+        failures=_places(sorted_, left),
         skips=skips,
         known=sorted_.known,
         leftovers=tuple(run.leftovers),
@@ -138,9 +144,10 @@ def _sort(
     stale = [
         difference
         for at, difference in enumerate(differences)
-        if at not in occurred and judged >= _covered(difference, steps.values())
+        if at not in occurred and not difference.sometimes and judged >= _covered(difference, steps.values())
     ]
-    return _Sorted(tuple(news), tuple(known), tuple(stale))
+    leaves = tuple(glob for at in sorted(occurred) for glob in differences[at].leaves)
+    return _Sorted(tuple(news), tuple(known), tuple(stale), leaves)
 
 
 def _covered(difference: Difference, steps: Iterable[Step]) -> set[int]:

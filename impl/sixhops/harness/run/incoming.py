@@ -115,7 +115,7 @@ class Incoming:
         self._head = head
         if multiplexed(self._path, self._tty, head):
             self._decoder = Decoder()
-        elif head.status != 101 and not _is_raw(head):
+        elif head.status != 101 and (self._plain_output() or not _is_raw(head)):
             self._values = JsonValues()
 
     def feed(self, data: bytes) -> None:

@@ -191,12 +191,14 @@ class RuncCall(ProgramCall):
         inside = argv
         if cwd != "/":
             inside = ["/bin/sh", "-c", _IN, "sh", cwd, *inside]
+        command = machine.command(inside)
         if pipes.inside:
-            inside = [sys.executable, "-IS", "-c", _PLACER, ",".join(map(str, pipes.inside)), *inside]
+            # On this side: the machine's root may have no Python.
+            command = [sys.executable, "-IS", "-c", _PLACER, ",".join(map(str, pipes.inside)), *command]
         super().__init__(
             step.name,
             step.timeout,
-            machine.command(inside),
+            command,
             environment,
             stdin=stdin,
             tty=step.tty,

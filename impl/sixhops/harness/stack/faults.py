@@ -126,6 +126,8 @@ class StackFaults:
         place, directories = self._stores[role]
         if role in self._full:
             raise TargetError(f"{role} is full already")
+        # containerd 2 makes it with the first blob.
+        self._inside("mkdir", "-p", str(place))
         self._inside("mount", "-t", "tmpfs", "-o", f"size={_ROOM}", "tmpfs", str(place))
         self._full.append(role)
         self._inside("mkdir", "-p", *(str(place / name) for name in directories))
