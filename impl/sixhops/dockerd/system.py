@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers.checks.kernel import this_kernel
 from sixhops.dockerd.containers.logs.drivers import LOG_DRIVERS
+from sixhops.dockerd.containers.specification.initprogram import Init, describe
 from sixhops.dockerd.containers.specification.security import apparmor_is_on
 from sixhops.dockerd.containers.times import rfc3339
 from sixhops.dockerd.version import API_VERSION, MINIMUM_API_VERSION, VERSION
@@ -99,6 +100,7 @@ class System:
         self._containerd = containerd
         self._backing = FILE_SYSTEMS.get(backing, "<unknown>")
         self._runc: tuple[str, str] | None = None
+        self._init: Init | None = None
 
     @property
     def identity(self) -> str:
@@ -114,8 +116,8 @@ class System:
 
     async def version(self) -> dict[str, Any]:
         """Return GET /version."""
-        (containerd, containerd_commit), (runc, runc_commit) = await asyncio.gather(
-            self._containerd_version(), self._runc_version()
+        (containerd, containerd_commit), (runc, runc_commit), init = await asyncio.gather(
+            self._containerd_version(), self._runc_version(), self._init_program()
         )
         built = time.strftime("%Y-%m-%dT%H:%M:%S.000000000+00:00", time.gmtime(_built()))
         python = f"python{platform.python_version()}"
@@ -137,6 +139,11 @@ class System:
                 {"Name": "Engine", "Version": VERSION, "Details": details},
                 {"Name": "containerd", "Version": containerd, "Details": {"GitCommit": containerd_commit}},
                 {"Name": "runc", "Version": runc, "Details": {"GitCommit": runc_commit}},
+                *(
+                    [{"Name": init.name, "Version": init.version, "Details": {"GitCommit": init.commit}}]
+                    if init.version is not None
+                    else []
+                ),
             ],
             "Version": VERSION,
             "ApiVersion": API_VERSION,
@@ -151,8 +158,8 @@ class System:
 
     async def info(self) -> dict[str, Any]:
         """Return GET /info."""
-        (_, containerd_commit), (_, runc_commit) = await asyncio.gather(
-            self._containerd_version(), self._runc_version()
+        (_, containerd_commit), (_, runc_commit), init = await asyncio.gather(
+            self._containerd_version(), self._runc_version(), self._init_program()
         )
         settings = self._settings
         release = _release()
@@ -221,7 +228,7 @@ class System:
             "InitBinary": settings.init_path or "docker-init",
             "ContainerdCommit": {"ID": containerd_commit, "Expected": containerd_commit},
             "RuncCommit": {"ID": runc_commit, "Expected": runc_commit},
-            "InitCommit": {"ID": "", "Expected": ""},
+            "InitCommit": {"ID": init.commit, "Expected": init.commit},
             "SecurityOptions": _security_options(settings),
         }
         if settings.address_pools:
@@ -238,6 +245,12 @@ class System:
         if self._runc is None:
             self._runc = await asyncio.to_thread(_ask_runtime, self._settings.runtimes.get("").binary)
         return self._runc
+
+    async def _init_program(self) -> Init:
+        """Ask the init once, as the runtime."""
+        if self._init is None:
+            self._init = await asyncio.to_thread(describe, self._settings.init_path)
+        return self._init
 
 
 def _ask_runtime(binary: str) -> tuple[str, str]:

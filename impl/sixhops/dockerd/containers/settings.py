@@ -19,7 +19,7 @@ class ContainerSettings:
     """Paths of the engine and defaults of containers.
 
     `cgroup_parent` is --cgroup-parent; `unified` says that the host has cgroup version 2 only; with `live_restore` programs
-    that outlived the last engine go on, without it they are stopped as dockerd does; `init_path` "" looks on PATH. `init`
+    that outlived the last engine go on, without it they are stopped as dockerd does; `init_path` "" is our own init. `init`
     (--init), `ulimits` (--default-ulimit, by name: {"Name", "Hard", "Soft"}) and `no_new_privileges` are for containers
     that don't say, as are `ipc_mode` and `cgroup_namespace` ("" is private where `unified`). `seccomp` is the text of
     --seccomp-profile, None for the built-in one. `realtime` are the period and runtime that the parents of containers'

@@ -23,6 +23,7 @@ from sixhops.dockerd.containers.network import links
 from sixhops.dockerd.containers.network.netfiles import write_files
 from sixhops.dockerd.containers.network.networking import member_of
 from sixhops.dockerd.containers.specification import namespaces, user
+from sixhops.dockerd.containers.specification.initprogram import init_program
 from sixhops.dockerd.containers.specification.propagation import root_propagation
 from sixhops.dockerd.containers.specification.realtime import prepare_parents
 from sixhops.dockerd.containers.specification.spec import Surroundings, make_spec
@@ -335,7 +336,9 @@ class Runner:
         config, host = container.config, container.host_config
         make_working_directory(root, config)
         # in the order in which dockerd would find fault with them
-        init = namespaces.init_program(held, self._settings.init_path, default=self._settings.init)
+        init = ""
+        if namespaces.wants_init(held, default=self._settings.init):
+            init = self._settings.init_path or init_program(self._settings.data_root / "init")
         identity = user.resolve(root, config["User"], host["GroupAdd"] or [])
         netns = self._netns(held)
         ipc, pid = namespaces.ipc_path(held, self._find), namespaces.pid_path(held, self._find)

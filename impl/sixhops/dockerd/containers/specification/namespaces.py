@@ -6,7 +6,6 @@ daemon/container_operations_unix.go. All of them are failures of a start (500).
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +18,9 @@ if TYPE_CHECKING:
 
     from sixhops.dockerd.containers.held import Held
 
-__all__ = ["init_program", "ipc_path", "pid_path", "shm_directory"]
+__all__ = ["ipc_path", "pid_path", "shm_directory", "wants_init"]
 
 _HOSTS_SHM = "/dev/shm"
-_INIT_NAMES = ("docker-init", "tini")
 _MODES = frozenset({"", "host", "none", "private", "shareable"})
 
 
@@ -80,20 +78,15 @@ def shm_directory(held: Held, find: Callable[[str], Held]) -> str:
     return str(place)
 
 
-def init_program(held: Held, path: str, *, default: bool) -> str:
-    """Return the init that a container runs under, "" for none; `path` is --init-path, `default` is --init.
+def wants_init(held: Held, *, default: bool) -> bool:
+    """Whether a container runs under an init; `default` is --init.
 
-    Where the PID namespace is another's, the program would not be the first process anyhow. Raises EngineError 500.
+    Where the PID namespace is another's, the program would not be the first process anyhow.
     """
     host = held.container.host_config
     wanted = host.get("Init")
     mode = host["PidMode"]
-    if mode == "host" or _joined(mode) is not None or not (default if wanted is None else wanted):
-        return ""
-    found = path or next(filter(None, map(shutil.which, _INIT_NAMES)), None)
-    if found is None:
-        raise system(f'exec: "{_INIT_NAMES[0]}": executable file not found in $PATH')
-    return found
+    return mode != "host" and _joined(mode) is None and bool(default if wanted is None else wanted)
 
 
 def _joined(mode: str) -> str | None:
