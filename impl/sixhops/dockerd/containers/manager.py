@@ -122,6 +122,7 @@ class Containers:
                 held.stdio.release()
             if held.log is not None:
                 held.log.close()
+                await held.log.settled()
             held.output.end()
 
     @property

@@ -151,6 +151,8 @@ class Runner:
         if held.stdio is not None:
             await self._drain(held.stdio)
         self._close_output(held)
+        if held.log is not None:
+            await held.log.settled()
         for exec_ in held.execs.values():
             exec_.container_ended(exit_.status)
         state.status, state.pid, state.exit_code = Status.EXITED, 0, exit_.status

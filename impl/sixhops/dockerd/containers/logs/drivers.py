@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sixhops.dockerd.containers.logs import tag as logtag
 from sixhops.dockerd.containers.logs.files import LogFiles
 from sixhops.dockerd.containers.logs.formats import JsonFormat, LocalFormat
+from sixhops.dockerd.containers.logs.ring import DEFAULT_LIMIT, Ring
 from sixhops.dockerd.errors import EngineError, invalid, system
 from sixhops.dockerd.units import parse_size
 
@@ -70,13 +71,13 @@ def check_options(driver: str, options: Mapping[str, str]) -> None:
 class _Made:
     files: LogFiles
     attributes: dict[str, str]
+    ring: Ring | None
 
 
 class Log:
     """The log of one container. Its options are read when it is used first, since a bad value is the start's error.
 
-    Writing goes to a file at once and so never waits for a slow reader: the mode non-blocking changes nothing, and the
-    buffer that max-buffer-size bounds is never needed.
+    Writing goes to a file at once; with the mode non-blocking through a `Ring`, so that it never waits for the disk.
     """
 
     def __init__(self, directory: Path, container: Container) -> None:
@@ -109,6 +110,8 @@ class Log:
         except EngineError as error:
             raise system(f"failed to initialize logging driver: {error.message}") from error
         self.path.parent.mkdir(mode=0o700, exist_ok=True)
+        if made.ring is not None:
+            made.ring.finally_(None)
         made.files.open()
 
     def write(self, records: list[Record]) -> None:
@@ -116,16 +119,27 @@ class Log:
         if self._made is None:
             return
         attributes = self._made.attributes
-        self._made.files.write(
-            [replace(record, attributes=attributes) for record in records] if attributes else records
-        )
+        if attributes:
+            records = [replace(record, attributes=attributes) for record in records]
+        if self._made.ring is not None:
+            self._made.ring.put(records)
+        else:
+            self._made.files.write(records)
 
     def close(self) -> None:
-        """End writing; followers end with it."""
+        """End writing, once what waits is written; followers end with it."""
         if self._made is not None:
-            self._made.files.close()
+            if self._made.ring is not None:
+                self._made.ring.finally_(self._made.files.close)
+            else:
+                self._made.files.close()
             # labels and names may be others at the next start
             self._made = replace(self._made, attributes={})
+
+    async def settled(self) -> None:
+        """Wait until all that was written is in the file, or lost."""
+        if self._made is not None and self._made.ring is not None:
+            await self._made.ring.settled()
 
     def read(self, selection: Selection) -> Iterator[Record]:
         """Yield stored records. Raises EngineError 500 as `open`."""
@@ -142,7 +156,12 @@ class Log:
         options = self._container.host_config["LogConfig"]["Config"] or {}
         make = _local_files if self.driver == "local" else _json_files
         attributes = _attributes(options, self._container) if self.driver == "json-file" else {}
-        self._made = _Made(files or make(self.path, options), attributes)
+        files = files or make(self.path, options)
+        ring = self._made.ring if self._made is not None else None
+        if ring is None and options.get("mode") == "non-blocking":
+            limit = parse_size(options["max-buffer-size"]) if "max-buffer-size" in options else DEFAULT_LIMIT
+            ring = Ring(limit, files.append)
+        self._made = _Made(files, attributes, ring)
         return self._made
 
 

@@ -1,8 +1,8 @@
 """A log in files: appended to, rotated by size, older files compressed, read from either end and followed without polling.
 
-All happens in the event loop's thread (but for compression), so a reader that has seen the end of the file and then waits
-can't miss a record. Names are dockerd's: `path` is the current file, `path.1` the one before, `path.2.gz` the one before
-that; a rotated file is compressed once it is no longer written to.
+All happens in the event loop's thread (but for the mode non-blocking, where another one writes the bytes, and only that),
+so a reader that has seen the end of the file and then waits can't miss a record. Names are dockerd's: `path` is the current
+file, `path.1` the one before, `path.2.gz` the one before that; a rotated file is compressed once it is no longer written to.
 """
 
 from __future__ import annotations
@@ -76,6 +76,23 @@ class LogFiles:
                 self._last_time = record.time
         self._fire()
 
+    async def append(self, records: list[Record]) -> None:
+        """Append records as `write` does, but let a thread wait for the disk; one call at a time, and `close` not before.
+
+        Raises OSError (a full disk).
+        """
+        left = deque(records)
+        while left:
+            if self._limit is not None and self._size >= self._limit:
+                self._rotate()
+            data = bytearray()
+            while left and (self._limit is None or not data or self._size + len(data) < self._limit):
+                self._last_time = left[0].time
+                data += self._form.encode(left.popleft())
+            await asyncio.to_thread(self._put, data)
+            self._size += len(data)
+            self._fire()
+
     def close(self) -> None:
         """End writing; followers end with it."""
         if self._descriptor is not None:
@@ -134,11 +151,14 @@ class LogFiles:
             self._packed(number).unlink(missing_ok=True)
 
     def _append(self, data: bytes) -> None:
+        self._put(data)
+        self._size += len(data)
+
+    def _put(self, data: bytes | bytearray) -> None:
         assert self._descriptor is not None
         left = memoryview(data)
         while left:
             left = left[os.write(self._descriptor, left) :]
-        self._size += len(data)
 
     def _rotate(self) -> None:
         assert self._descriptor is not None
@@ -192,13 +212,15 @@ class LogFiles:
                 return _unpacked(self._packed(number))
         return None
 
-    def _files(self) -> Iterator[IO[bytes]]:
-        """Yield the files that there are, opened, newest first."""
+    def _files(self) -> Iterator[tuple[IO[bytes], int | None]]:
+        """Yield the files that there are, opened, newest first, and where the last whole record of each ends."""
         for number in range(self._count):
+            # behind that point a thread may be writing just now
+            end = self._size if self.is_open and not number else None
             file = self._open_number(number)
             if file is not None:
                 with file:
-                    yield file
+                    yield file, end
 
     def _all(self) -> Iterator[Record]:
         for number in reversed(range(self._count)):
@@ -211,8 +233,8 @@ class LogFiles:
         """Return the last records, oldest first. The engine counts those of both streams, whichever are wanted."""
         assert selection.tail is not None
         found: deque[Record] = deque()
-        for file in self._files():
-            for record in self._form.backwards(file):
+        for file, end in self._files():
+            for record in self._form.backwards(file, end):
                 if len(found) >= selection.tail:
                     return iter(found)
                 found.appendleft(record)

@@ -39,8 +39,8 @@ class Format(Protocol):
         """Yield records from where the file stands; it is left behind the last whole one."""
         ...
 
-    def backwards(self, file: IO[bytes]) -> Iterator[Record]:
-        """Yield the file's records, last first."""
+    def backwards(self, file: IO[bytes], end: int | None = None) -> Iterator[Record]:
+        """Yield the file's records, last first; `end` is where the last one ends, None for the file's end."""
         ...
 
 
@@ -65,9 +65,9 @@ class JsonFormat:
             if record is not None:
                 yield record
 
-    def backwards(self, file: IO[bytes]) -> Iterator[Record]:
+    def backwards(self, file: IO[bytes], end: int | None = None) -> Iterator[Record]:
         """Yield records; see `Format`."""
-        for line in _lines_backwards(file):
+        for line in _lines_backwards(file, end):
             record = _from_json(line)
             if record is not None:
                 yield record
@@ -100,9 +100,9 @@ class LocalFormat:
                 yield record
         file.seek(-len(head), os.SEEK_CUR)
 
-    def backwards(self, file: IO[bytes]) -> Iterator[Record]:
+    def backwards(self, file: IO[bytes], end: int | None = None) -> Iterator[Record]:
         """Yield records; see `Format`. What does not begin with the length that it ends with ends the walk."""
-        end = file.seek(0, os.SEEK_END)
+        end = file.seek(0, os.SEEK_END) if end is None else end
         while end >= 2 * _LENGTH.size:
             file.seek(end - _LENGTH.size)
             (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
@@ -153,8 +153,8 @@ def _from_entry(data: bytes) -> Record | None:
     return Record(entry.source, entry.line, entry.time_nano, part)
 
 
-def _lines_backwards(file: IO[bytes]) -> Iterator[bytes]:
-    position = file.seek(0, os.SEEK_END)
+def _lines_backwards(file: IO[bytes], end: int | None) -> Iterator[bytes]:
+    position = file.seek(0, os.SEEK_END) if end is None else end
     rest = b""
     while position > 0:
         size = min(_BLOCK, position)
