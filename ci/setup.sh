@@ -2,7 +2,7 @@
 # Make this checkout ready to run: Debian packages that are missing, and a virtual environment in .venv.
 #
 #   ci/setup.sh            what the suite and the reference implementation need
-#   ci/setup.sh upstream   the same, and real programs to compare with: docker.io, docker-registry, skopeo;
+#   ci/setup.sh upstream   the same, and real programs to compare with: docker.io, docker-registry, skopeo, sshd;
 #                          and a browser, in which the report is looked at
 #
 # A second run finds everything in place and takes a moment.
@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(python3-venv gcc libc6-dev busybox-static iptables iproute2 procps libseccomp2 openssh-client)
-if [ "${1:-}" = upstream ]; then packages+=(docker.io docker-registry skopeo openssl chromium chromium-driver); fi
+if [ "${1:-}" = upstream ]; then packages+=(docker.io docker-registry skopeo openssl openssh-server chromium chromium-driver); fi
 
 missing=()
 for package in "${packages[@]}"; do

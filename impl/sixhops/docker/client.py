@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -47,6 +48,7 @@ class Client:
         self.version = os.environ.get("DOCKER_API_VERSION", "").removeprefix("v") or API_VERSION
         self.server_os = ""
         self._negotiated = False
+        self._is_silent = False
         self._idle: Stream | None = None
         self._scheme, _, self._address = settings.host.partition("://")
 
@@ -69,6 +71,8 @@ class Client:
                 reply = self._send("GET", "/_ping", {}, None)
                 reply.body()
         except DockerError:
+            # as docker: options are judged by what this client knows, and the request that fails too is the oldest
+            self._is_silent = not os.environ.get("DOCKER_API_VERSION")
             return
         self.server_os = reply.headers.get("ostype", "")
         offered = reply.headers.get("api-version", _ASSUMED)
@@ -190,7 +194,7 @@ class Client:
 
     def _target(self, path: str, query: Query | None) -> str:
         text = urlencode(sorted((query or {}).items()), doseq=True)
-        return f"/v{self.version}{path}{'?' + text if text else ''}"
+        return f"/v{_ASSUMED if self._is_silent else self.version}{path}{'?' + text if text else ''}"
 
     def _headers(self) -> dict[str, str]:
         host = {"unix": "docker", "npipe": "docker", "ssh": _SSH_HOST}.get(self._scheme, self._address)
@@ -214,6 +218,9 @@ class Client:
                     # the engine closed the idle connection meanwhile; a new one decides
                     stream, used_before = None, False
                     continue
+                # docker looks for these words, wherever they come from
+                if self._scheme == "ssh" and re.search("connection refused|dial unix", str(error)):
+                    raise ConnectError(_nobody_at(f"http://{_SSH_HOST}")) from error
                 raise ConnectError(f"error during connect: {self._named(method, target)}: {error}") from error
             return Reply(self.give_back, stream, answer, first)
 
@@ -250,13 +257,15 @@ class Client:
             ) from error
         except OSError as error:
             if isinstance(error, FileNotFoundError | ConnectionRefusedError | TimeoutError):
-                raise ConnectError(
-                    f"Cannot connect to the Docker daemon at {self.host}. Is the docker daemon running?"
-                ) from error
+                raise ConnectError(_nobody_at(self.host)) from error
             raise ConnectError(f"error during connect: {self._why(error)}") from error
 
     def _why(self, error: OSError) -> str:
         return f"dial {self._scheme} {self._address}: {error.strerror or error}"
+
+
+def _nobody_at(place: str) -> str:
+    return f"Cannot connect to the Docker daemon at {place}. Is the docker daemon running?"
 
 
 def _encode(document: Any) -> bytes:
