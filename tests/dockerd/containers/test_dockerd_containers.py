@@ -18,6 +18,7 @@ from sixhops.dockerd.errors import EngineError, not_found
 from sixhops.dockerd.events import Events
 from sixhops.dockerd.images.layers import WritableLayer
 from sixhops.dockerd.networks.model import Sandbox, sandbox_from
+from sixhops.dockerd.removal import Removals
 from sixhops.dockerd.state import State
 from sixhops.dockerd.volumes import Volumes
 
@@ -34,6 +35,7 @@ class Layers:
     """Writable layers as plain directories."""
 
     def __init__(self, root: Path) -> None:
+        self.removals = Removals()
         self.root = root
 
     def create_writable(self, cache_id: str, chain_id: str, initial: object) -> WritableLayer:
@@ -119,8 +121,9 @@ class Containerd:
 
     async def create_container(
         self, identity: str, bundle: str, shim: str, options: object, spec: object
-    ) -> None:
+    ) -> asyncio.Task[None]:
         self.calls.append("create container")
+        return asyncio.create_task(asyncio.sleep(0))
 
     async def create_task(self, identity: str, io: ProcessIo, options: object) -> int:
         self.calls.append("create task")
@@ -227,7 +230,7 @@ def test_run_of_a_program_that_ends_before_its_start_is_answered(tmp_path: Path)
         await room.containers.remove(identity, False, False, False)
         assert room.actions() == ["create", "start", "die", "destroy"]
         assert not room.networks.connected
-        assert not list((tmp_path / "containers").iterdir())
+        assert not (tmp_path / "containers" / identity).exists()
 
     run(tmp_path, work, code=3)
 

@@ -6,6 +6,7 @@ and exit, and its creation alone is guarded by a lease.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -115,8 +116,10 @@ class Containerd:
 
     async def create_container(
         self, identity: str, bundle: str, shim: str, options: ProtoAny, spec: dict[str, Any]
-    ) -> None:
-        """Register a container record, under a lease of its own."""
+    ) -> asyncio.Task[None]:
+        """Register a container record, under a lease of its own; return the end of that lease, which need not be awaited
+        before the next call (it has been sent by then), only at last.
+        """
         lease = await self.create_lease({_EXPIRE_LABEL: _expiry()})
         try:
             container = containers_pb2.Container(id=identity, labels={BUNDLE_LABEL: bundle})
@@ -130,8 +133,12 @@ class Containerd:
                 containers_pb2.CreateContainerResponse,
                 lease=lease,
             )
-        finally:
+        except BaseException:
             await self.delete_lease(lease, under=lease)
+            raise
+        released = asyncio.create_task(self.delete_lease(lease, under=lease))
+        await asyncio.sleep(0)
+        return released
 
     async def delete_container(self, identity: str) -> None:
         """Remove a container record; one that is not there is no error."""

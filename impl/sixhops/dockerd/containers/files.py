@@ -5,14 +5,16 @@ Texts are those of dockerd 20.10. They are made at the start, since only then ad
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from sixhops.dockerd.removal import Removals
 
 __all__ = ["ContainerFiles", "embedded_resolv_conf", "hosts_text", "resolv_conf_text"]
 
@@ -75,10 +77,13 @@ class ContainerFiles:
         digest = hashlib.sha256(resolv_conf.encode()).hexdigest()
         (self.directory / "resolv.conf.hash").write_text(digest)
 
-    def remove(self, *, missing_ok: bool = False) -> None:
-        """Remove the directory with everything in it; it may be gone already with `missing_ok`."""
-        if not missing_ok or self.directory.exists():
-            shutil.rmtree(self.directory, ignore_errors=False)
+    def remove(self, removals: Removals) -> None:
+        """Remove the directory with everything in it, now or in a moment; it may be gone already. Raises OSError."""
+        # what a container has mounted it may have made immutable: that is for the caller to know
+        for path in (self.hostname, self.hosts, self.resolv_conf):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            removals.take(self.directory)
 
 
 def hosts_text(

@@ -34,6 +34,7 @@ from typing import IO, TYPE_CHECKING
 
 from sixhops.dockerd.errors import system
 from sixhops.dockerd.images import tarsplit
+from sixhops.dockerd.removal import Removals
 from sixhops.linux import mounts
 from sixhops.linux.namespaces import unshare
 
@@ -88,6 +89,7 @@ class LayerStore:
     def __init__(self, root: Path, state: State) -> None:
         self._root = root
         self._state = state
+        self.removals = Removals()
         (root / "l").mkdir(parents=True, exist_ok=True)
         self._mounter = ThreadPoolExecutor(1, thread_name_prefix="mounts", initializer=self._enter)
         self._readers: Counter[str] = Counter()
@@ -99,7 +101,8 @@ class LayerStore:
         self.collect()
 
     def close(self) -> None:
-        """End the mount thread. Mounts of running containers stay."""
+        """End the threads. Mounts of running containers stay."""
+        self.removals.close()
         self._mounter.shutdown()
 
     def get(self, chain_id: str) -> Layer | None:
@@ -297,8 +300,12 @@ class LayerStore:
             self._unwanted.discard(cache_id)
             self._unmount(cache_id)
         below = self._lower_of(f"{cache_id}-init")
-        self._drop(cache_id)
-        self._drop(f"{cache_id}-init")
+        # the only part that may refuse to go is what the container wrote (an immutable file, say): the caller must know
+        _remove_tree(self._root / cache_id / "diff")
+        for name in (cache_id, f"{cache_id}-init"):
+            self._unname(name)
+            with contextlib.suppress(FileNotFoundError):
+                self.removals.take(self._root / name)
         if below and not self._has_image(below):
             self.collect()  # the container was the last that used them
 
@@ -366,13 +373,13 @@ class LayerStore:
             target.symlink_to(kind.removeprefix("link:"))
 
     def _drop(self, cache_id: str) -> None:
-        directory = self._root / cache_id
-        if not directory.exists():
-            return
-        link = directory / "link"
-        if link.exists():
-            (self._root / "l" / link.read_text()).unlink(missing_ok=True)
-        shutil.rmtree(directory)
+        self._unname(cache_id)
+        _remove_tree(self._root / cache_id)
+
+    def _unname(self, cache_id: str) -> None:
+        """Remove a layer's short name, if it has one."""
+        with contextlib.suppress(FileNotFoundError):
+            (self._root / "l" / (self._root / cache_id / "link").read_text()).unlink()
 
     def _sweep(self) -> None:
         """Remove what a crash left: unfinished layers, layers that the state does not name, dangling short names."""
@@ -386,6 +393,12 @@ class LayerStore:
         for link in (self._root / "l").iterdir():
             if not link.exists():
                 link.unlink()
+
+
+def _remove_tree(directory: Path) -> None:
+    """Remove a directory with everything in it, unless it is gone already. Raises OSError."""
+    if directory.exists():
+        shutil.rmtree(directory)
 
 
 def _topmost_first(layers: Sequence[Layer]) -> list[Layer]:

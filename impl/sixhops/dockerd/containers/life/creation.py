@@ -6,6 +6,7 @@ import asyncio
 import os
 import posixpath
 import secrets
+import shutil
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,7 @@ class Creator:
         """Remove the directories of containers that an engine which died was about to make, or had just removed."""
         for directory in (self._settings.data_root / "containers").iterdir():
             if directory.name not in known:
-                ContainerFiles(directory).remove()
+                shutil.rmtree(directory)
 
     def _find(self, name: str) -> Container:
         return self._registry.find(name).container
@@ -190,7 +191,7 @@ class Creator:
         """Undo what there is of a creation that failed."""
         container = held.container
         self._images.layers.remove_writable(container.layer)
-        held.files.remove(missing_ok=True)
+        held.files.remove(self._images.layers.removals)
         self._volumes.let_go(container.id)
         for point in container.mounts:
             if point.anonymous:

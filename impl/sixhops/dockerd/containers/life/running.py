@@ -121,12 +121,16 @@ class Runner:
         )
         bundle = self._settings.exec_root / "containerd" / identity
         try:
-            await self._create_record(identity, str(bundle), runtime.shim, options, spec)
-            self._open_stdio(held)
-            assert held.stdio is not None
-            pid = await self._containerd.create_task(identity, held.stdio.io, options)
-            container.state.pid = pid
-            await self._containerd.start(identity)
+            released = await self._create_record(identity, str(bundle), runtime.shim, options, spec)
+            try:
+                self._open_stdio(held)
+                assert held.stdio is not None
+                pid = await self._containerd.create_task(identity, held.stdio.io, options)
+                container.state.pid = pid
+                await self._containerd.start(identity)
+            finally:
+                # whose lease can't be ended has it ended by its expiry
+                await asyncio.gather(released, return_exceptions=True)
         except ContainerdError as error:
             raise start_error(error) from error
         state = container.state
@@ -147,6 +151,8 @@ class Runner:
         container, state = held.container, held.container.state
         if not state.has_process or (exit_.pid and state.pid and exit_.pid != state.pid):
             return
+        # the root is not needed any more, whether the runtime has forgotten the container or not
+        unmounted = asyncio.create_task(asyncio.to_thread(self._unmount, held))
         reported = await self._forget_task(container.id)
         if held.stdio is not None:
             await self._drain(held.stdio)
@@ -164,12 +170,7 @@ class Runner:
         self._events.emit(
             "container", "die", container.id, {**container.attributes, "exitCode": str(reported)}
         )
-        # three things that know nothing of one another
-        await _all(
-            self._disconnect(held),
-            asyncio.to_thread(self._unmount, held),
-            self._forget_record(container.id),
-        )
+        await _all(self._disconnect(held), unmounted, self._forget_record(container.id))
         self._save(container)
 
     async def adopt(self, held: Held, task: TaskState) -> None:
@@ -258,16 +259,16 @@ class Runner:
 
     async def _create_record(
         self, identity: str, bundle: str, shim: str, options: object, spec: dict[str, object]
-    ) -> None:
-        """Register the container; a record that a crash left is replaced."""
+    ) -> asyncio.Task[None]:
+        """Register the container; a record that a crash left is replaced. Return the end of the call's lease."""
         try:
-            await self._containerd.create_container(identity, bundle, shim, options, spec)  # type: ignore[arg-type] # an Any of protobuf
+            return await self._containerd.create_container(identity, bundle, shim, options, spec)  # type: ignore[arg-type] # an Any of protobuf
         except ContainerdError as error:
             if not error.is_already_there:
                 raise
             await self._forget_task(identity)
             await self._containerd.delete_container(identity)
-            await self._containerd.create_container(identity, bundle, shim, options, spec)  # type: ignore[arg-type] # as above
+            return await self._containerd.create_container(identity, bundle, shim, options, spec)  # type: ignore[arg-type] # as above
 
     async def _undo(self, held: Held) -> None:
         """Take back what a failed start has made."""

@@ -144,7 +144,7 @@ class Supervisor:
         self._layers.remove_writable(held.container.layer)
         if held.log is not None:
             held.log.close()
-        held.files.remove(missing_ok=True)  # an engine that died may have removed some of it
+        held.files.remove(self._layers.removals)  # an engine that died may have removed some of it
 
     async def _remove_volumes(self, container: Container) -> None:
         """Remove a container's anonymous volumes, but for those that another one has."""
