@@ -41,7 +41,8 @@ class Restore:
 class Container:
     """One container: its bundle, its runtime, its processes by exec id ("" is init).
 
-    `membership` is what /proc/PID/cgroup said of init, which can't be asked for any more once it has ended.
+    `membership` is what /proc/PID/cgroup said of init, which can't be asked for any more once it has ended. `ends_whole`
+    once that is so and nothing is left to be waited for: no process outside of its pid namespace, no poststop hook.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Container:
     processes: dict[str, Process]
     membership: str = ""
     oom: OomWatch | None = None
+    ends_whole: bool = False
     restore: Restore | None = None
     lock: Lock = field(default_factory=Lock)
 

@@ -43,7 +43,8 @@ async def kill(shim: Shim, request: Any) -> Message:
         refuse(process, "kill")
         extra = ["--all"] if request.all else []
         try:
-            await container.runtime.run(["kill", *extra, container.id, str(request.signal)])
+            arguments = ["kill", *extra, container.id, str(request.signal)]
+            await container.runtime.run(arguments, at_once=not request.all)
         except (RuntimeFailedError, OSError) as error:
             raise _kill_error(str(error)) from error
     return shim_v2_pb2.ConnectResponse()

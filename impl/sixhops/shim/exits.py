@@ -50,7 +50,10 @@ def started(shim: Shim, process: Process) -> None:
 async def _end_container(
     shim: Shim, container: Container, process: Process, exit_status: ExitStatus, paused: bool
 ) -> None:
-    if not _has_pid_namespace(container.bundle):
+    document = _document(container.bundle)
+    has_namespace = _has_pid_namespace(document)
+    container.ends_whole = has_namespace and not (document.get("hooks") or {}).get("poststop")
+    if not has_namespace:
         # nothing else ends what it started when there is no pid namespace to go with it
         await _follow(shim, container, ["kill", "--all"], [str(int(signal.SIGKILL))], "kill init's children")
     if paused:
@@ -121,7 +124,10 @@ async def _delete_exec(container: Container, process: Process) -> None:
 async def _delete_init(shim: Shim, container: Container, process: Process) -> None:
     failure = None
     try:
-        await container.runtime.run(["delete", container.id])
+        # what has ended and waits for nobody can be deleted at once
+        await container.runtime.run(
+            ["delete", container.id], at_once=process.exit is not None and container.ends_whole
+        )
     except (RuntimeFailedError, OSError) as error:
         # a container that the runtime no longer knows is deleted; it is so after a checkpoint
         if "does not exist" not in str(error):
@@ -138,11 +144,16 @@ async def _delete_init(shim: Shim, container: Container, process: Process) -> No
     del shim.containers[container.id]
 
 
-def _has_pid_namespace(bundle: str) -> bool:
-    """Tell whether the container has a pid namespace of its own, which ends with its first process."""
+def _document(bundle: str) -> dict[str, Any]:
+    """Return a bundle's config.json; empty when it can't be read."""
     try:
         document = json.loads(read_file(f"{bundle}/config.json"))
     except (OSError, ValueError):
-        return False
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _has_pid_namespace(document: dict[str, Any]) -> bool:
+    """Tell whether the container has a pid namespace of its own, which ends with its first process."""
     namespaces = (document.get("linux") or {}).get("namespaces") or []
     return any(item.get("type") == "pid" and not item.get("path") for item in namespaces)

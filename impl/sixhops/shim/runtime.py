@@ -3,8 +3,8 @@
 The command line is that of runc, flag for flag. There are two ways to run it, with the same arguments and
 the same result: exec of the binary (any runtime), or a fork of this process that calls the loaded runtime's
 `main(arguments)`. The second is taken only when the shim itself was forked from a parent that has the
-runtime loaded; it spares the start of an interpreter. Either way the runtime is a process that has gone
-when the step is done.
+runtime loaded; it spares the start of an interpreter. A step that waits for nobody spares the copy of our memory as
+well (`linux.borrow`). Either way the runtime is a process that has gone when the step is done.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
+from sixhops.linux.borrow import can_borrow, run_borrowed
 from sixhops.linux.clone import fork_plainly
 from sixhops.linux.signals import DEFAULT, set_handler
 from sixhops.shim.resident import DEFAULT_SIGNALS
@@ -98,11 +99,13 @@ class Runtime:
         *,
         stdio: tuple[int, int, int] | None = None,
         stdin: bytes | None = None,
+        at_once: bool = False,
     ) -> bytes:
         """Run one step to its end and return what it wrote to stdout and stderr together.
 
         `stdio` are descriptors that the container is to get; nothing is captured then. `stdin` is what the
-        runtime itself reads. RuntimeFailedError on another status than 0; OSError when the binary can't be
+        runtime itself reads. `at_once`: the step waits for nothing that we do, so we may stand still until it is done.
+        RuntimeFailedError on another status than 0; OSError when the binary can't be
         started.
         """
         argv = [self.options.binary, *self._globals, *arguments]
@@ -114,7 +117,12 @@ class Runtime:
                 feed = os.memfd_create("runtime-input")
                 os.write(feed, stdin)
                 os.lseek(feed, 0, os.SEEK_SET)
-            status = await self._step(arguments[0], argv, stdio or (feed, capture, capture))
+            streams = stdio or (feed, capture, capture)
+            if at_once and self.options.module is not None and can_borrow():
+                module = self.options.module
+                status = run_borrowed(lambda: _step_at_once(module, argv, streams))
+            else:
+                status = await self._step(arguments[0], argv, streams)
             length = os.fstat(capture).st_size
             output = os.pread(capture, min(length, OUTPUT_LIMIT), 0) if length else b""
         finally:
@@ -168,6 +176,13 @@ class Runtime:
             if isinstance(entry, dict) and entry.get("level") == "error":
                 return f"{prefix}: {str(entry.get('msg', '')).strip()}"
         return f"{prefix}: {error}"
+
+
+def _step_at_once(module: str, argv: list[str], stdio: tuple[int, int, int]) -> int:
+    """Be the runtime in a child in the shim's memory; return the exit status."""
+    for number, descriptor in enumerate(stdio):
+        os.dup2(descriptor, number)
+    return int(importlib.import_module(module).main(argv[1:]) or 0)
 
 
 def _step(module: str, argv: list[str], stdio: tuple[int, int, int]) -> NoReturn:
