@@ -98,7 +98,10 @@ class Receiver:
                     with self._news:
                         self.seen.append((envelope.topic, message))
                         self._news.notify_all()
-                    connection.sendall(server.answer(call.stream, b""))
+                    try:
+                        connection.sendall(server.answer(call.stream, b""))
+                    except OSError:
+                        return  # a shim that was killed does not wait for the answer
 
     def of(self, identifier: str) -> list[tuple[str, Any]]:
         """Return what has come of one container."""
