@@ -21,6 +21,9 @@ from benchmarks.engine_fuzz.stacks import engine_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: How many examples of one difference are shown.
+_SHOWN = 6
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison; return the exit status."""
@@ -29,6 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=float("inf"),
+        help="stop after so long, with what was sent until then",
+    )
     parser.add_argument(
         "--only", default="", help="only operations in which this text is, such as /containers/create"
     )
@@ -54,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             reference,
             count=options.count,
             seed=options.seed,
+            seconds=options.seconds,
             only=options.only,
             kind=options.kind,
             messages=options.messages,
@@ -66,7 +76,7 @@ def _report(outcome: Outcome, seconds: float) -> None:
     for title, found in (("broken", outcome.broken), ("different", outcome.differences)):
         for key, examples in sorted(found.items(), key=lambda item: (item[0], -len(item[1]))):
             print(f"{title}: {len(examples)} x {key}")
-            for example in examples[:3]:
+            for example in examples[:_SHOWN]:
                 print(f"    {example}")
     for line in outcome.left:
         print(f"left: {line}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import random
 import re
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -42,11 +43,16 @@ def compare(
     *,
     count: int,
     seed: int,
+    seconds: float = float("inf"),
     only: str = "",
     kind: str | None = None,
     messages: bool = False,
 ) -> Outcome:
-    """Send `count` mutants of the requests whose operation has `only` in it to both; same `seed`, same mutants."""
+    """Send `count` mutants of the requests whose operation has `only` in it to both; same `seed`, same mutants.
+
+    After `seconds` no more are sent.
+    """
+    deadline = time.monotonic() + seconds
     chance = random.Random(seed)
     requests = [request for request in REQUESTS if only in request.operation]
     outcome = Outcome()
@@ -57,6 +63,8 @@ def compare(
 
         both(lambda engine: engine.prepare())
         for _ in range(count):
+            if time.monotonic() >= deadline:
+                break
             mutant = mutate(chance.choice(requests), chance, kind)
             first, second = pool.map(
                 lambda engine, mutant=mutant: engine.exchange(mutant.data, mutant.method),

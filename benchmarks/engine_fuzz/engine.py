@@ -133,11 +133,13 @@ def _read(connection: socket.socket, method: str) -> Answer:
     data = bytearray()
     deadline = time.monotonic() + _PATIENCE
     try:
-        while len(data) < _LONGEST:
+        while True:
             head, separator, body = bytes(data).partition(b"\r\n\r\n")
             if separator and head.startswith(b"HTTP/1.1 100"):
                 del data[: len(head) + 4]
                 continue
+            if len(data) >= _LONGEST:
+                break
             if separator:
                 deadline = min(deadline, time.monotonic() + _STREAM)
                 length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)

@@ -28,8 +28,7 @@ def routes(committer: Committer) -> list[Route]:
         config = None
         if data.strip():
             try:
-                config = gojson.decode(data)
-                gojson.check(config, bodies.CREATE)
+                config = gojson.check(gojson.decode(data), bodies.CREATE)
             except gojson.GoJsonError as error:
                 raise EngineError(500, str(error)) from error
         given = {key: value for key, value in (config or {}).items() if key in configs.CONFIG_MEMBERS}

@@ -10,6 +10,7 @@ from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.containers.checks.kernel import this_kernel
 from sixhops.dockerd.containers.streams.connection import LogOptions
 from sixhops.dockerd.errors import EngineError, invalid
+from sixhops.dockerd.images import platforms
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -22,6 +23,8 @@ __all__ = ["routes"]
 #: A body of so many bytes holds no JSON object that says anything.
 _NO_OBJECT = 7
 _CONFLICT = 409
+#: Between these the kernel takes CPU shares; clients before API 1.19 count on being corrected.
+_LEAST_SHARES, _MOST_SHARES = 2, 1 << 18
 _NOT_IMPLEMENTED = 501
 _CONDITIONS = frozenset({"not-running", "next-exit", "removed"})
 
@@ -34,6 +37,8 @@ def routes(containers: Containers) -> list[Route]:
         body = await call.json(bodies.CREATE, status=500)
         _adjust(call, body)
         platform = "" if call.is_older_than("1.41") else call.text("platform")
+        if platform:
+            platforms.parse(platform)
         identity, warnings = await containers.create(body, call.text("name"), platform)
         return await answers.json_answer(call.request, {"Id": identity, "Warnings": warnings}, 201)
 
@@ -191,6 +196,9 @@ def _adjust(call: Call, body: dict[str, Any]) -> None:
     host = body.get("HostConfig")
     if host is None:
         return
+    shares = host.get("CpuShares") or 0
+    if call.is_older_than("1.19") and shares > 0:
+        host["CpuShares"] = min(max(shares, _LEAST_SHARES), _MOST_SHARES)
     if call.is_older_than("1.25"):
         host["AutoRemove"] = False  # such clients remove containers themselves
     if call.is_older_than("1.40"):

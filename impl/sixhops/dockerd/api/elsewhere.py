@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from sixhops.dockerd.api import answers
-from sixhops.dockerd.api.server import Route, go_quoted, route
+from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.errors import EngineError, invalid, system
+from sixhops.dockerd.goquote import quote
 
 if TYPE_CHECKING:
     from sixhops.dockerd.api.server import Call
@@ -52,7 +53,7 @@ async def _grpc(call: Call) -> web.StreamResponse:
 async def _no_builder(call: Call) -> web.StreamResponse:
     version = call.text("version")
     if version not in {"", "1", "2"}:
-        raise system(f"invalid version {go_quoted(version)}")
+        raise system(f"invalid version {quote(version)}")
     raise EngineError(_NOT_IMPLEMENTED, _NO_BUILDER)
 
 

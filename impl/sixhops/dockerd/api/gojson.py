@@ -12,6 +12,8 @@ import string
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from sixhops.dockerd.goquote import quote
+
 __all__ = [
     "GoJsonError",
     "IncompleteError",
@@ -27,9 +29,8 @@ __all__ = [
 _SPACE = " \t\r\n"
 _BASE64 = (string.ascii_letters + string.digits + "+/").encode()
 _INT64 = range(-(2**63), 2**63)
-_UINT8 = range(2**8)
 _RANGES = {
-    "uint8": _UINT8,
+    "uint8": range(2**8),
     "uint16": range(2**16),
     "uint32": range(2**32),
     "fs.FileMode": range(2**32),
@@ -38,6 +39,7 @@ _RANGES = {
     "int32": range(-(2**31), 2**31),
 }
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
+_GOES_ON = frozenset({".", "e", "E"})
 _ESCAPES = 'bfnrt\\/"'
 
 
@@ -88,6 +90,10 @@ class Struct:
         return f"{self.package}.{self.name}" if self.package else self.name
 
 
+_UINT8_KIND = Kind("uint8", "int")
+_ZEROS: dict[str, Any] = {"string": "", "bool": False, "int": 0, "number": 0, "words": ""}
+
+
 def encode(value: object, *, html: bool = True) -> bytes:
     """Return compact JSON with Go's escapes (for HTML too if `html`), and the newline that Go's encoder adds."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -106,11 +112,14 @@ def decode(data: bytes) -> Any:
     if not text:
         raise IncompleteError("EOF")
     try:
-        value, _end = _DECODER.raw_decode(text)
+        value, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
         # bytes that are no text are named as they are
         _Scanner(data.decode("utf-8", "surrogateescape").lstrip(_SPACE)).value()
         raise GoJsonError("exceeded max depth") from None
+    if text[end : end + 1] in _GOES_ON and isinstance(value, int) and not isinstance(value, bool):
+        # Python takes the whole number before a fraction or an exponent that is none; `1.` and `1e` are no numbers
+        _Scanner(text).value()
     return value
 
 
@@ -137,23 +146,21 @@ def _no_constant(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_float=Number, parse_constant=_no_constant)
 
 
-def check(value: object, kind: Kind | Struct) -> None:
-    """Raise GoJsonError when a decoded value does not fit a Go type, for the first member that does not."""
-    _check(value, kind, None, ())
+def check(value: Any, kind: Kind | Struct) -> Any:
+    """Return a decoded value with the members of structs under their own names, which Go finds whatever their case.
+
+    Raises GoJsonError when the value does not fit a Go type, for the first member that does not.
+    """
+    return _check(value, kind, None, ())
 
 
-def _check(value: object, kind: Kind | Struct, inside: Struct | None, path: tuple[str, ...]) -> None:
+def _check(value: Any, kind: Kind | Struct, inside: Struct | None, path: tuple[str, ...]) -> Any:
     if value is None:
-        return
+        return None
     if isinstance(kind, Struct):
         if not isinstance(value, dict):
             _mismatch(value, kind.printed, inside, path)
-        folded = {name.lower(): name for name in kind.fields}
-        for key, member in value.items():
-            name = key if key in kind.fields else folded.get(key.lower())
-            if name is not None:
-                _check(member, kind.fields[name], kind, (*path, name))
-        return
+        return _check_struct(value, kind, path)
     match kind.accepts:
         case "string":
             fits = isinstance(value, str)
@@ -168,7 +175,7 @@ def _check(value: object, kind: Kind | Struct, inside: Struct | None, path: tupl
         case "number":
             fits = isinstance(value, (int, float)) and not isinstance(value, bool)
         case "bytes":
-            fits = isinstance(value, str) or _are_bytes(value)
+            fits = isinstance(value, (str, list))
             if isinstance(value, str):
                 _check_base64(value)
         case "list":
@@ -177,16 +184,45 @@ def _check(value: object, kind: Kind | Struct, inside: Struct | None, path: tupl
             fits = isinstance(value, dict)
         case "words":
             fits = isinstance(value, str) or (
-                isinstance(value, list) and all(isinstance(word, str) for word in value)
+                isinstance(value, list) and all(word is None or isinstance(word, str) for word in value)
             )
         case _:
             fits = True
     if not fits:
         _mismatch(value, kind.name, inside, path, numeric=kind.accepts == "int")
-    if kind.element is not None:
-        members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        for member in members:
-            _check(member, kind.element, inside, path)
+    element = _UINT8_KIND if kind.accepts == "bytes" else kind.element
+    if element is not None and isinstance(value, dict):
+        return {key: _member(member, element, kind, inside, path) for key, member in value.items()}
+    if element is not None and isinstance(value, list):
+        return [_member(member, element, kind, inside, path) for member in value]
+    if kind.accepts == "words" and isinstance(value, list):
+        return [word or "" for word in value]
+    return value
+
+
+def _member(
+    value: Any, element: Kind | Struct, kind: Kind, inside: Struct | None, path: tuple[str, ...]
+) -> Any:
+    """Return one value of a list or a map: null is the zero value of what is no pointer."""
+    if value is not None or "]*" in kind.name:
+        return _check(value, element, inside, path)
+    if isinstance(element, Struct):
+        return {}
+    return _ZEROS.get(element.accepts)
+
+
+def _check_struct(value: dict[str, Any], kind: Struct, path: tuple[str, ...]) -> dict[str, Any]:
+    folded = {name.lower(): name for name in kind.fields}
+    found: dict[str, Any] = {}
+    for key, member in value.items():
+        name = key if key in kind.fields else folded.get(key.lower())
+        if name is None:
+            found[key] = member
+            continue
+        checked = _check(member, kind.fields[name], kind, (*path, name))
+        if checked is not None or name not in found:
+            found[name] = checked  # as in Go the last one stands, and null changes nothing
+    return found
 
 
 def _mismatch(
@@ -207,12 +243,6 @@ def _word(value: object) -> str:
     if isinstance(value, str):
         return "string"
     return "array" if isinstance(value, list) else "object"
-
-
-def _are_bytes(value: object) -> bool:
-    return isinstance(value, list) and all(
-        item is None or (type(item) is int and item in _UINT8) for item in value
-    )
 
 
 def _check_base64(text: str) -> None:
@@ -365,13 +395,6 @@ def _quoted(mark: str) -> str:
         return "'\\''"
     if mark == '"':
         return "'\"'"
-    if mark == "\\":
-        return "'\\\\'"
-    known = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
-    if mark in known:
-        return f"'{known[mark]}'"
-    if ord(mark) < 0x20 or ord(mark) == 0x7F:
-        return f"'\\x{ord(mark):02x}'"
     # Go looks at bytes: of a longer character only the first one is named
     first = mark.encode("utf-8", "surrogateescape")[0]
-    return f"'{mark}'" if first < 0x80 else f"'{chr(first)}'"
+    return f"'{quote(chr(first))[1:-1]}'"

@@ -103,9 +103,9 @@ def routes(containers: Containers) -> list[Route]:
         route("POST", "/containers/{name:.*}/attach", attach, hijacks=True),
         route("GET", "/containers/{name:.*}/attach/ws", attach_websocket, hijacks=True),
         route("POST", "/containers/{name:.*}/exec", exec_create),
-        route("POST", "/exec/{id}/start", exec_start, hijacks=True),
-        route("POST", "/exec/{id}/resize", exec_resize),
-        route("GET", "/exec/{id}/json", exec_inspect),
+        route("POST", "/exec/{id:.*}/start", exec_start, hijacks=True),
+        route("POST", "/exec/{id:.*}/resize", exec_resize),
+        route("GET", "/exec/{id:.*}/json", exec_inspect),
     ]
 
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import platform as platforms
-import re
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.api import answers, bodies, gojson
-from sixhops.dockerd.api.server import Route, go_quoted, route
+from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.errors import EngineError, invalid, system
+from sixhops.dockerd.images import platforms
 from sixhops.dockerd.images import reference as references
 from sixhops.dockerd.images.authorization import Credentials
 from sixhops.dockerd.images.importing import ImportRequest
 from sixhops.dockerd.images.progress import encode_line
 from sixhops.dockerd.version import API_VERSION
-from sixhops.wire.image import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,35 +25,19 @@ if TYPE_CHECKING:
     from sixhops.dockerd.api.server import Call
     from sixhops.dockerd.images.progress import Emit
     from sixhops.dockerd.images.service import Images
+    from sixhops.wire.image import Platform
 
 __all__ = ["credentials_of", "routes"]
 
-_ARCHITECTURES = {
-    "amd64": "amd64",
-    "x86_64": "amd64",
-    "x86-64": "amd64",
-    "arm64": "arm64",
-    "aarch64": "arm64",
-    "arm": "arm",
-    "386": "386",
-    "i386": "386",
-    "ppc64le": "ppc64le",
-    "s390x": "s390x",
-    "riscv64": "riscv64",
-    "mips64le": "mips64le",
-}
-_SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd"})
 _PIECE = 1 << 16
 _SEARCH_LIMIT = 25
-#: System, architecture and variant.
-_PLATFORM_PARTS = 3
 
 
 def routes(images: Images) -> list[Route]:
     """Return the routes of a room of images."""
 
     async def create(call: Call) -> web.StreamResponse:
-        platform = platform_of(call.text("platform"))
+        platform = platform_of(call)
         name = call.text("fromImage")
         if not name:
             return await import_file_system(call, platform)
@@ -81,7 +63,7 @@ def routes(images: Images) -> list[Route]:
             call.text("fromSrc"),
             call.text("message"),
             call.query.get("changes", ()),
-            _ARCHITECTURES.get(platforms.machine(), platforms.machine()),
+            platforms.this_architecture(),
             platform.os if platform is not None else "linux",
         )
         body = call.request.content.iter_chunked(_PIECE)
@@ -185,8 +167,7 @@ def credentials_of(call: Call) -> Credentials:
 async def _credentials_in_body(call: Call) -> Credentials:
     """Return what the body says, which is where clients before 2014 put it. Raises EngineError 400."""
     try:
-        value = gojson.decode(await call.raw_body())
-        gojson.check(value, bodies.AUTH)
+        value = gojson.check(gojson.decode(await call.raw_body()), bodies.AUTH)
     except gojson.GoJsonError as error:
         raise invalid(f"Bad parameters and missing X-Registry-Auth: {error}") from error
     return credentials(value) if isinstance(value, dict) else Credentials()
@@ -211,33 +192,15 @@ def credentials(value: dict[str, Any]) -> Credentials:
     )
 
 
-def platform_of(text: str) -> Platform | None:
-    """Return what `platform` of a request means, None for "". Raises EngineError 400."""
-    if not text:
+def platform_of(call: Call) -> Platform | None:
+    """Return what `platform` of a request means, None for "" and before API 1.32. Raises EngineError 400."""
+    text = call.text("platform")
+    if not text or call.is_older_than("1.32"):
         return None
-    parts = text.split("/")
-    if len(parts) > _PLATFORM_PARTS:
-        raise invalid(f"{go_quoted(text)}: cannot parse platform specifier: invalid argument")
-    for part in parts:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", part):
-            raise invalid(
-                f"{go_quoted(part)} is an invalid component of {go_quoted(text)}: platform specifier component must "
-                'match "^[A-Za-z0-9_-]+$": invalid argument'
-            )
-    platform = _platform(text, [part.lower() for part in parts])
+    platform = platforms.parse(text)
     if platform.os != "linux":
         raise invalid("operating system is not supported")
     return platform
-
-
-def _platform(text: str, parts: list[str]) -> Platform:
-    if len(parts) > 1:
-        return Platform(_ARCHITECTURES.get(parts[1], parts[1]), parts[0], parts[2] if len(parts) > 2 else "")
-    if parts[0] in _SYSTEMS:
-        return Platform(_ARCHITECTURES.get(platforms.machine(), platforms.machine()), parts[0])
-    if parts[0] in _ARCHITECTURES:
-        return Platform(_ARCHITECTURES[parts[0]])
-    raise invalid(f"{go_quoted(text)}: unknown operating system or architecture: invalid argument")
 
 
 async def _progress(

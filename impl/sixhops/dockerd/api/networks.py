@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sixhops.dockerd.api import answers, bodies
 from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.errors import invalid
+from sixhops.dockerd.goquote import quote
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -31,7 +32,7 @@ def routes(networks: Networks, connections: Connections) -> list[Route]:
         verbose = call.text("verbose")
         if verbose not in _BOOLEANS:
             raise invalid(
-                f'invalid value for verbose: {verbose}: strconv.ParseBool: parsing "{verbose}": invalid syntax'
+                f"invalid value for verbose: {verbose}: strconv.ParseBool: parsing {quote(verbose)}: invalid syntax"
             )
         found = networks.inspect(call["name"], call.text("scope"))
         return await answers.json_answer(call.request, found)
@@ -68,8 +69,8 @@ def routes(networks: Networks, connections: Connections) -> list[Route]:
         route("GET", "/networks/", list_all),
         route("POST", "/networks/prune", prune),
         route("POST", "/networks/create", create),
-        route("GET", "/networks/{name}", inspect),
-        route("DELETE", "/networks/{name}", remove),
-        route("POST", "/networks/{name}/connect", connect),
-        route("POST", "/networks/{name}/disconnect", disconnect),
+        route("GET", "/networks/{name:.*}", inspect),
+        route("DELETE", "/networks/{name:.*}", remove),
+        route("POST", "/networks/{name:.*}/connect", connect),
+        route("POST", "/networks/{name:.*}/disconnect", disconnect),
     ]

@@ -8,6 +8,7 @@ from sixhops.dockerd.api import answers, gojson
 from sixhops.dockerd.api.gojson import Kind, Struct
 from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.errors import EngineError, invalid, not_found, system
+from sixhops.dockerd.goquote import quote
 from sixhops.dockerd.images import reference
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ async def _list(call: Call) -> web.StreamResponse:
 
 
 async def _missing(call: Call) -> web.StreamResponse:
-    raise not_found(f'plugin "{call["name"]}" not found')
+    raise not_found(f"plugin {quote(call['name'])} not found")
 
 
 async def _enable(call: Call) -> web.StreamResponse:
@@ -93,7 +94,7 @@ async def _upgrade(call: Call) -> web.StreamResponse:
     await _read_privileges(call)
     _remote(call)
     name = _parsed(call["name"])
-    raise not_found(f'plugin "{name.or_latest().familiar}" not found')
+    raise not_found(f"plugin {quote(name.or_latest().familiar)} not found")
 
 
 def _remote(call: Call) -> reference.Reference:

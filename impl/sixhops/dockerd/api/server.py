@@ -23,6 +23,7 @@ from sixhops.dockerd.api.connection import Connection, Taken, refuse
 from sixhops.dockerd.api.gojson import Kind
 from sixhops.dockerd.api.requests import BodyError
 from sixhops.dockerd.errors import EngineError, invalid, system
+from sixhops.dockerd.goquote import quote
 from sixhops.dockerd.version import API_VERSION, MINIMUM_API_VERSION
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[["Call"], Awaitable[web.StreamResponse]]
 
-__all__ = ["Call", "Route", "Server", "go_quoted", "parse_bool", "route", "unix_listener"]
+__all__ = ["Call", "Route", "Server", "parse_bool", "route", "unix_listener"]
 
 _log = logging.getLogger(__name__)
 
@@ -125,9 +126,9 @@ class Call:
         if not text:
             return None
         if not re.fullmatch(r"[+-]?[0-9]+", text):
-            raise EngineError(status, f"strconv.Atoi: parsing {go_quoted(text)}: invalid syntax")
+            raise EngineError(status, f"strconv.Atoi: parsing {quote(text)}: invalid syntax")
         if int(text) not in _INT64:
-            raise EngineError(status, f"strconv.Atoi: parsing {go_quoted(text)}: value out of range")
+            raise EngineError(status, f"strconv.Atoi: parsing {quote(text)}: value out of range")
         return int(text)
 
     def filters(self, *, prefix: str = "", status: int = 500) -> dict[str, list[str]]:
@@ -181,12 +182,10 @@ class Call:
     async def value(self, kind: Kind | Struct, *, status: int = 400, empty: str | None = None) -> Any:
         """Return the body as a value of a type. Errors as for `json`."""
         try:
-            value = await self._first_value()
-            gojson.check(value, kind)
+            return gojson.check(await self._first_value(), kind)
         except (gojson.GoJsonError, BodyError) as error:
             text = str(error)
             raise EngineError(status, empty if empty is not None and text == "EOF" else text) from error
-        return value
 
     async def _first_value(self) -> Any:
         """Return the body's first JSON value, without waiting for what may follow it."""
@@ -202,18 +201,6 @@ class Call:
                 with contextlib.suppress(gojson.IncompleteError):
                     return gojson.decode(bytes(data))
         return gojson.decode(bytes(data))
-
-
-def go_quoted(text: str) -> str:
-    """Return text in Go's double quotes."""
-    return (
-        gojson.encode(text)
-        .decode()
-        .rstrip("\n")
-        .replace("\\u003c", "<")
-        .replace("\\u003e", ">")
-        .replace("\\u0026", "&")
-    )
 
 
 def parse_bool(text: str) -> bool | None:
@@ -358,7 +345,7 @@ def _check_query(query: str) -> None:
             raise invalid("invalid semicolon separator in query")
         broken = _BROKEN_ESCAPE.search(pair)
         if broken is not None:
-            raise invalid(f"invalid URL escape {go_quoted(broken[0])}")
+            raise invalid(f"invalid URL escape {quote(broken[0])}")
 
 
 def _is_old_filters(value: object) -> bool:

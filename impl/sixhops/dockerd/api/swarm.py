@@ -9,8 +9,9 @@ import re
 from typing import TYPE_CHECKING
 
 from sixhops.dockerd.api import swarmbodies
-from sixhops.dockerd.api.server import Route, go_quoted, parse_bool, route
+from sixhops.dockerd.api.server import Route, parse_bool, route
 from sixhops.dockerd.errors import EngineError, invalid, system
+from sixhops.dockerd.goquote import quote
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -141,7 +142,7 @@ def _check_version(call: Call, what: str, *, tell: bool) -> None:
     if not tell:
         raise invalid(f"invalid {what} version")
     why = "value out of range" if re.fullmatch("[0-9]+", text, re.ASCII) else "invalid syntax"
-    raise invalid(f"invalid {what} version '{text}': strconv.ParseUint: parsing {go_quoted(text)}: {why}")
+    raise invalid(f"invalid {what} version '{text}': strconv.ParseUint: parsing {quote(text)}: {why}")
 
 
 def _listing(status: int, check: Handler | None = None) -> Handler:
@@ -171,7 +172,7 @@ def _check_bool(call: Call, name: str) -> None:
     text = call.text(name)
     if text and parse_bool(text) is None:
         raise invalid(
-            f"invalid value for {name}: {text}: strconv.ParseBool: parsing {go_quoted(text)}: invalid syntax"
+            f"invalid value for {name}: {text}: strconv.ParseBool: parsing {quote(text)}: invalid syntax"
         )
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from sixhops.dockerd.api import answers
 from sixhops.dockerd.api.gojson import encode
-from sixhops.dockerd.api.server import Route, go_quoted, route
+from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.errors import invalid, system
+from sixhops.dockerd.goquote import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -98,7 +99,7 @@ def _time(text: str) -> int | None:
 
 def _int64(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]+", text, re.ASCII):
-        raise system(f"strconv.ParseInt: parsing {go_quoted(text)}: invalid syntax")
+        raise system(f"strconv.ParseInt: parsing {quote(text)}: invalid syntax")
     if not -(2**63) <= int(text) < 2**63:
-        raise system(f"strconv.ParseInt: parsing {go_quoted(text)}: value out of range")
+        raise system(f"strconv.ParseInt: parsing {quote(text)}: value out of range")
     return int(text)

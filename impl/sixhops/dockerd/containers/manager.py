@@ -30,6 +30,7 @@ from sixhops.dockerd.containers.settings import ContainerSettings
 from sixhops.dockerd.containers.streams.attach import AttachSession, Input, parse_keys
 from sixhops.dockerd.containers.views import documents, listing, pruning, stats, top
 from sixhops.dockerd.errors import EngineError, conflict, invalid, system
+from sixhops.dockerd.goquote import quote
 from sixhops.wire.rawstream import Stream
 
 if TYPE_CHECKING:
@@ -355,7 +356,7 @@ class Containers:
             case "removed":
                 return _outcome(held, held.waiters.removal())
             case _:
-                raise invalid(f'invalid condition: "{condition}"')
+                raise invalid(f"invalid condition: {quote(condition)}")
 
     # -- looking at containers
 

@@ -7,6 +7,7 @@ import time
 from calendar import timegm
 
 from sixhops.dockerd.errors import system
+from sixhops.dockerd.goquote import quote
 
 __all__ = ["NEVER", "fixed", "parse_query", "parse_rfc3339", "rfc3339"]
 
@@ -52,7 +53,7 @@ def parse_query(text: str) -> int | None:
     found = _SECONDS.fullmatch(text)
     if found is not None:
         return int(found[1]) * _SECOND + int((found[2] or "").ljust(9, "0"))
-    raise system(f'strconv.ParseInt: parsing "{text.partition(".")[0]}": invalid syntax')
+    raise system(f"strconv.ParseInt: parsing {quote(text.partition('.')[0])}: invalid syntax")
 
 
 def _whole(nanoseconds: int) -> str:

@@ -10,43 +10,27 @@ fail verification never becomes a layer; its directory is removed.
 from __future__ import annotations
 
 import asyncio
-import bz2
 import fcntl
 import hashlib
 import json
-import lzma
 import os
 import threading
-import zlib
-from typing import TYPE_CHECKING, Protocol
-
-import zstandard
-from isal import igzip_lib, isal_zlib
+from typing import TYPE_CHECKING
 
 from sixhops.dockerd.images import unpack
+from sixhops.dockerd.images.decompression import Decompression
 from sixhops.dockerd.images.layers import SPLIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from sixhops.dockerd.images.layers import LayerStore
     from sixhops.linux.forkserver import ForkServer
 
-__all__ = ["BlobSink", "UnpackError", "VerificationError", "decompressed"]
+__all__ = ["BlobSink", "UnpackError", "VerificationError"]
 
 _F_SETPIPE_SZ = 1031
 _PIPE = 1 << 20
-# the package's stub declares the exception as an instance of Exception instead of a class
-_GzipError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_GZIP_MAGIC = b"\x1f\x8b"
-_BZIP2_MAGIC = b"BZh"
-_XZ_MAGIC = b"\xfd7zXZ\0"
-
-
-#: What decompressors raise.
-_DAMAGED: tuple[type[Exception], ...] = (_GzipError, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError)
 
 
 class VerificationError(Exception):
@@ -55,74 +39,6 @@ class VerificationError(Exception):
 
 class UnpackError(VerificationError):
     """The tar can't be unpacked; the message is the engine's about the tar."""
-
-
-class _Decompressor(Protocol):
-    def decompress(self, data: bytes) -> bytes: ...
-
-
-class _Plain:
-    """A tar that is not compressed."""
-
-    def decompress(self, data: bytes) -> bytes:
-        return data
-
-
-class _Gzip:
-    """Any number of gzip members after one another, as the format allows."""
-
-    def __init__(self) -> None:
-        self._member = isal_zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-
-    def decompress(self, data: bytes) -> bytes:
-        out = bytearray()
-        while data:
-            if self._member.eof:
-                self._member = isal_zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-            out += self._member.decompress(data)
-            data = self._member.unused_data if self._member.eof else b""
-        return bytes(out)
-
-
-class _Frames:
-    """Any number of bzip2 or xz streams after one another."""
-
-    def __init__(self, make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
-        self._make = make
-        self._stream = make()
-
-    def decompress(self, data: bytes) -> bytes:
-        out = bytearray()
-        while data:
-            if self._stream.eof:
-                self._stream = self._make()
-            out += self._stream.decompress(data)
-            data = self._stream.unused_data if self._stream.eof else b""
-        return bytes(out)
-
-
-def _decompressor(head: bytes) -> _Decompressor:
-    if head.startswith(_GZIP_MAGIC):
-        return _Gzip()
-    if head.startswith(_ZSTD_MAGIC):
-        return zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
-    if head.startswith(_BZIP2_MAGIC):
-        return _Frames(bz2.BZ2Decompressor)
-    if head.startswith(_XZ_MAGIC):
-        return _Frames(lzma.LZMADecompressor)
-    return _Plain()
-
-
-async def decompressed(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Give a stream's plain bytes, whatever it is compressed with; what can't be decompressed is given as it is."""
-    decompress: _Decompressor | None = None
-    async for piece in body:
-        decompress = decompress or _decompressor(piece)
-        try:
-            data = await asyncio.to_thread(decompress.decompress, piece)
-        except _DAMAGED:
-            decompress, data = _Plain(), piece
-        yield data
 
 
 class BlobSink:
@@ -134,7 +50,7 @@ class BlobSink:
         self._digest = digest
         self._blob = hashlib.sha256()
         self._tar = hashlib.sha256()
-        self._decompress: _Decompressor | None = None
+        self._plain = Decompression()
         self._directory: Path | None = layers.begin()
         # a cancelled download leaves its last write running on a worker thread; the pipe must not be closed
         # under it
@@ -187,16 +103,11 @@ class BlobSink:
 
     def _take(self, piece: bytes) -> None:
         self._blob.update(piece)
-        if self._decompress is None:
-            self._decompress = _decompressor(piece)
-        try:
-            data = self._decompress.decompress(piece)
-        except _DAMAGED:
-            # bytes that don't decompress are wrong bytes; the digest, taken at the end, says so in the
-            # engine's words
-            self._decompress = _Plain()
+        self._pass_on(self._plain.feed(piece))
+        if self._plain.damage:
             self._shut()
-            return
+
+    def _pass_on(self, data: bytes) -> None:
         self._tar.update(data)
         left = memoryview(data)
         while left and self._pipe >= 0:
@@ -206,7 +117,9 @@ class BlobSink:
                 self._shut()  # the worker has refused the tar; its report says why
 
     def _finish(self) -> int:
-        self._close_pipe()
+        with self._turn:
+            self._pass_on(self._plain.finish())
+            self._shut()
         report = b""
         while piece := os.read(self._report, 1 << 16):
             report += piece
@@ -217,6 +130,9 @@ class BlobSink:
         if "error" in result:
             how = result.get("how", "exit status 1")
             raise UnpackError(f"Error processing tar file({how}): {result['error']}")
+        if self._plain.damage:
+            # what came of it made a whole tar, so the damage is all that is wrong
+            raise UnpackError(f"Error processing tar file({self._plain.damage}): ")
         return int(result["size"])
 
     def _close_pipe(self) -> None:

@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.dockerd.errors import invalid
+from sixhops.dockerd.goquote import quote
 from sixhops.dockerd.images import instructions
 from sixhops.dockerd.images.instructions import Instruction, InstructionError
 from sixhops.dockerd.images.words import WordError, expand, expand_words
@@ -231,7 +232,7 @@ def _health_of(instruction: Instruction) -> dict[str, Any]:
         return {"Test": [kind]}
     flags = _health_flags(instruction.flags)
     if kind != "CMD":
-        raise InstructionError(f'Unknown type "{kind}" in HEALTHCHECK (try CMD)')
+        raise InstructionError(f"Unknown type {quote(kind)} in HEALTHCHECK (try CMD)")
     if not arguments:
         raise InstructionError("Missing command after HEALTHCHECK CMD")
     found: dict[str, Any] = {"Test": [kind if instruction.is_json else "CMD-SHELL", *arguments]}
@@ -259,7 +260,7 @@ def _health_flags(flags: Sequence[str]) -> dict[str, str]:
 
 def _duration(name: str, text: str) -> int:
     if not _DURATION.fullmatch(text):
-        raise InstructionError(f'time: invalid duration "{text}"')
+        raise InstructionError(f"time: invalid duration {quote(text)}")
     total = sum(round(float(number) * _UNITS[unit]) for number, unit in _TERM.findall(text))
     total = -total if text.startswith("-") else total
     if total < _SHORTEST:
@@ -269,7 +270,7 @@ def _duration(name: str, text: str) -> int:
 
 def _retries(text: str) -> int:
     if not re.fullmatch(r"[+-]?\d+", text):
-        raise InstructionError(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+        raise InstructionError(f"strconv.ParseInt: parsing {quote(text)}: invalid syntax")
     if int(text) < 1:
         raise InstructionError(f"--retries must be at least 1 (not {int(text)})")
     return int(text)

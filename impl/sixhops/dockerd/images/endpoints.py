@@ -45,7 +45,7 @@ def is_insecure(domain: str, insecure: Sequence[str]) -> bool:
         return True
     try:
         addresses = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
-    except OSError:
+    except (OSError, UnicodeError):  # the latter for what can be no name of a host
         return False
     networks = ["127.0.0.0/8", "::1/128", *(entry for entry in insecure if "/" in entry)]
     return any(

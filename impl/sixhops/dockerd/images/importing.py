@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import http
 import time
-import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from sixhops.dockerd.api.gojson import encode
+from sixhops.dockerd import gourl
 from sixhops.dockerd.errors import EngineError, invalid, system
+from sixhops.dockerd.goquote import quote
 from sixhops.dockerd.images import changes as change_lines
 from sixhops.dockerd.images.blob import BlobSink, VerificationError
 from sixhops.dockerd.images.children import imported
@@ -107,19 +107,15 @@ async def _fetched(address: str, emit: Emit) -> AsyncIterator[bytes]:
 
 def _check(address: str) -> None:
     """Refuse what is no address, in Go's words. Raises EngineError 400 and 500."""
-    parts = urllib.parse.urlsplit(address)
     try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        port_text = parts.netloc.rpartition(":")[2]
-        quoted = encode(urllib.parse.unquote(address), html=False).decode().rstrip("\n")
-        raise invalid(f'parse {quoted}: invalid port ":{port_text}" after host') from None
-    del port
-    if parts.scheme not in {"http", "https"}:
-        raise system(f'Get "{address}": unsupported protocol scheme "{parts.scheme}"')
-    if not host:
+        url = gourl.parse(address)
+    except gourl.GoUrlError as error:
+        raise invalid(str(error)) from error
+    if url.scheme not in {"http", "https"}:
+        raise system(f'Get {quote(address)}: unsupported protocol scheme "{url.scheme}"')
+    if not url.host:
         # Go prints the address without the slashes that nothing follows
-        raise system(f'Get "{parts.scheme}:{parts.path}": http: no Host in request URL')
+        raise system(f'Get "{url.scheme}:{url.path}": http: no Host in request URL')
 
 
 async def _refused(address: str, response: aiohttp.ClientResponse) -> EngineError:

@@ -6,13 +6,15 @@ As dockerd 20.10 asks them (moby, registry/auth.go and api/server/router/distrib
 from __future__ import annotations
 
 import asyncio
+import os
 import re
-import urllib.parse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from multidict import CIMultiDict
 
+from sixhops.dockerd import gourl
 from sixhops.dockerd.api import gojson
 from sixhops.dockerd.errors import EngineError, invalid, system
 from sixhops.dockerd.images import reference as references
@@ -56,7 +58,7 @@ _STATUSES: Final = {
     "MANIFEST_UNVERIFIED": 400,
     "SIZE_INVALID": 400,
 }
-_BROKEN_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}", re.DOTALL)
+_CERTIFICATES: Final = "/etc/docker/certs.d"
 
 
 async def log_in(address: str, credentials: Credentials, settings: PullSettings, agent: str) -> str:
@@ -162,18 +164,20 @@ async def _platform_of(remote: Remote, config: str) -> list[dict[str, Any]]:
 
 
 def _host(address: str) -> str:
-    """Return the host of a server's address. Raises EngineError 400."""
+    """Return the host of a server's address, with its port. Raises EngineError 400."""
     if not address:
         return _HUB
     url = address if address.startswith(("https://", "http://")) else f"https://{address}"
-    rest = url.partition("://")[2]
-    host = rest.partition("/")[0]
-    broken = _BROKEN_ESCAPE.search(host)
-    reason = ""
-    if broken is not None:
-        reason = f'invalid URL escape "{broken[0]}"'
-    elif bad := re.search(r'[ "<>\\^`{|}]', host):
-        reason = f'invalid character "{bad[0]}" in host name'
-    if reason:
-        raise invalid(f'unable to parse server address: parse "{url}": {reason}')
-    return urllib.parse.unquote(host.rpartition("@")[2])
+    try:
+        host = gourl.parse(url).host
+    except gourl.GoUrlError as error:
+        raise invalid(f"unable to parse server address: {error}") from error
+    certificates = f"{_CERTIFICATES}/{host}"
+    try:
+        Path(certificates).stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        # dockerd looks there for the registry's certificates, so what can't be a file's name can't be a registry's
+        raise invalid(f"open {certificates}: {os.strerror(error.errno or 0).lower()}") from error
+    return host.removesuffix(":")

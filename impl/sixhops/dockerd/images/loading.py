@@ -89,8 +89,7 @@ class Loader:
                 raise system(f"invalid archive: {error}") from error
 
     async def _load(self, contents: Contents) -> None:
-        manifest = gojson.decode(contents.read("manifest.json"))
-        gojson.check(manifest, _MANIFEST)
+        manifest = gojson.check(gojson.decode(contents.read("manifest.json")), _MANIFEST)
         links: dict[str, str] = {}
         identities, named = "", 0
         for entry in manifest or ():
@@ -223,8 +222,7 @@ class _OldForm:
     async def load(self) -> None:
         for folder in self._contents.folders():
             await self._load(folder, frozenset())
-        repositories = gojson.decode(self._contents.read("repositories"))
-        gojson.check(repositories, _REPOSITORIES)
+        repositories = gojson.check(gojson.decode(self._contents.read("repositories")), _REPOSITORIES)
         for repository, tags in (repositories or {}).items():
             for tag, identity in tags.items():
                 if identity not in self._images:

@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _LONGEST_REFUSAL = 64 * 1024
+_LAST_PORT: Final = 65535
 #: Where asyncio says which address it tried.
 _ADDRESS = re.compile(r"Connect call failed \('([^']+)'")
 _UNAUTHORIZED: Final = 401
@@ -103,6 +104,8 @@ def go_words(verb: str, url: str, error: BaseException) -> str:
         text = os.strerror(reason.errno).lower() if reason.errno and reason.errno > 0 else str(reason)
         found = _ADDRESS.search(str(reason))
         return f'{verb} "{url}": dial tcp {found[1] if found else error.host}:{error.port}: connect: {text}'
+    if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
+        return f'{verb} "{url}": dial tcp: {_no_address(url)}'
     if isinstance(error, TimeoutError):
         return (
             f'{verb} "{url}": net/http: request canceled while waiting for connection '
@@ -111,6 +114,14 @@ def go_words(verb: str, url: str, error: BaseException) -> str:
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return f'{verb} "{url}": EOF'
     return f'{verb} "{url}": {error}'
+
+
+def _no_address(url: str) -> str:
+    """Return why Go's client finds nobody at an address that Python's refuses to look for."""
+    host, colon, port = url.partition("://")[2].partition("/")[0].rpartition(":")
+    if colon and port.isdigit() and int(port) > _LAST_PORT:
+        return f"address {port}: invalid port"
+    return f"lookup {host or port}: no such host"
 
 
 async def refusal(response: aiohttp.ClientResponse) -> RemoteError:

@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 from sixhops.dockerd.errors import EngineError, conflict, invalid, system
 from sixhops.dockerd.images import deletion, documents, loading, pruning, saving
 from sixhops.dockerd.images import reference as references
-from sixhops.dockerd.images.blob import decompressed
+from sixhops.dockerd.images.contents import Contents
+from sixhops.dockerd.images.decompression import Decompression
 from sixhops.dockerd.images.importing import import_image
 from sixhops.dockerd.images.search import check_filters, passes, search
 
@@ -218,10 +219,18 @@ class Images:
 
     async def load(self, body: AsyncIterator[bytes], emit: Emit, *, quiet: bool) -> None:
         """Bring in the images of an archive, saying which. Raises EngineError 500 for one that can't be read."""
-        with tempfile.NamedTemporaryFile(dir=self._temporary, prefix="load-") as file:
-            async for piece in decompressed(body):
-                await asyncio.to_thread(file.write, piece)
+        with tempfile.NamedTemporaryFile(dir=self._temporary, prefix="docker-import-") as file:
+            plain = Decompression()
+            async for piece in body:
+                file.write(await asyncio.to_thread(plain.feed, piece))
+                if plain.damage:
+                    break
+            file.write(plain.finish())
             file.flush()
+            if plain.damage:
+                with await asyncio.to_thread(Contents.of, Path(file.name)):
+                    # what came of it is a whole tar, so the damage is all that is wrong
+                    raise system(f"Error processing tar file({plain.damage}): ")
             loader = loading.Loader(self._store, self._forks, emit, quiet=quiet)
             try:
                 await loader.load(Path(file.name))

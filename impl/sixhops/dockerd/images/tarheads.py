@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["StrictHead", "TornError", "entries", "go_head"]
+__all__ = ["StrictHead", "TornError", "entries", "go_head", "members"]
 
 #: tarfile's own, which its stub does not have: nothing there, zeros, half a head, no second head after an extended one.
 _EMPTY: type[Exception] = tarfile.EmptyHeaderError  # type: ignore[attr-defined]
@@ -40,6 +40,8 @@ class StrictHead(tarfile.TarInfo):
         except _ZEROS:
             # one block of zeros may end a tar, but only two may stand before something else
             following = tarfile_.fileobj.read(tarfile.BLOCKSIZE)
+            if 0 < len(following) < tarfile.BLOCKSIZE:
+                raise TornError("unexpected EOF") from None
             if following.strip(b"\0"):
                 raise TornError("archive/tar: invalid tar header") from None
             raise
@@ -47,6 +49,35 @@ class StrictHead(tarfile.TarInfo):
             raise TornError("unexpected EOF") from error
         except (tarfile.HeaderError, ValueError) as error:
             raise TornError("archive/tar: invalid tar header") from error
+
+    def _proc_member(self, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:
+        try:
+            found: tarfile.TarInfo = super()._proc_member(tarfile_)  # type: ignore[misc] # the stub does not have it
+        except _NO_SECOND as error:
+            is_whole = tarfile_.fileobj.tell() >= self.offset + tarfile.BLOCKSIZE + self.size
+            if is_whole and isinstance(error.__context__, _EMPTY):
+                raise _ZEROS from error  # a whole extended head that nothing follows ends the archive
+            raise
+        return found
+
+
+def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Give the members of a tar. Raises TornError.
+
+    What pads the last member may be missing, as Go has it.
+    """
+    last: tarfile.TarInfo | None = None
+    left = iter(archive)
+    while True:
+        try:
+            last = next(left)
+        except StopIteration:
+            return
+        except tarfile.ReadError as error:
+            if last is not None and archive.fileobj.tell() >= last.offset_data + last.size:
+                return
+            raise TornError("unexpected EOF") from error
+        yield last
 
 
 def go_head(info: tarfile.TarInfo) -> bytes:
@@ -65,7 +96,7 @@ def entries(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
     """Give the members of a tar in a file; nothing at all has none. Raises TornError."""
     try:
         with tarfile.open(fileobj=file, mode="r:", tarinfo=StrictHead) as archive:
-            yield from archive
+            yield from members(archive)
     except tarfile.ReadError as error:
         if str(error) != "empty file":
             raise TornError("unexpected EOF") from error

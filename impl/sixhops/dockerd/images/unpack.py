@@ -20,7 +20,7 @@ import stat
 import tarfile
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from sixhops.dockerd.images.tarheads import StrictHead, TornError
+from sixhops.dockerd.images.tarheads import StrictHead, TornError, members
 from sixhops.dockerd.images.tarsplit import DuplicateError, Recorder
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _OPAQUE_ATTRIBUTE = "trusted.overlay.opaque"
 _PIECE = 1 << 20
+#: Larger numbers of users are cut off, as in the system call.
+_ID = 0xFFFFFFFF
 
 
 class LayerError(Exception):
@@ -59,7 +61,7 @@ def work(arguments: dict[str, Any], descriptors: list[int]) -> int:
         result = {"error": "", "how": str(error)}
     except OSError as error:
         result = {"error": _go_words(error)}
-    except (LayerError, TornError, tarfile.TarError, ValueError) as error:
+    except (LayerError, TornError, tarfile.TarError, ValueError, OverflowError) as error:
         result = {"error": str(error)}
     os.write(report, json.dumps(result).encode())
     return 0 if "size" in result else 1
@@ -76,7 +78,7 @@ def unpack(stream: IO[bytes] | Recorder, recorder: Recorder | None = None) -> in
     times: list[tuple[str, float]] = []
     # TarFile's stream mode seeks nowhere, so that the layer can come from a pipe
     with _opened(stream) as archive:
-        for entry in archive:
+        for entry in members(archive):
             if recorder is not None:
                 recorder.name(entry.name)
             path = _inside(entry.name)
@@ -190,6 +192,8 @@ def _remove(path: str) -> None:
 
 
 def _make(archive: tarfile.TarFile, entry: tarfile.TarInfo, path: str) -> int:
+    if entry.type == tarfile.CONTTYPE:
+        raise LayerError(f"unhandled tar header type {entry.type[0]}")
     if entry.isdir():
         if not os.path.isdir(path):
             with _worded(f"mkdir {path}"):
@@ -253,7 +257,7 @@ def _dress(entry: tarfile.TarInfo, path: str) -> None:
     """Owner first, since a change of owner drops set-uid bits and capabilities; then mode, attributes, times."""
     if entry.islnk():
         return  # a second name of a file that has been dressed already
-    os.lchown(path, entry.uid, entry.gid)
+    os.lchown(path, entry.uid & _ID, entry.gid & _ID)
     if not entry.issym():
         os.chmod(path, entry.mode & 0o7777)
     for key, value in entry.pax_headers.items():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.errors import EngineError, not_found, system
+from sixhops.dockerd.goquote import quote
 from sixhops.dockerd.networks import ipam
 from sixhops.dockerd.networks.model import IpamConfig, Network
 
@@ -78,9 +79,9 @@ def read(body: Mapping[str, Any], find_config: Callable[[str], Network | None]) 
             "swarm and try again.",
         )
     elif driver not in _DRIVERS:
-        raise not_found(f'plugin "{driver}" not found')
+        raise not_found(f"plugin {quote(driver)} not found")
     if asked_ipam.get("Driver") not in {None, "", "default", "null"}:
-        raise not_found(f'plugin "{asked_ipam["Driver"]}" not found')
+        raise not_found(f"plugin {quote(asked_ipam['Driver'])} not found")
     if asked_ipam.get("Driver") == "null":
         raise system("ipv4 pool is empty")
     asked = Asked(
@@ -102,7 +103,7 @@ def read(body: Mapping[str, Any], find_config: Callable[[str], Network | None]) 
 def _from_config(asked: Asked, find_config: Callable[[str], Network | None]) -> Asked:
     config = find_config(asked.config_from)
     if config is None:
-        raise not_found(f'configuration network "{asked.config_from}" does not exist')
+        raise not_found(f"configuration network {quote(asked.config_from)} does not exist")
     if asked.ipam or asked.options or asked.labels or asked.ipv6 or asked.internal:
         raise EngineError(
             _FORBIDDEN,
@@ -129,7 +130,9 @@ def check_options(
     options = asked.options
     mtu = options.get(_MTU)
     if mtu is not None and not re.fullmatch(r"[+-]?[0-9]+", mtu):
-        raise system(f'failed to parse {_MTU} value: {mtu} (strconv.Atoi: parsing "{mtu}": invalid syntax)')
+        raise system(
+            f"failed to parse {_MTU} value: {mtu} (strconv.Atoi: parsing {quote(mtu)}: invalid syntax)"
+        )
     if mtu is not None and int(mtu) < 0:
         raise system(f"invalid MTU number: {mtu}")
     if asked.driver == "bridge":
@@ -143,7 +146,7 @@ def _check_bridge(asked: Asked, others: Sequence[Network], identity: str) -> Non
         text = asked.options.get(_BRIDGE + last)
         if text is not None and text not in _TRUE | _FALSE:
             raise system(
-                f'failed to parse {_BRIDGE}{last} value: {text} (strconv.ParseBool: parsing "{text}": invalid syntax)'
+                f"failed to parse {_BRIDGE}{last} value: {text} (strconv.ParseBool: parsing {quote(text)}: invalid syntax)"
             )
     binding = asked.options.get(_BRIDGE + "host_binding_ipv4")
     if binding is not None:

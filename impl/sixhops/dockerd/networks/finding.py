@@ -35,7 +35,7 @@ def find(networks: Collection[Network], text: str, ambiguous: str) -> Network:
             return network
     for what, found in (
         ("name", [network for network in networks if network.name == text]),
-        ("ID prefix", [network for network in networks if text and network.id.startswith(text)]),
+        ("ID prefix", [network for network in networks if network.id.startswith(text)]),
     ):
         if len(found) > 1:
             raise invalid(ambiguous.format(text=text, count=len(found), what=what))

@@ -10,6 +10,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from sixhops.dockerd.errors import EngineError, not_found, system
+from sixhops.dockerd.goquote import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -172,7 +173,7 @@ def range_of(text: str, subnet: str) -> IpNetwork:
         return ipaddress.ip_network(text, strict=False)
     except ValueError as error:
         raise system(
-            f'failed to parse pool request for address space "LocalDefault" pool "{subnet}" subpool "{text}": '
+            f'failed to parse pool request for address space "LocalDefault" pool {quote(subnet)} subpool {quote(text)}: '
             "Invalid Address SubPool"
         ) from error
 

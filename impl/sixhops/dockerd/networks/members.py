@@ -81,7 +81,7 @@ def check_settings_of(
 ) -> None:
     """Check and complete what a container asks of a network: aliases get its short id and its hostname.
 
-    `live`: it is connected now (True) or by its start (None); otherwise it does not run. Raises EngineError 400.
+    `live`: it is connected now (True) or by its start (None); otherwise it does not run. Raises EngineError 400 and 500.
     """
     ipam = asked.get("IPAMConfig") or {}
     if live and (member.mode == "host" or member.mode.startswith("container:")):
@@ -94,24 +94,26 @@ def check_settings_of(
     else:
         _complete_aliases(member, asked)
     for version in (4, 6):
-        text = ipam.get(f"IPv{version}Address")
-        if text:
-            check_address(text, version)
-            if not any(entry.by_user and entry.network.version == version for entry in network.ipam):
-                raise invalid(
-                    "user specified IP address is supported only when connecting to networks with user configured subnets"
-                )
+        if ipam.get(f"IPv{version}Address") and not any(
+            entry.by_user and entry.network.version == version for entry in network.ipam
+        ):
+            raise invalid(
+                "user specified IP address is supported only when connecting to networks with user configured subnets"
+            )
     if live is not None:
         _check_company(member, network, driver_of)
+    if live is not False:  # what a container that does not run asks for is looked at when it starts
+        _check_addresses(ipam)
 
 
-def check_address(text: str, version: int) -> None:
-    """Raise EngineError 400 for what is no address of this version."""
-    try:
-        if ipaddress.ip_address(text).version != version:
-            raise ValueError(text)
-    except ValueError as error:
-        raise invalid(f"invalid IPv{version} address: {text}") from error
+def _check_addresses(asked: dict[str, Any]) -> None:
+    """Raise EngineError 500 for what is no address; the bracket at the end is dockerd's."""
+    for version in (4, 6):
+        text = asked.get(f"IPv{version}Address")
+        try:
+            ipaddress.ip_address(text or "::")
+        except ValueError as error:
+            raise system(f"Invalid IPv{version} address: {text})") from error
 
 
 def forwarding_of(member: Member, sandbox: Sandbox) -> Forwarding:

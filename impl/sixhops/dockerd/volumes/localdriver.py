@@ -11,6 +11,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from sixhops.dockerd.errors import invalid, system
+from sixhops.dockerd.goquote import quote
 from sixhops.linux import mounts
 from sixhops.linux.libc import LinuxError
 from sixhops.linux.mountlist import parse_options
@@ -36,11 +37,11 @@ def check_options(options: Mapping[str, str]) -> None:
     """Check driver options. Raises EngineError 400, and 500 for a size that is none."""
     for name in options:
         if name not in _KNOWN:
-            raise invalid(f'invalid option: "{name}"')
+            raise invalid(f"invalid option: {quote(name)}")
     for name, needed in _NEEDS.items():
         for other in needed if name in options else ():
             if other not in options:
-                raise invalid(f'missing required option: "{other}"')
+                raise invalid(f"missing required option: {quote(other)}")
     if "size" in options:
         found = _SIZE.fullmatch(options["size"])
         if found is None:

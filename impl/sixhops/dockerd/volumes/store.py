@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.errors import EngineError, conflict, invalid, not_found
+from sixhops.dockerd.goquote import quote
 from sixhops.dockerd.volumes import localdriver
 from sixhops.linux import mounts
 from sixhops.linux.libc import LinuxError
@@ -248,7 +249,7 @@ class Volumes:
     ) -> Volume:
         if driver not in {"", DRIVER}:
             raise not_found(
-                f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found'
+                f"create {name}: error looking up volume plugin {driver}: plugin {quote(driver)} not found"
             )
         directory = self._root / name
         if _NAME.fullmatch(name) and (directory / "_data").is_dir():
@@ -259,7 +260,7 @@ class Volumes:
             )
         if not _NAME.fullmatch(name):
             raise invalid(
-                f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+                f"create {name}: {quote(name)} includes invalid characters for a local volume name, only "
                 '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
             )
         try:

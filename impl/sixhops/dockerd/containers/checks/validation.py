@@ -16,6 +16,7 @@ from sixhops.dockerd.containers.checks.kernel import forwards_ipv4, this_kernel
 from sixhops.dockerd.containers.checks.signals import parse_signal
 from sixhops.dockerd.containers.specification import capabilities
 from sixhops.dockerd.errors import invalid, system
+from sixhops.dockerd.goquote import quote
 
 if TYPE_CHECKING:
     from sixhops.dockerd.containers.specification.runtimes import Runtimes
@@ -56,7 +57,7 @@ def check_request(config: dict[str, Any], host: dict[str, Any]) -> None:
         if holds:
             raise invalid(_CONFLICT + words)
     if host["Isolation"].lower() not in {"", "default"}:
-        raise system(f"Invalid isolation: \"{host['Isolation']}\" - linux only supports 'default'")
+        raise system(f"Invalid isolation: {quote(host['Isolation'])} - linux only supports 'default'")
     if host["IOMaximumBandwidth"]:
         raise system("Invalid QoS settings: linux does not support configuration of maximum bandwidth")
     if host["IOMaximumIOps"]:
@@ -169,13 +170,13 @@ def _check_host(host: dict[str, Any]) -> None:
 def _check_extra_host(entry: str) -> None:
     name, colon, address = entry.partition(":")
     if not colon or not name:
-        raise invalid(f'bad format for add-host: "{entry}"')
+        raise invalid(f"bad format for add-host: {quote(entry)}")
     if address == "host-gateway":
         return
     try:
         ipaddress.ip_address(address.strip())
     except ValueError:
-        raise invalid(f'invalid IP address in add-host: "{address}"') from None
+        raise invalid(f"invalid IP address in add-host: {quote(address)}") from None
 
 
 def check_ports(bindings: dict[str, Any]) -> None:
@@ -183,11 +184,11 @@ def check_ports(bindings: dict[str, Any]) -> None:
     for port, hosts in bindings.items():
         number = _split(port)[1]
         if number and not _is_port(number):
-            raise invalid(f'invalid port specification: "{number}"')
+            raise invalid(f"invalid port specification: {quote(number)}")
         for binding in hosts or []:
             text = binding.get("HostPort") or ""
             if not _is_range(_split(text)[1]):
-                raise invalid(f'invalid port specification: "{text}"')
+                raise invalid(f"invalid port specification: {quote(text)}")
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -22,8 +22,10 @@ from sixhops.dockerd.containers.network import links
 from sixhops.dockerd.containers.specification.mounts import add_volumes, plan
 from sixhops.dockerd.containers.specification.security import security_of
 from sixhops.dockerd.errors import invalid, not_found, system
+from sixhops.dockerd.images import platforms
 from sixhops.linux.libc import LinuxError
 from sixhops.linux.paths import make_directories
+from sixhops.wire.image import Platform
 
 if TYPE_CHECKING:
     from sixhops.dockerd.containers.registry import Registry
@@ -224,15 +226,13 @@ def _check_storage(options: dict[str, str]) -> None:
 
 
 def _check_platform(image: dict[str, Any], platform: str, name: str) -> None:
-    """Refuse an image of another platform than the one asked for (`os[/architecture]`)."""
+    """Refuse an image of another platform than the one asked for. Raises EngineError 404."""
     if not platform:
         return
-    system, _, architecture = platform.partition("/")
-    actual = f"{image.get('os', '')}/{image.get('architecture', '')}"
-    if system != image.get("os") or (
-        architecture and architecture.partition("/")[0] != image.get("architecture")
-    ):
+    wanted = platforms.parse(platform)
+    actual = Platform(*(str(image.get(member) or "") for member in ("architecture", "os", "variant")))
+    if (wanted.os, wanted.architecture) != (actual.os, actual.architecture):
         raise not_found(
-            f"image with reference {name} was found but does not match the specified platform: wanted {platform}, "
+            f"image with reference {name} was found but does not match the specified platform: wanted {wanted}, "
             f"actual: {actual}"
         )

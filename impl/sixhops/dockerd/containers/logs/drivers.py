@@ -16,6 +16,7 @@ from sixhops.dockerd.containers.logs.files import LogFiles
 from sixhops.dockerd.containers.logs.formats import JsonFormat, LocalFormat
 from sixhops.dockerd.containers.logs.ring import DEFAULT_LIMIT, Ring
 from sixhops.dockerd.errors import EngineError, invalid, system
+from sixhops.dockerd.goquote import quote
 from sixhops.dockerd.units import parse_size
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def check_options(driver: str, options: Mapping[str, str]) -> None:
         except ValueError as error:
             raise invalid(f"error parsing option max-buffer-size: {error}") from error
     if driver not in LOG_DRIVERS:
-        raise invalid(f'error looking up logging plugin {driver}: plugin "{driver}" not found')
+        raise invalid(f"error looking up logging plugin {driver}: plugin {quote(driver)} not found")
     for name in options:
         if name not in _OPTIONS[driver] | _COMMON:
             where = f"{driver} log driver" if driver == "json-file" else f"log driver {driver}"
@@ -219,13 +220,13 @@ def _plain_size(text: str) -> int:
 
 def _count(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]+", text, re.ASCII):
-        raise system(f'strconv.Atoi: parsing "{text}": invalid syntax')
+        raise system(f"strconv.Atoi: parsing {quote(text)}: invalid syntax")
     return int(text)
 
 
 def _bool(text: str) -> bool:
     if text not in _BOOLS:
-        raise system(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+        raise system(f"strconv.ParseBool: parsing {quote(text)}: invalid syntax")
     return _BOOLS[text]
 
 

@@ -9,12 +9,10 @@ never by a path that was looked at before. Facts (dockerd 20.10): members in lex
 
 from __future__ import annotations
 
-import bz2
 import contextlib
-import gzip
+import errno
 import io
 import json
-import lzma
 import os
 import posixpath
 import shutil
@@ -24,17 +22,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
+from sixhops.dockerd.images.decompression import Decompression
+from sixhops.dockerd.images.tarheads import StrictHead, TornError, members
+from sixhops.linux.libc import LinuxError
 from sixhops.linux.paths import make_directories, open_in_root, via
 
 if TYPE_CHECKING:
     from collections.abc import Buffer, Iterator  # type: ignore[attr-defined] # new in 3.12, and only a type
 
-__all__ = ["TarError", "pack", "unpack"]
+__all__ = ["DamageError", "TarError", "pack", "unpack"]
 
 _PIECE = 1 << 18
 #: How much of /etc/passwd is read, in bytes.
 _LONGEST_NAMES = 1 << 20
 _BLOCK = 512
+#: Larger numbers of users are cut off, as in the system call.
+_ID = 0xFFFFFFFF
 _CAPABILITY = "security.capability"
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -55,6 +58,10 @@ _KINDS = {
 
 class TarError(Exception):
     """The archive is torn or has a member that may not be; the message is dockerd's."""
+
+
+class DamageError(Exception):
+    """The archive can't be decompressed, though what came of it is a whole tar; the message is dockerd's."""
 
 
 def pack(target: IO[bytes], root: int, path: str, name: str, *, overlay: bool = False) -> None:
@@ -102,22 +109,29 @@ def unpack(
     """Unpack a tar, compressed or not, into the directory `place` of `root`.
 
     `owner` takes the place of the members' owners; `keep_kind`: nothing turns a directory into something else or the other
-    way round. Raises TarError, OSError and LinuxError; what was unpacked until then stays.
+    way round. Raises TarError, DamageError, OSError and LinuxError; what was unpacked until then stays.
     """
     os.umask(0o022)
-    stream, head = _decompressed(source)
-    if not head:
-        return
+    plain = _Plain(source)
+    stream = io.BufferedReader(plain, _PIECE)
     times: list[tuple[str, float]] = []
     try:
-        with tarfile.open(fileobj=stream, mode="r|", errorlevel=2, bufsize=_PIECE) as tar:
-            for member in tar:
-                path = _extract(tar, member, root, place, owner, keep_kind=keep_kind)
-                if path and member.isdir():
-                    times.append((path, member.mtime))
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
-        short = len(head) < _BLOCK or isinstance(error, EOFError)
-        raise TarError("unexpected EOF" if short else "archive/tar: invalid tar header") from error
+        if stream.peek(1):
+            with tarfile.open(
+                fileobj=stream, mode="r|", errorlevel=2, bufsize=_PIECE, tarinfo=StrictHead
+            ) as tar:
+                for member in members(tar):
+                    path = _extract(tar, member, root, place, owner, keep_kind=keep_kind)
+                    if path and member.isdir():
+                        times.append((path, member.mtime))
+            while stream.read(_PIECE):
+                pass  # damage behind the archive's end counts as well
+    except TornError as error:
+        raise TarError(str(error)) from error
+    except tarfile.TarError as error:
+        raise TarError("unexpected EOF") from error
+    if plain.decompression.damage:
+        raise DamageError(plain.decompression.damage)
     for path, mtime in times:
         with _opened(root, path, _LOOK) as descriptor:
             os.utime(via(descriptor), (mtime, mtime))
@@ -284,13 +298,15 @@ class _Padded:
         return bytes(data.ljust(size, b"\0"))
 
 
-class _Joined(io.RawIOBase):
-    """Bytes that were read already, and then the rest of a stream."""
+class _Plain(io.RawIOBase):
+    """The plain bytes of a stream, whatever it is compressed with; it ends where there is damage."""
 
-    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+    def __init__(self, source: IO[bytes]) -> None:
         super().__init__()
-        self._head = head
-        self._rest = rest
+        self._source = source
+        self._ready = b""
+        self._ended = False
+        self.decompression = Decompression()
 
     def readable(self) -> bool:
         """It is."""
@@ -298,27 +314,14 @@ class _Joined(io.RawIOBase):
 
     def readinto(self, buffer: Buffer) -> int:
         """Fill the buffer as far as the next piece does."""
+        while not self._ready and not self._ended:
+            piece = self._source.read(_PIECE)
+            self._ready = self.decompression.feed(piece) if piece else self.decompression.finish()
+            self._ended = not piece or bool(self.decompression.damage)
         view = memoryview(buffer)
-        piece, self._head = self._head[: len(view)], self._head[len(view) :]
-        piece = piece or self._rest.read(len(view))
+        piece, self._ready = self._ready[: len(view)], self._ready[len(view) :]
         view[: len(piece)] = piece
         return len(piece)
-
-
-def _decompressed(source: IO[bytes]) -> tuple[IO[bytes], bytes]:
-    """Return the plain stream, and its first block."""
-    for _layers in range(2):
-        head = source.read(_BLOCK)
-        joined = io.BufferedReader(_Joined(head, source), _PIECE)
-        if head.startswith(b"\x1f\x8b"):
-            source = cast("IO[bytes]", gzip.GzipFile(fileobj=joined))
-        elif head.startswith(b"BZh"):
-            source = cast("IO[bytes]", bz2.BZ2File(joined))
-        elif head.startswith(b"\xfd7zXZ\0"):
-            source = cast("IO[bytes]", lzma.LZMAFile(joined))  # noqa: SIM115 - read to its end
-        else:
-            return joined, head
-    raise TarError("archive/tar: invalid tar header")
 
 
 def _extract(
@@ -338,15 +341,36 @@ def _extract(
     if name == "." or path == place:
         return ""
     directory, base = posixpath.split(path)
-    above = make_directories(root, directory)
     try:
-        _clear(above, base, member, path, place, keep_kind=keep_kind)
-        _make(tar, member, root, (above, base), path, place)
+        above = make_directories(root, directory)
+    except (OSError, LinuxError) as error:
+        if error.errno != errno.ENOTDIR:
+            raise
+        raise TarError(f"{_call(member, path, place)}: not a directory") from error
+    try:
+        try:
+            _clear(above, base, member, path, place, keep_kind=keep_kind)
+            _make(tar, member, root, (above, base), path, place)
+        except (OSError, LinuxError) as error:
+            raise TarError(
+                f"{_call(member, path, place)}: {os.strerror(error.errno or 0).lower()}"
+            ) from error
         if not member.islnk():
             _dress(member, above, base, owner)
     finally:
         os.close(above)
     return path
+
+
+def _call(member: tarfile.TarInfo, path: str, place: str) -> str:
+    """Return what makes a member, as Go's errors name it."""
+    if member.isdir():
+        return f"mkdir {path}"
+    if member.issym():
+        return f"symlink {member.linkname} {path}"
+    if member.islnk():
+        return f"link {posixpath.normpath(f'{place}/{member.linkname}')} {path}"
+    return f"open {path}" if member.isreg() else f"mknod {path}"
 
 
 def _is_below(path: str, place: str) -> bool:
@@ -376,6 +400,8 @@ def _make(
     tar: tarfile.TarFile, member: tarfile.TarInfo, root: int, at: tuple[int, str], path: str, place: str
 ) -> None:
     above, base = at
+    if member.type == tarfile.CONTTYPE:
+        raise TarError(f"unhandled tar header type {member.type[0]}")
     if member.isdir():
         with contextlib.suppress(FileExistsError):
             os.mkdir(base, 0o755, dir_fd=above)
@@ -409,7 +435,7 @@ def _make(
 def _dress(member: tarfile.TarInfo, above: int, base: str, owner: tuple[int, int] | None) -> None:
     """Owner first, since a change of owner drops set-uid bits and capabilities; then mode, attributes, times."""
     uid, gid = owner or (member.uid, member.gid)
-    os.chown(base, uid, gid, dir_fd=above, follow_symlinks=False)
+    os.chown(base, uid & _ID, gid & _ID, dir_fd=above, follow_symlinks=False)
     if not member.issym():
         found = os.open(base, _LOOK | os.O_CLOEXEC, dir_fd=above)
         try:

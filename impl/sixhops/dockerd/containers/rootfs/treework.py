@@ -103,7 +103,9 @@ def put(arguments: dict[str, Any], descriptors: list[int]) -> int:
                 owner = arguments["owner"]
                 pair = (int(owner[0]), int(owner[1])) if owner else None
                 treetar.unpack(channel, root, place, pair, keep_kind=arguments["keep_kind"])
-            except (treetar.TarError, OSError, LinuxError) as error:
+            except treetar.DamageError as error:
+                raise _RefusedError(500, f"Error processing tar file({error}): ") from error
+            except (treetar.TarError, OSError, LinuxError, OverflowError) as error:
                 raise _RefusedError(
                     500, f"Error processing tar file(exit status 1): {_reason(error)}"
                 ) from error

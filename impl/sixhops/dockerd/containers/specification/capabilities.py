@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from sixhops.dockerd.errors import invalid
+from sixhops.dockerd.goquote import quote
 from sixhops.linux.capabilities import NAMES, last_capability
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def normalize(names: Sequence[str], member: str) -> list[str]:
         if upper != _ALL and not upper.startswith("CAP_"):
             upper = f"CAP_{upper}"
         if upper not in (_ALL, *known()):
-            raise invalid(f'invalid {member}: unknown capability: "{upper}"')
+            raise invalid(f"invalid {member}: unknown capability: {quote(upper)}")
         found.append(upper)
     return found
 

@@ -9,6 +9,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.errors import system
+from sixhops.dockerd.goquote import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,7 +101,7 @@ def _nodes(source: str, target: str, access: str) -> list[dict[str, Any]]:
         return [_node(resolved, target, access)]
     except OSError as error:
         raise system(
-            f'error gathering device information while adding custom device "{source}": {error.strerror}'
+            f"error gathering device information while adding custom device {quote(source)}: {error.strerror}"
         ) from error
 
 
@@ -125,7 +126,9 @@ def check_requests(requests: Sequence[dict[str, Any]]) -> None:
     """Refuse DeviceRequests: they are for drivers such as NVIDIA's, of which there is none. Raises EngineError 500."""
     for request in requests:
         sets = " ".join(f"[{' '.join(names or [])}]" for names in request["Capabilities"] or [])
-        raise system(f'could not select device driver "{request["Driver"]}" with capabilities: [{sets}]')
+        raise system(
+            f"could not select device driver {quote(request['Driver'] or '')} with capabilities: [{sets}]"
+        )
 
 
 def _device_rules(host: dict[str, Any], devices: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

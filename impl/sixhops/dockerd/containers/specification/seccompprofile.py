@@ -74,8 +74,7 @@ def read_profile(text: str, capabilities: Collection[str]) -> dict[str, Any] | N
     `archMap`, `includes` and `excludes` are resolved. Raises EngineError 500.
     """
     try:
-        profile = gojson.decode_whole(text.encode())
-        gojson.check(profile, _PROFILE)
+        profile = gojson.check(gojson.decode_whole(text.encode()), _PROFILE)
     except gojson.GoJsonError as error:
         raise system(f"Decoding seccomp profile failed: {error}") from error
     profile = profile or {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sixhops.dockerd.errors import system
+from sixhops.dockerd.goquote import quote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ def security_of(options: Sequence[str], *, no_new_privileges: bool = False) -> S
         mark = "=" if "=" in option else ":"
         name, separator, value = option.partition(mark)
         if not separator:
-            raise system(f'invalid --security-opt 1: "{option}"')
+            raise system(f"invalid --security-opt 1: {quote(option)}")
         match name:
             case "label":
                 continue
@@ -52,7 +53,7 @@ def security_of(options: Sequence[str], *, no_new_privileges: bool = False) -> S
             case "no-new-privileges" if value in _TRUE | _FALSE:
                 no_new_privileges = value in _TRUE
             case _:
-                raise system(f'invalid --security-opt 2: "{option}"')
+                raise system(f"invalid --security-opt 2: {quote(option)}")
     return Security(filter_, no_new_privileges, apparmor)
 
 

@@ -37,7 +37,7 @@ def parse_keys(text: str) -> bytes:
         elif len(key) == 1 and key.isascii():
             keys.append(ord(key))
         else:
-            raise invalid(f"Invalid detach keys ({text}) provided: Unknown character: '{key}'")
+            raise invalid(f"Invalid detach keys ({text}) provided")
     return bytes(keys)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers.lifecycle import Status
 from sixhops.dockerd.errors import EngineError, invalid, system
+from sixhops.dockerd.goquote import quote
 from sixhops.dockerd.networks.documents import port_list
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _check(filters: dict[str, list[str]]) -> tuple[set[int], bool, set[str], set
     exits = set()
     for code in filters.get("exited", []):
         if not _INTEGER.fullmatch(code):
-            raise system(f'strconv.Atoi: parsing "{code}": invalid syntax')
+            raise system(f"strconv.Atoi: parsing {quote(code)}: invalid syntax")
         exits.add(int(code))
     for status in filters.get("status", []):
         if status not in _STATUSES:
@@ -113,7 +114,7 @@ def _ports(key: str, text: str) -> list[str]:
     first, dash, last = numbers.partition("-")
     for number in (first, last if dash else first):
         if not _PORT.fullmatch(number):
-            reason = f'strconv.ParseUint: parsing "{number}": invalid syntax'
+            reason = f"strconv.ParseUint: parsing {quote(number)}: invalid syntax"
             raise system(
                 f"error while looking up for {key} {text}: {reason if numbers else 'empty string specified for ports.'}"
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sixhops.dockerd.containers.times import parse_rfc3339
 from sixhops.dockerd.errors import invalid, system
+from sixhops.dockerd.goquote import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ def oldest(filters: Mapping[str, Sequence[str]], now: int) -> int | None:
             return parse_rfc3339(text + suffix)
         except ValueError:
             continue
-    raise system(f'failed to parse value as time or duration: "{text}"')
+    raise system(f"failed to parse value as time or duration: {quote(text)}")
 
 
 def takes(container: Container, filters: Mapping[str, Sequence[str]], until: int | None) -> bool:

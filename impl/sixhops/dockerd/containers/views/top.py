@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers.lifecycle import Status
 from sixhops.dockerd.errors import EngineError, conflict, system
+from sixhops.dockerd.goquote import quote
 
 if TYPE_CHECKING:
     from sixhops.dockerd.containerd.client import Containerd
@@ -24,7 +25,7 @@ async def top(held: Held, containerd: Containerd, arguments: str) -> dict[str, A
     """Return titles and processes. Raises EngineError: 409 when it does not run, 500 for what ps refuses."""
     for name, value in _RENAMED.findall(arguments):
         if name != "pid":
-            raise system(f'specifying "{name}={value}" is not allowed')
+            raise system(f"specifying {quote(name + '=' + value)} is not allowed")
     container = held.container
     if container.state.status is Status.RESTARTING:
         raise conflict(f"Container {container.id} is restarting, wait until the container is running")
