@@ -1,7 +1,8 @@
 """A conftest.py for inner pytest runs: a target without an engine, on which a scenario's title says what
 happens.
 
-It answers every step with status 200; the real judge decides. Titles: `dies` (the target is gone afterwards),
+It answers every step with status 200; the real judge decides. Titles: `dies` (the target is gone afterwards), `dies
+quietly`,
 `crashes` (the process is killed), `is interrupted` (Ctrl-C), `breaks sixhops`, `leaves a mount`, `has no
 tap`, `is skipped`. The target's name does the rest: `absent`, `dirty` (leaves something when it stops),
 `mortal` (can't be opened twice).
@@ -86,6 +87,8 @@ def pytest_sixhops_run(scenario: Any, target: FakeTarget, on_begin: Any, on_step
         case "dies":
             target.dead = True
             raise TargetError("connection reset by the engine")
+        case "dies quietly":
+            target.dead = True
         case "leaves a mount":
             return replace(performed(scenario, on_step), leftovers=["mount /left/behind"])
         case "is skipped":

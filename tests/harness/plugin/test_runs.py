@@ -104,14 +104,27 @@ def test_known_difference_that_does_not_occur_fails(inner: Inner) -> None:
     )
 
 
+@pytest.mark.parametrize("expect", ["{status: 404}", "{status: 200}"], ids=["fails", "holds"])
 @pytest.mark.parametrize(("leaves", "code"), [("mount */behind", 0), ("volume: *", 1)])
-def test_what_a_known_difference_leaves_behind(inner: Inner, leaves: str, code: int) -> None:
-    inner.scenario("engine/a", title="leaves a mount", expect="{status: 404}")
+def test_what_a_known_difference_leaves_behind(inner: Inner, expect: str, leaves: str, code: int) -> None:
+    inner.scenario("engine/a", title="leaves a mount", expect=expect)
     inner.write(
         "scenarios/engines/dockerd-20.10.yaml", PROFILE.replace("ref: issue 7", f"leaves: '{leaves}'")
     )
 
     assert inner.run().ret == code
+
+
+@pytest.mark.parametrize(("crash", "code"), [("true", 0), ("false", 1)])
+def test_known_difference_of_which_a_program_dies(inner: Inner, crash: str, code: int) -> None:
+    inner.scenario("engine/a", title="dies quietly", expect="{status: 404}")
+    inner.scenario("engine/b")
+    inner.write("scenarios/engines/dockerd-20.10.yaml", PROFILE.replace("ref: issue 7", f"crash: {crash}"))
+
+    result = inner.run()
+
+    assert result.ret == code
+    assert inner.calls == ["open", "close", "open", "close"]
 
 
 def test_known_difference_that_need_not_occur(inner: Inner) -> None:

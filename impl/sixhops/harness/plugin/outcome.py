@@ -16,13 +16,15 @@ __all__ = ["KnownDifference", "Outcome"]
 class KnownDifference:
     """An engine's difference that a scenario showed, as its profile describes it.
 
-    `rule` is the place of the rule that foresaw it, empty for a difference of this scenario's own.
+    `rule` is the place of the rule that foresaw it, empty for a difference of this scenario's own. `crash`: a program of the
+    target dies of it.
     """
 
     step: str
     reason: str
     ref: str
     rule: str = ""
+    crash: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

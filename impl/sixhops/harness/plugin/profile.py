@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Difference", "Profile", "check_profiles", "differences_for", "load_profiles", "rules_of"]
 
 _ROLES = ("docker", "dockerd", "registry", "containerd", "shim", "runc")
-_DIFFERENCE_KEYS = ("scenario", "step", "facet", "leaves", "sometimes", "reason", "ref")
+_DIFFERENCE_KEYS = ("scenario", "step", "facet", "leaves", "crash", "sometimes", "reason", "ref")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Difference:
     expected.
 
     `step` matches a step's name or its number, counted from 1 over steps and then cleanup. `leaves` are globs for what stays
-    behind because the scenario ends there. `sometimes`: it need not occur.
+    behind. `crash`: a program of the target dies of it. `sometimes`: it need not occur.
     """
 
     scenario: str
@@ -45,6 +45,7 @@ class Difference:
     mark: Mark
     leaves: tuple[str, ...] = ()
     sometimes: bool = False
+    crash: bool = False
 
     def concerns(self, scenario_id: str) -> bool:
         """Return whether it is about this scenario; an id with a row's brackets is itself and not a glob."""
@@ -134,6 +135,7 @@ def _differences(node: Node) -> list[Difference]:
             mark=node.mark,
             leaves=tuple(_texts(fields["leaves"], "leaves")) if "leaves" in fields else (),
             sometimes=fields["sometimes"].flag() if "sometimes" in fields else False,
+            crash=fields["crash"].flag() if "crash" in fields else False,
         )
         for scenario in _texts(fields["scenario"], "scenario")
     ]

@@ -84,7 +84,7 @@ def assess(
     profiles = list(profiles)
     differences = differences_for(profiles, facts, scenario.id)
     rules = [rule for rule in rules_of(profiles, facts) if rule.concerns(scenario.id)]
-    sorted_ = _sort(scenario, verdict.steps, differences, rules)
+    sorted_ = _sort(scenario, verdict.steps, differences, rules, run.leftovers)
     left = [item for item in run.leftovers if not any(fnmatchcase(item, glob) for glob in sorted_.leaves)]
     failed = bool(sorted_.news or sorted_.stale or left)
     skips = (run.skipped,) if run.skipped else tuple(reason for _step, _facet, reason in verdict.skipped)
@@ -124,6 +124,7 @@ def _sort(
     verdicts: Sequence[StepVerdict],
     differences: Sequence[Difference],
     rules: Sequence[Rule],
+    leftovers: Sequence[str],
 ) -> _Sorted:
     steps = {step.index: step for step in (*scenario.steps, *scenario.cleanup)}
     news: list[Failure] = []
@@ -134,12 +135,19 @@ def _sort(
         occurred.update(at)
         if at:
             difference = differences[at[0]]
-            known[KnownDifference(failure.step_name, difference.reason, difference.ref)] = None
+            shown = KnownDifference(
+                failure.step_name, difference.reason, difference.ref, crash=difference.crash
+            )
+            known[shown] = None
         ruled = rules_for(rules, steps[failure.step], failure)
         for rule in ruled:
             known[KnownDifference(failure.step_name, rule.reason, rule.ref, str(rule.mark))] = None
         if not at and not ruled:
             news.append(failure)
+    for number, difference in enumerate(differences):
+        if any(fnmatchcase(item, glob) for item in leftovers for glob in difference.leaves):
+            occurred.add(number)
+            known[KnownDifference("", difference.reason, difference.ref)] = None
     judged = {verdict.step for verdict in verdicts if not verdict.skipped}
     stale = [
         difference
