@@ -2,13 +2,16 @@
 
 <state>/io.containerd.runtime.v2.task/<namespace>/<id>/    config.json, rootfs, log, address, shim-binary-path
 <root>/io.containerd.runtime.v2.task/<namespace>/<id>/     work, which survives a reboot
+.../<namespace>/.<id>.<number>                             one of them that is being removed
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from sixhops.wire.ttrpc.status import Code, RpcError
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Bundles", "has_log"]
 
 TASKS = "io.containerd.runtime.v2.task"
+HIDDEN = "."  # no id begins with it
 
 
 class Bundles:
@@ -30,6 +34,9 @@ class Bundles:
     def __init__(self, config: Config) -> None:
         self._state = config.state / TASKS
         self._root = config.root / TASKS
+        self._numbers = itertools.count()
+        # each unlink may wait for a commit of the file system's journal, and so would a container's end
+        self._removals = ThreadPoolExecutor(1, thread_name_prefix="bundles")
 
     def _paths(self, namespace: str, identifier: str) -> tuple[Path, Path]:
         return self._state / namespace / identifier, self._root / namespace / identifier
@@ -53,15 +60,34 @@ class Bundles:
         return bundle
 
     def remove(self, namespace: str, identifier: str) -> None:
-        """Remove a bundle; what isn't there is fine."""
+        """Remove a bundle: it is renamed at once, and emptied later. What isn't there is fine."""
         for path in self._paths(namespace, identifier):
-            shutil.rmtree(path, ignore_errors=True)
+            renamed = path.with_name(f"{HIDDEN}{path.name}.{next(self._numbers)}")
+            try:
+                path.rename(renamed)
+            except FileNotFoundError:
+                continue
+            except OSError:  # whatever it is, it must not be in the next one's way
+                shutil.rmtree(path, ignore_errors=True)
+                continue
+            self._removals.submit(shutil.rmtree, renamed, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what a containerd that died was about to remove."""
+        for tree in (self._state, self._root):
+            for path in tree.glob(f"*/{HIDDEN}*"):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def close(self) -> None:
+        """Return once all that was removed is gone."""
+        self._removals.shutdown()
 
     def all(self) -> Iterator[tuple[str, str, Path]]:
         """Yield namespace, id and path of every bundle that is there."""
         for namespace in sorted(self._state.glob("*")):
             for bundle in sorted(namespace.iterdir()):
-                yield namespace.name, bundle.name, bundle
+                if not bundle.name.startswith(HIDDEN):
+                    yield namespace.name, bundle.name, bundle
 
 
 def has_log(bundle: Path) -> bool:

@@ -246,6 +246,7 @@ class Shims:
             except (OSError, RpcError) as error:
                 log.error("bundle %s: %s", bundle, error)
 
+        self._bundles.sweep()
         await asyncio.gather(*(find(*found) for found in list(self._bundles.all())))
 
     async def _find(self, namespace: str, identifier: str, bundle: Path) -> None:
@@ -283,3 +284,4 @@ class Shims:
             self._close_log(shim.log)
         for task in self._watches:
             task.cancel()
+        self._bundles.close()
