@@ -203,7 +203,14 @@ class Firewall:
                 f"{action} DOCKER {where}{inner}{_to(port)} {port.host_port} -j DNAT "
                 f"--to-destination {port.address}:{port.port}"
             )
-        restore_rules([*lines, "COMMIT"])
+        # a veth leaves the checksums of SCTP to the network card, which may not know them (libnetwork, iptables.Forward)
+        checksums = dict.fromkeys(
+            f"{action} POSTROUTING -p sctp -m sctp --sport {port.port} -j CHECKSUM --checksum-fill"
+            for port in ports
+            if port.protocol == "sctp"
+        )
+        mangle = ["*mangle", *checksums, "COMMIT"] if checksums else []
+        restore_rules([*lines, "COMMIT", *mangle])
 
     def _nat_jumps(self) -> tuple[str, str]:
         beyond = "" if self._hairpin else "! -d 127.0.0.0/8 "
