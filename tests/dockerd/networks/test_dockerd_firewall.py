@@ -33,7 +33,9 @@ _PORTS = [
 def rules() -> list[str]:
     saved = subprocess.run(["iptables-save"], check=True, capture_output=True, text=True).stdout
     return [
-        line for line in saved.splitlines() if (line.startswith("-A") and "10.0.0.2" in line) or "sctp" in line
+        line
+        for line in saved.splitlines()
+        if (line.startswith("-A") and "10.0.0.2" in line) or "sctp" in line
     ]
 
 

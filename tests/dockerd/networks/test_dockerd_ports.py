@@ -144,3 +144,33 @@ def test_the_network_s_own_address_of_the_host_stands_for_an_unsaid_one(ports: P
 
     assert [port.host_address for port in found] == ["127.0.0.1"]
     ports.free(found)
+
+
+def test_a_range_goes_round(ports: Ports) -> None:
+    """What was given back comes last; each address of the host has its own turn."""
+    with socket.socket() as probe:
+        probe.bind(("127.77.0.1", 0))
+        first = probe.getsockname()[1]
+    binding = [Binding(80, "tcp", "127.77.0.1", first, first + 1)]
+    found = []
+    for _ in range(3):
+        published = ports.bind(binding, "", "10.0.0.2", "", proxied=True)
+        found.append(published[0].host_port - first)
+        ports.free(published)
+    other = ports.bind([Binding(80, "tcp", "127.77.0.2", first, first + 1)], "", "10.0.0.2", "", proxied=True)
+    found.append(other[0].host_port - first)
+    ports.free(other)
+
+    assert found == [0, 1, 0, 0]
+
+
+def test_a_port_of_another_program_ends_a_range_and_is_passed_over_the_next_time(ports: Ports) -> None:
+    with socket.create_server(("127.77.0.1", 0)) as taken:
+        first = taken.getsockname()[1]
+        binding = [Binding(80, "tcp", "127.77.0.1", first, first + 1)]
+        with pytest.raises(PortError, match="address already in use"):
+            ports.bind(binding, "", "10.0.0.2", "", proxied=True)
+        published = ports.bind(binding, "", "10.0.0.2", "", proxied=True)
+
+    assert published[0].host_port == first + 1
+    ports.free(published)

@@ -13,6 +13,7 @@ from sixhops.dockerd.errors import EngineError, not_found, system
 from sixhops.dockerd.goquote import quote
 from sixhops.dockerd.networks import ipam
 from sixhops.dockerd.networks.model import IpamConfig, Network
+from sixhops.dockerd.networks.upon import DRIVERS, check_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -178,10 +179,10 @@ def _check_upon(asked: Asked, others: Sequence[Network], interfaces: Callable[[s
     parent = asked.options.get("parent") or ""
     for other in others:
         if other.driver == asked.driver and parent and other.options.get("parent") == parent:
-            prefix = {"macvlan": "dm", "ipvlan": "di"}[asked.driver]
-            raise system(f"network {prefix}-{other.id[:12]} is already using parent interface {parent}")
-    if parent and not interfaces(parent):
-        raise system(f"invalid subinterface vlan name {parent}, example formatting is eth0.10")
+            raise system(
+                f"network {DRIVERS[asked.driver]}-{other.id[:12]} is already using parent interface {parent}"
+            )
+    check_parent(asked.driver, parent, interfaces)
 
 
 def allocate(

@@ -56,15 +56,16 @@ def _complete_bridge(netlink: Netlink, network: Network, index: int) -> None:
         wanted = ipaddress.IPv4Interface(f"{four.gateway}/{four.network.prefixlen}")
         if wanted not in netlink.addresses(index):
             netlink.add_address(index, wanted, network.bridge_name)
-    set_ipv6(network.bridge_name, on=six is not None)
     if six is not None:
+        set_ipv6(network.bridge_name, on=True)
         for path in _IPV6_FORWARDING:
             with contextlib.suppress(FileNotFoundError):
                 Path(path).write_text("1")
         for address in (ipaddress.IPv6Interface(f"{six.gateway}/{six.network.prefixlen}"), _LINK_LOCAL):
             with contextlib.suppress(FileExistsError):
                 netlink.add_address(index, address)
-    netlink.set_up(index, mtu=network.mtu)
+    # the kernel gives a bridge the least MTU of its ports
+    netlink.set_up(index)
 
 
 def remove_bridge(name: str) -> None:
@@ -127,7 +128,6 @@ def _attach_to_bridge(
             index = netlink.index(link)
             assert index is not None
             netlink.set_hairpin(index)
-    set_ipv6(link, on=False)
 
 
 def _attach_upon(network: Network, endpoint: Endpoint, namespace: int) -> None:

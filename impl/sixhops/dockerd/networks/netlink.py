@@ -36,7 +36,7 @@ _EXCL, _CREATE = 0x200, 0x400
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_TXQLEN = 1, 3, 4, 5, 10, 13
 _IFLA_LINKINFO, _IFLA_NET_NS_FD = 18, 28
-_INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
+_INFO_KIND, _INFO_DATA, _VETH_PEER, _VLAN_ID = 1, 2, 1, 1
 _MACVLAN_MODE, _MACVLAN_MODES = 1, {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 _IPVLAN_MODE, _IPVLAN_MODES = 1, {"l2": 0, "l3": 1, "l3s": 2}
 _PROTINFO, _HAIRPIN = 12, 4
@@ -127,6 +127,16 @@ class Netlink(Messages):
         info = attribute(_INFO_KIND, b"dummy\0")
         self._new_link(_text(_IFLA_IFNAME, name) + attribute(_IFLA_LINKINFO, info), flags=_UP)
 
+    def add_vlan(self, name: str, number: int, *, parent: int) -> None:
+        """Make the interface of a VLAN on the interface with index `parent`, and set it up."""
+        data = attribute(_INFO_DATA, attribute(_VLAN_ID, struct.pack("=H", number)))
+        attributes = (
+            _text(_IFLA_IFNAME, name)
+            + _number(_IFLA_LINK, parent)
+            + attribute(_IFLA_LINKINFO, attribute(_INFO_KIND, b"vlan\0") + data)
+        )
+        self._new_link(attributes, flags=_UP)
+
     def add_veth(
         self, name: str, peer: str, *, peer_namespace: int, peer_mac: str, mtu: int, master: int
     ) -> None:
@@ -168,14 +178,14 @@ class Netlink(Messages):
             + _number(_IFLA_NET_NS_FD, namespace)
             + (attribute(_IFLA_ADDRESS, _mac(mac)) if kind == "macvlan" else b"")
             + (_number(_IFLA_MTU, mtu) if mtu else b"")
+            + _NO_QUEUE
             + attribute(_IFLA_LINKINFO, attribute(_INFO_KIND, kind.encode() + b"\0") + data)
         )
         self._new_link(attributes)
 
-    def set_up(self, index: int, *, mtu: int = 0) -> None:
-        """Set an interface up, and its MTU unless that is 0."""
-        body = _LINK.pack(0, 0, index, _UP, _UP) + (_number(_IFLA_MTU, mtu) if mtu else b"")
-        self.do(_NEWLINK, body, 0)
+    def set_up(self, index: int) -> None:
+        """Set an interface up."""
+        self.do(_NEWLINK, _LINK.pack(0, 0, index, _UP, _UP), 0)
 
     def set_hairpin(self, index: int) -> None:
         """Let a port of a bridge send frames back where they came from."""

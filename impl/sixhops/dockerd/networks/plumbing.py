@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sixhops.dockerd.errors import EngineError, system
-from sixhops.dockerd.networks import conntrack, creation, default_bridge, drivers, resolver
+from sixhops.dockerd.networks import conntrack, creation, default_bridge, drivers, resolver, upon
 from sixhops.dockerd.networks.firewall import Firewall
 from sixhops.dockerd.networks.ipam import Address, AddressSpace, Subnet, mac_of
 from sixhops.dockerd.networks.model import Endpoint, Sandbox
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from sixhops.dockerd.networks.settings import NetworkSettings
 
 __all__ = ["Plumbing"]
-
-_DUMMIES = {"macvlan": "dm", "ipvlan": "di"}
 
 
 class Plumbing:
@@ -97,7 +95,7 @@ class Plumbing:
         except BaseException:
             self._forget(network)
             raise
-        return replace(network, bridge_is_ours=network.driver != "bridge" or network.id in self._made)
+        return replace(network, bridge_is_ours=network.id in self._made)
 
     def remove(self, network: Network) -> None:
         """Take down a network and give back its subnets. Raises EngineError 500."""
@@ -298,10 +296,9 @@ class Plumbing:
     def _up(self, network: Network) -> None:
         if network.config_only or network.driver in {"host", "null"}:
             return
-        if network.driver in _DUMMIES:
-            if not network.options.get("parent"):
-                with Netlink() as netlink:
-                    netlink.add_dummy(f"{_DUMMIES[network.driver]}-{network.id[:12]}")
+        if network.driver in upon.DRIVERS:
+            if upon.make_parent(network):
+                self._made.add(network.id)
             return
         if drivers.make_bridge(network):
             self._made.add(network.id)
@@ -325,9 +322,10 @@ class Plumbing:
     def _down(self, network: Network) -> None:
         if network.config_only or network.driver in {"host", "null"}:
             return
-        if network.driver in _DUMMIES:
-            if not network.options.get("parent"):
-                drivers.remove_bridge(f"{_DUMMIES[network.driver]}-{network.id[:12]}")
+        if network.driver in upon.DRIVERS:
+            if network.id in self._made:
+                upon.remove_parent(network)
+                self._made.discard(network.id)
             return
         if self._firewall is not None:
             self._firewall.remove_bridge(drivers.rules_of(network, hairpin=not self._settings.userland_proxy))
@@ -356,7 +354,7 @@ class Plumbing:
             self._subnets[network.id, entry.subnet] = subnet
         try:
             self._up(network)
-            if network.driver == "bridge" and network.bridge_is_ours:
+            if network.bridge_is_ours:
                 self._made.add(network.id)
         except OSError as error:
             raise system(f"network {network.name}: {os.strerror(error.errno or 0).lower()}") from error

@@ -25,12 +25,21 @@ __all__ = ["Binding", "PortError", "Ports", "asked_ports", "exposed", "parse_ran
 _LOCAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _HIGHEST = 65535
 _SCTP = 132
+#: How many ports that other programs have are passed over where any port will do.
+_RETRIES = 9
 _ANY = {4: "0.0.0.0", 6: "::"}
 _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 
 
 class PortError(Exception):
-    """A port can't be published; the message is what follows the endpoint in the engine's own."""
+    """A port can't be published; the message is what follows the endpoint in the engine's own.
+
+    `is_allocated`: a container of this engine has it.
+    """
+
+    def __init__(self, message: str, *, is_allocated: bool = False) -> None:
+        super().__init__(message)
+        self.is_allocated = is_allocated
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,7 @@ class Ports:
 
     def __init__(self, local_range: Path = _LOCAL_RANGE) -> None:
         self._taken: dict[tuple[str, str, int], socket.socket] = {}
-        self._last: dict[tuple[str, str], int] = {}
+        self._last: dict[tuple[str, str, int, int], int] = {}
         self._range = local_range
 
     def bind(
@@ -144,41 +153,48 @@ class Ports:
             is_six = ipaddress.ip_address(host).version == 6
             pairs = [(host, inner6 if is_six else address)]
         pairs = [(outer, inner) for outer, inner in pairs if inner and not (":" in outer and not _has_ipv6())]
-        first, last = (binding.first, binding.last) if binding.first else self._ephemeral()
-        if not binding.first:
-            start = self._last.get((pairs[0][0] if pairs else "", binding.protocol), first - 1) + 1
-        else:
-            start = first
-        return self._first_free(binding, pairs, first, last, start if start <= last else first)
+        done: list[PublishedPort] = []
+        try:
+            # each address by itself, so that the two may get different ports of a range, as upstream
+            for outer, inner in pairs:
+                done.append(self._first_free(binding, outer, inner))
+        except PortError:
+            self.free(done)
+            raise
+        return done
 
-    def _first_free(
-        self, binding: Binding, pairs: list[tuple[str, str]], first: int, last: int, start: int
-    ) -> list[PublishedPort]:
-        wants_one = first == last
+    def _first_free(self, binding: Binding, outer: str, inner: str) -> PublishedPort:
+        """Take the next port of a range that is free, after the one that was given out last."""
+        first, last = (binding.first, binding.last) if binding.first else self._ephemeral()
+        key = (outer, binding.protocol, first, last)
+        start = self._last.get(key, last) + 1
+        refused = 0
         failure: PortError | None = None
-        for candidate in (*range(start, last + 1), *range(first, start)):
-            done: list[PublishedPort] = []
+        for candidate in (*range(start, last + 1), *range(first, min(start, last + 1))):
+            port = PublishedPort(binding.protocol, outer, candidate, inner, binding.port)
             try:
-                for outer, inner in pairs:
-                    done.append(
-                        self._take(PublishedPort(binding.protocol, outer, candidate, inner, binding.port))
-                    )
+                self._take(port)
             except PortError as error:
-                self.free(done)
-                if wants_one or "already" not in str(error):
+                if first == last:
                     raise
                 failure = error
-                continue
-            for outer, _inner in pairs:
-                if not binding.first:
-                    self._last[outer, binding.protocol] = candidate
-            return done
+                if error.is_allocated:
+                    continue
+                # one that another program has ends it where ports were asked for, as upstream
+                self._last[key] = candidate
+                refused += 1
+                if binding.first or refused > _RETRIES:
+                    raise
+            else:
+                if first != last:
+                    self._last[key] = candidate
+                return port
         raise PortError("all ports are allocated") from failure
 
     def _take(self, port: PublishedPort) -> PublishedPort:
         # one address for all and one address are different things here, as upstream: the bind tells
         if _key(port) in self._taken:
-            raise PortError(f"Bind for {_shown(port)} failed: port is already allocated")
+            raise PortError(f"Bind for {_shown(port)} failed: port is already allocated", is_allocated=True)
         self._taken[_key(port)] = _listen(port)
         return port
 
