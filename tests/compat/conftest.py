@@ -27,7 +27,8 @@ BOUND = 30
 class Stack:
     """Where the engine and containerd listen, and a folder with `busybox.tar`, an image archive.
 
-    `inside` is what stands before a command that runs on the stack's own machine; the registry there is `registry`.
+    `inside` is what stands before a command that runs on the stack's own machine; the registry there is `registry`, and
+    control groups belong below `cgroup`.
     """
 
     engine: str
@@ -35,6 +36,7 @@ class Stack:
     folder: Path
     inside: tuple[str, ...]
     registry: str
+    cgroup: str
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a client's command."""
@@ -67,6 +69,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             folder,
             tuple(private.machine.command([])),
             private.registry.prefix,
+            f"/{private.sandbox.cgroup}",
         )
     finally:
         left = private.close()

@@ -71,7 +71,9 @@ class Reloader:
             return
         self._has_file = Path(name).exists()
         self._take(fresh, keys)
-        self._events.emit("daemon", "reload", self._identity, self._attributes())
+        attributes = self._attributes()
+        _log.info("Reloaded configuration: %s", json.dumps(attributes))
+        self._events.emit("daemon", "reload", self._identity, attributes)
 
     def _take(self, fresh: Options, keys: frozenset[str]) -> None:
         options = self._options

@@ -22,6 +22,7 @@ from sixhops.dockerd.api import answers, gojson
 from sixhops.dockerd.api.connection import Connection, Taken, refuse
 from sixhops.dockerd.api.gojson import Kind
 from sixhops.dockerd.api.requests import BodyError
+from sixhops.dockerd.api.tls import TlsProtocol
 from sixhops.dockerd.errors import EngineError, invalid, system
 from sixhops.dockerd.goquote import quote
 from sixhops.dockerd.version import API_VERSION, MINIMUM_API_VERSION
@@ -245,9 +246,8 @@ class Server:
                     await loop.create_unix_server(connect, sock=listener, backlog=_BACKLOG)
                 )
             else:
-                self._listeners.append(
-                    await loop.create_server(connect, sock=listener, backlog=_BACKLOG, ssl=tls)
-                )
+                factory = connect if tls is None else (lambda context=tls: TlsProtocol(connect(), context))
+                self._listeners.append(await loop.create_server(factory, sock=listener, backlog=_BACKLOG))
 
     def stop_listening(self) -> None:
         """Accept no more connections; those that stand go on."""
