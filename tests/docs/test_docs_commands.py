@@ -104,8 +104,11 @@ def script_of(block: Block, socket: str = "", pid: str = "", identifier: str = "
         )
         text = text.replace("sixhops/ID/", f"sixhops/{identifier}/").replace("/srv/images", "images")
         if text == "sixhops up --stack upstream":
-            # Until Ctrl-C, which ends it well.
-            text = "timeout --preserve-status -s INT 10 sixhops up --stack upstream"
+            # Until Ctrl-C, which ends it well; what stands behind `&` would ignore it.
+            text = (
+                "env --default-signal=INT sixhops up --stack upstream > up.txt & up=$!; "
+                "until grep -q '^# stack' up.txt; do kill -0 $up; sleep 0.1; done; kill -INT $up; wait $up"
+            )
         # Other stacks of this machine are not to be stopped.
         text = re.sub(r"(sixhops up [^\")]*--detach)", r"\1 | tee -a stacks.txt", text)
         if text == "sixhops down":
