@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sixhops.harness.documents import Node, read_document
+from sixhops.harness.documents import Node, concerns, read_document
 from sixhops.harness.errors import Mark, ScenarioError
 
 if TYPE_CHECKING:
@@ -69,3 +69,20 @@ def test_malformed_document(tmp_path: Path, text: str, message: str) -> None:
 
     assert str(caught.value).startswith("x.yaml:")
     assert str(caught.value).endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "meant"),
+    [
+        ("engine/a", "engine/a", True),
+        ("engine/a", "engine/ab", False),
+        ("engine/*", "engine/deep/a", True),
+        ("engine/?", "engine/ab", False),
+        ("engine/a[row]", "engine/a[row]", True),
+        ("engine/a[row]", "engine/ar", True),
+        ("engine/a.b", "engine/axb", False),
+        ("", "", True),
+    ],
+)
+def test_a_pattern_is_a_glob_or_the_text_itself(pattern: str, text: str, meant: bool) -> None:
+    assert concerns(pattern, text) is meant

@@ -10,7 +10,10 @@ the document, or by `what` where the caller has a word for it.
 from __future__ import annotations
 
 import difflib
+import functools
+import re
 from dataclasses import dataclass
+from fnmatch import translate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -20,9 +23,9 @@ from sixhops.harness.errors import Mark, ScenarioError
 from sixhops.harness.scenario.nodes import MAX_DEPTH, compose, mark_of, read_text, scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
-__all__ = ["Node", "nearest", "read_document", "shown_path"]
+__all__ = ["Node", "concerns", "nearest", "read_document", "shown_path"]
 
 _KINDS: Final = {
     dict: "a mapping",
@@ -31,6 +34,17 @@ _KINDS: Final = {
     int: "a whole number",
     bool: "true or false",
 }
+
+
+def concerns(pattern: str, text: str) -> bool:
+    """Say whether a pattern means a text: a glob, or the text itself, also with a row's brackets."""
+    return pattern == text or _glob(pattern)(text) is not None
+
+
+@functools.cache
+def _glob(pattern: str) -> Callable[[str], re.Match[str] | None]:
+    # Every pattern of profiles and accepted differences is held against every scenario whenever the suite is read.
+    return re.compile(translate(pattern) if re.search(r"[*?[]", pattern) else r"(?!)").match
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from sixhops.harness.documents import Node, nearest, read_document
+from sixhops.harness.documents import Node, concerns, nearest, read_document
 from sixhops.harness.errors import Mark, ScenarioError
 
 if TYPE_CHECKING:
@@ -98,11 +98,6 @@ class Sorted:
     news: list[Difference] = field(default_factory=list)
     accepted: list[tuple[Difference, Entry]] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
-
-
-def concerns(pattern: str, text: str) -> bool:
-    """Say whether a pattern means a text: a glob, or the text itself, also with a row's brackets."""
-    return pattern == text or fnmatchcase(text, pattern)
 
 
 def sort_out(

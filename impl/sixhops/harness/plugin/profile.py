@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from sixhops.harness.documents import Node, nearest, read_document
+from sixhops.harness.documents import Node, concerns, nearest, read_document
 from sixhops.harness.errors import Mark, ScenarioError
 from sixhops.harness.plugin.rules import Rule, read_rule
 
@@ -49,7 +49,7 @@ class Difference:
 
     def concerns(self, scenario_id: str) -> bool:
         """Return whether it is about this scenario; an id with a row's brackets is itself and not a glob."""
-        return self.scenario == scenario_id or fnmatchcase(scenario_id, self.scenario)
+        return concerns(self.scenario, scenario_id)
 
     def covers(self, step: Step, facet: str) -> bool:
         """Return whether a mismatch of this facet in this step is the known one."""
@@ -173,7 +173,7 @@ def check_profiles(profiles: Sequence[Profile], scenarios: Sequence[Scenario]) -
                 rule.mark,
             )
             for pattern in rule.scenarios
-            if not any(pattern == one.id or fnmatchcase(one.id, pattern) for one in scenarios)
+            if not any(concerns(pattern, one.id) for one in scenarios)
         ]
     for difference in (difference for profile in profiles for difference in profile.differences):
         concerned = [scenario for scenario in scenarios if difference.concerns(scenario.id)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from sixhops.harness.documents import concerns
 from sixhops.harness.errors import Mark, ScenarioError
 from sixhops.harness.match import MISSING, match, render
 from sixhops.harness.scenario.model import Matcher
@@ -60,7 +61,7 @@ class Rule:
 
     def concerns(self, scenario_id: str) -> bool:
         """Return whether it is about this scenario; an id with a row's brackets is itself and not a glob."""
-        return any(pattern == scenario_id or fnmatchcase(scenario_id, pattern) for pattern in self.scenarios)
+        return any(concerns(pattern, scenario_id) for pattern in self.scenarios)
 
     def is_there(self, step: Step, failure: Failure) -> bool:
         """Return whether a failure is where it speaks of and has the values that it names, alike or not."""
