@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from sixhops.dockerd.configmembers import CONFIG_DEFAULTS, NOT_WHEN_EMPTY, NOT_WHEN_NULL
 from sixhops.dockerd.containers.times import parse_rfc3339, rfc3339
 from sixhops.dockerd.errors import EngineError, invalid, system
 from sixhops.dockerd.images import globs
@@ -28,45 +29,6 @@ __all__ = [
 ]
 
 _FILTERS = frozenset({"dangling", "label", "before", "since", "reference"})
-_CONFIG: dict[str, Any] = {
-    "Hostname": "",
-    "Domainname": "",
-    "User": "",
-    "AttachStdin": False,
-    "AttachStdout": False,
-    "AttachStderr": False,
-    "ExposedPorts": None,
-    "Tty": False,
-    "OpenStdin": False,
-    "StdinOnce": False,
-    "Env": None,
-    "Cmd": None,
-    "Healthcheck": None,
-    "ArgsEscaped": False,
-    "Image": "",
-    "Volumes": None,
-    "WorkingDir": "",
-    "Entrypoint": None,
-    "NetworkDisabled": False,
-    "MacAddress": "",
-    "OnBuild": None,
-    "Labels": None,
-    "StopSignal": "",
-    "StopTimeout": None,
-    "Shell": None,
-}
-_ONLY_WHEN_SET = frozenset(
-    {
-        "ExposedPorts",
-        "Healthcheck",
-        "ArgsEscaped",
-        "NetworkDisabled",
-        "MacAddress",
-        "StopSignal",
-        "StopTimeout",
-        "Shell",
-    }
-)
 
 
 def summary(store: ImageStore, image: Image) -> dict[str, Any]:
@@ -227,8 +189,8 @@ def container_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     config = config or {}
     return {
         key: default if config.get(key) is None else config[key]
-        for key, default in _CONFIG.items()
-        if key not in _ONLY_WHEN_SET or config.get(key)
+        for key, default in CONFIG_DEFAULTS.items()
+        if key not in NOT_WHEN_EMPTY | NOT_WHEN_NULL or config.get(key)
     }
 
 

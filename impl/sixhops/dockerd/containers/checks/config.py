@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from sixhops.dockerd.configmembers import CONFIG_DEFAULTS, CONFIG_MEMBERS, NOT_WHEN_EMPTY, NOT_WHEN_NULL
 from sixhops.dockerd.containers.checks import shapes
 from sixhops.dockerd.errors import EngineError, invalid
 
@@ -31,37 +32,6 @@ __all__ = [
     "printed_host_config",
 ]
 
-_CONFIG: dict[str, Any] = {
-    "Hostname": "",
-    "Domainname": "",
-    "User": "",
-    "AttachStdin": False,
-    "AttachStdout": False,
-    "AttachStderr": False,
-    "ExposedPorts": None,
-    "Tty": False,
-    "OpenStdin": False,
-    "StdinOnce": False,
-    "Env": None,
-    "Cmd": None,
-    "Healthcheck": None,
-    "ArgsEscaped": False,
-    "Image": "",
-    "Volumes": None,
-    "WorkingDir": "",
-    "Entrypoint": None,
-    "NetworkDisabled": False,
-    "MacAddress": "",
-    "OnBuild": None,
-    "Labels": None,
-    "StopSignal": "",
-    "StopTimeout": None,
-    "Shell": None,
-}
-CONFIG_MEMBERS = frozenset(_CONFIG)
-#: Members that are not printed when they are empty, and those that are not when nothing was said.
-_OPTIONAL = frozenset({"ExposedPorts", "ArgsEscaped", "NetworkDisabled", "MacAddress", "StopSignal", "Shell"})
-_OPTIONAL_POINTERS = frozenset({"Healthcheck", "StopTimeout"})
 MASKED_PATHS = (
     "/proc/asound",
     "/proc/acpi",
@@ -159,7 +129,9 @@ _OUTSIDE = ("Memory", "MemorySwap", "CpuShares", "CpusetCpus", "VolumeDriver")
 
 def asked_config(body: dict[str, Any]) -> dict[str, Any]:
     """Return the Config of a create request, with every member."""
-    config = {key: default if body.get(key) is None else body[key] for key, default in _CONFIG.items()}
+    config = {
+        key: default if body.get(key) is None else body[key] for key, default in CONFIG_DEFAULTS.items()
+    }
     for key in ("Cmd", "Entrypoint", "Shell"):
         config[key] = _words(config[key])
     config["Healthcheck"] = shapes.health(config["Healthcheck"])
@@ -310,7 +282,7 @@ def printed_config(config: dict[str, Any]) -> dict[str, Any]:
     return {
         key: value
         for key, value in config.items()
-        if not (key in _OPTIONAL and not value) and not (key in _OPTIONAL_POINTERS and value is None)
+        if not (key in NOT_WHEN_EMPTY and not value) and not (key in NOT_WHEN_NULL and value is None)
     }
 
 

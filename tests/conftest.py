@@ -1,0 +1,1 @@
+"""That this file is here makes the modules beside it (certificates) importable by all tests."""
