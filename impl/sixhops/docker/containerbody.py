@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sixhops.docker import hostspec, networks, ports
 from sixhops.docker.errors import DockerError
 from sixhops.docker.limits import resources
-from sixhops.docker.values import integer, quote
+from sixhops.docker.values import integer, not_json, quote, unreadable
 
 if TYPE_CHECKING:
     from sixhops.docker.flags import Options
@@ -82,7 +82,8 @@ def build(options: Options, server_os: str, proxies: dict[str, str]) -> dict[str
 def key_value_lines(files: list[str], given: list[str], *, from_here: bool) -> list[str]:
     """Return the lines of files and then what was given. `from_here`: a name alone takes our environment's value.
 
-    Raises DockerError for a file that can't be read or a line that is no variable.
+    A name alone in a file of labels is left out. Raises DockerError for a file that can't be read or a line that is no
+    variable.
     """
     found: list[str] = []
     for name in files:
@@ -90,7 +91,7 @@ def key_value_lines(files: list[str], given: list[str], *, from_here: bool) -> l
             with open(name, "rb") as file:
                 content = file.read()
         except OSError as error:
-            raise DockerError(f"open {name}: {(error.strerror or str(error)).lower()}") from error
+            raise DockerError(unreadable(name, error)) from error
         for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
             try:
                 line = raw.decode("utf-8")
@@ -108,9 +109,7 @@ def key_value_lines(files: list[str], given: list[str], *, from_here: bool) -> l
                 )
             if equals:
                 found.append(f"{name_part}={value}")
-            elif not from_here:
-                found.append(name_part)
-            elif name_part in os.environ:
+            elif from_here and name_part in os.environ:
                 found.append(f"{name_part}={os.environ[name_part]}")
     return found + given
 
@@ -129,11 +128,7 @@ def _volumes(options: Options) -> tuple[list[str], list[str], dict[str, str]]:
     volumes: list[str] = []
     binds: list[str] = []
     for text in dict.fromkeys(options["volume"]):
-        source, colon, rest = text.partition(":")
-        if not colon:
-            volumes.append(text)
-            continue
-        binds.append(f"{source}:{rest}")
+        (binds if hostspec.has_source(text) else volumes).append(text)
     tmpfs: dict[str, str] = {}
     for text in options["tmpfs"]:
         path, _, settings = text.partition(":")
@@ -199,14 +194,15 @@ def _security(options: Options) -> tuple[list[str], bool]:
                 with open(value, "rb") as file:
                     profile = file.read()
             except OSError as error:
-                reason = (error.strerror or str(error)).lower()
                 raise DockerError(
-                    f"opening seccomp profile ({value}) failed: open {value}: {reason}"
+                    f"opening seccomp profile ({value}) failed: {unreadable(value, error)}"
                 ) from error
             try:
                 text = f"seccomp={json.dumps(json.loads(profile), separators=(',', ':'))}"
             except ValueError as error:
-                raise DockerError(f"compacting json for seccomp profile ({value}) failed: {error}") from error
+                raise DockerError(
+                    f"compacting json for seccomp profile ({value}) failed: {not_json(error)}"
+                ) from error
         found.append(text)
     return found, open_paths
 

@@ -95,7 +95,7 @@ CONTAINER_FLAGS: tuple[Flag, ...] = (
     flag("ip6", "string", help="IPv6 address (such as 2001:db8::33)"),
     flag("ipc", "string", help="IPC namespace"),
     flag("isolation", "string", help="Isolation technology"),
-    flag("label", "list", "l", "Label of the container"),
+    flag("label", "list", "l", "Label of the container", read=hostspec.label),
     flag("label-file", "list", help="File with labels, one a line"),
     flag("link", "list", help="Container to link to", read=hostspec.link),
     flag("link-local-ip", "list", help="Link-local address", read=hostspec.ip_address),

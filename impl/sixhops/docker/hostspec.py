@@ -20,6 +20,7 @@ __all__ = [
     "environment_variable",
     "extra_host",
     "gpus",
+    "has_source",
     "ip_address",
     "key_value",
     "label",
@@ -115,6 +116,14 @@ def label(text: str) -> str:
     return text
 
 
+def has_source(text: str) -> bool:
+    """Tell whether --volume names what to mount: `a:/b` does not, because it is a path on drive a (cli/compose/loader)."""
+    first, colon, _ = text.partition(":")
+    if colon and len(first) == 1 and first.isalpha():
+        first, colon, _ = text[2:].partition(":")
+    return len(text) > 2 and bool(first and colon)
+
+
 def link(text: str) -> str:
     """Read --link, NAME[:ALIAS]."""
     parts = text.split(":")
@@ -193,8 +202,8 @@ def device(text: str) -> dict[str, str]:
     """Read --device, HOST[:CONTAINER[:MODE]]."""
     host, *more = text.split(":")
     inside, mode = host, "rwm"
-    if len(more) > 2 or not text:
-        raise ValueError(f"invalid device specification: {text}")
+    if len(more) > 2 or not host:
+        raise ValueError(f"bad format for path: {text}")
     if len(more) == 2:
         inside, mode = more
     elif more and _device_mode(more[0]):

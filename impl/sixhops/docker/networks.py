@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,26 @@ if TYPE_CHECKING:
 __all__ = ["Attachment", "attachment", "endpoints", "mode"]
 
 
+#: The keys of an address and the options that say the same, with their members of IPAMConfig.
+_ADDRESSES = {"ip": "IPv4Address", "ip6": "IPv6Address"}
+#: The settings of an endpoint without any.
+_NOTHING: dict[str, Any] = {
+    "IPAMConfig": None,
+    "Links": None,
+    "Aliases": None,
+    "NetworkID": "",
+    "EndpointID": "",
+    "Gateway": "",
+    "IPAddress": "",
+    "IPPrefixLen": 0,
+    "IPv6Gateway": "",
+    "GlobalIPv6Address": "",
+    "GlobalIPv6PrefixLen": 0,
+    "MacAddress": "",
+    "DriverOpts": None,
+}
+
+
 @dataclass(slots=True)
 class Attachment:
     """One network to connect to."""
@@ -21,11 +42,12 @@ class Attachment:
     target: str
     aliases: list[str] = field(default_factory=list)
     driver_options: dict[str, str] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
 
 
 def attachment(text: str) -> Attachment:
     """Read one --network. Raises ValueError."""
-    if "=" not in text:
+    if not re.search(r"\w+=\w+", text):
         return Attachment(text)
     found = Attachment("")
     for item in next(csv.reader([text])):
@@ -37,6 +59,8 @@ def attachment(text: str) -> Attachment:
             found.target = value.strip().lower()
         elif key == "alias":
             found.aliases.append(value.strip().lower())
+        elif key in _ADDRESSES:
+            found.addresses[_ADDRESSES[key]] = value.strip().lower()
         elif key == "driver-opt":
             name, inner, setting = value.strip().lower().partition("=")
             if not inner:
@@ -44,6 +68,8 @@ def attachment(text: str) -> Attachment:
             found.driver_options[name.strip()] = setting.strip()
         else:
             raise ValueError(f"invalid field key {key}")
+    if not found.target:
+        raise ValueError("network name/id is not specified")
     return found
 
 
@@ -55,7 +81,7 @@ def mode(options: Options) -> str:
 
 def endpoints(options: Options) -> dict[str, Any]:
     """Return NetworkingConfig.EndpointsConfig. Raises DockerError for options that contradict one another."""
-    chosen: list[Attachment] = options["network"] or [Attachment("default")]
+    chosen: list[Attachment] = options["network"]
     found: dict[str, Any] = {}
     own = [_user_defined(item.target) for item in chosen]
     for index, item in enumerate(chosen):
@@ -63,7 +89,7 @@ def endpoints(options: Options) -> dict[str, Any]:
         if item.target in found:
             raise DockerError(f'network "{item.target}" is specified multiple times')
         # one network without settings of its own needs no endpoint: the engine makes it
-        if settings is not None or len(chosen) > 1:
+        if settings != _NOTHING or len(chosen) > 1:
             found[item.target] = settings
     if any(own) and not all(own):
         raise DockerError(
@@ -76,10 +102,10 @@ def _user_defined(name: str) -> bool:
     return name not in ("default", "bridge", "host", "none") and not name.startswith("container:")
 
 
-def _settings(item: Attachment, options: Options | None) -> dict[str, Any] | None:
+def _settings(item: Attachment, options: Options | None) -> dict[str, Any]:
     aliases = list(item.aliases)
     links: list[str] = []
-    address: dict[str, Any] = {}
+    address: dict[str, Any] = {key: value for key, value in item.addresses.items() if value}
     if options is not None:
         if aliases and options["network-alias"]:
             raise DockerError(
@@ -88,10 +114,15 @@ def _settings(item: Attachment, options: Options | None) -> dict[str, Any] | Non
         aliases += options["network-alias"]
         if _user_defined(item.target):
             links = options["link"]
-        for name, key in (("ip", "IPv4Address"), ("ip6", "IPv6Address")):
+        for name, key in _ADDRESSES.items():
+            if options[name] and key in address:
+                kind = key.removesuffix("Address")
+                raise DockerError(
+                    f"conflicting options: cannot specify both --{name} and per-network {kind} address"
+                )
             if options[name]:
                 address[key] = options[name]
-        if address and options["link-local-ip"]:  # docker 20.10 sends them only beside an address
+        if options["link-local-ip"]:
             address["LinkLocalIPs"] = options["link-local-ip"]
     if not item.target.strip():
         raise DockerError("no name set for network")
@@ -100,20 +131,9 @@ def _settings(item: Attachment, options: Options | None) -> dict[str, Any] | Non
             raise DockerError("network-scoped aliases are only supported for user-defined networks")
         if links:
             raise DockerError("links are only supported for user-defined networks")
-    if not (aliases or links or address or item.driver_options):
-        return None
-    return {
+    return _NOTHING | {
         "IPAMConfig": address or None,
         "Links": links or None,
         "Aliases": aliases or None,
-        "NetworkID": "",
-        "EndpointID": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "MacAddress": "",
         "DriverOpts": item.driver_options or None,
     }

@@ -5,6 +5,7 @@ Every reader takes the text and raises ValueError with what docker would say of 
 
 from __future__ import annotations
 
+import json
 import re
 
 __all__ = [
@@ -13,11 +14,13 @@ __all__ = [
     "duration",
     "integer",
     "name_and_value",
+    "not_json",
     "os_error",
     "pairs",
     "quote",
     "separated",
     "size_in_bytes",
+    "unreadable",
     "unsigned16",
 ]
 
@@ -48,6 +51,24 @@ def quote(text: str) -> str:
 def os_error(operation: str, path: str, error: OSError) -> str:
     """Return what docker says of a file that can't be used: `open x: no such file or directory`."""
     return f"{operation} {path}: {(error.strerror or str(error)).lower()}"
+
+
+def unreadable(path: str, error: OSError) -> str:
+    """Return why a file can't be read as Go says it: a directory can be opened and not be read."""
+    operation = "read" if isinstance(error, IsADirectoryError) else "open"
+    return f"{operation} {path}: {(error.strerror or str(error)).lower()}"
+
+
+def not_json(error: ValueError) -> str:
+    """Return what is wrong with JSON in the words of Go's encoding/json where they are known."""
+    if isinstance(error, json.JSONDecodeError):
+        if not error.doc[error.pos :].strip():
+            return "unexpected end of JSON input"
+        if error.msg == "Expecting value":
+            return f"invalid character {error.doc[error.pos]!r} looking for beginning of value"
+        if error.msg == "Extra data":
+            return f"invalid character {error.doc[error.pos]!r} after top-level value"
+    return str(error)
 
 
 def boolean(text: str) -> bool:
