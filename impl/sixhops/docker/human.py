@@ -104,7 +104,11 @@ def timestamp(text: str) -> str:
     if not found:
         raise ValueError(f'failed to parse value as time or duration: "{text}"')
     day, hour, minute, second, fraction, zone = found.groups()
-    plain = datetime.fromisoformat(f"{day}T{hour or '00'}:{minute or '00'}:{second or '00'}")
+    try:
+        plain = datetime.fromisoformat(f"{day}T{hour or '00'}:{minute or '00'}:{second or '00'}")
+    except ValueError as error:
+        wrong = str(error).partition(" ")[0]  # month, day, hour, minute, second
+        raise ValueError(f'parsing time "{text}": {wrong} out of range') from error
     if zone:
         plain = datetime.fromisoformat(plain.isoformat() + ("+00:00" if zone == "Z" else zone))
     return f"{int(plain.timestamp())}.{(fraction or '.0')[1:]:0<9}"

@@ -78,8 +78,10 @@ def align(text: str, least: int = 10) -> str:
 
 def check(listing: Listing, chosen: str) -> None:
     """Raise DockerError when a chosen template can't be read: told before anything is asked of the engine."""
-    compiled, _ = _compiled(listing, chosen, quiet=False)
+    compiled, is_table = _compiled(listing, chosen, quiet=False)
     try:
+        if is_table and chosen.startswith("table "):
+            compiled = template.parse(chosen)  # places in messages count from the word
         compiled.render(_Titles(listing))
     except template.TemplateError as error:
         raise DockerError(f"failed to execute template: {error}") from error

@@ -152,6 +152,8 @@ class _Parser:
         return nodes, ""
 
     def _branch(self, word: str, text: str, offset: int) -> _Branch:
+        if not text.strip():
+            _fail(f"missing value for {word}")
         branch = _Branch(word, _Tokens(text, offset).pipeline(ranging=word == "range"))
         branch.body, closing = self._list()
         if closing.startswith("else"):

@@ -10,6 +10,8 @@ from sixhops.docker.errors import DockerError
 
 __all__ = ["PORT", "TOP"]
 
+_HIGHEST = 65535
+
 
 def _port(context: Context) -> int:
     name, *asked = context.options.arguments
@@ -22,6 +24,8 @@ def _port(context: Context) -> int:
     number, _, protocol = asked[0].partition("/")
     if not number.isdigit():
         raise DockerError(f'strconv.ParseUint: parsing "{number}": invalid syntax')
+    if int(number) > _HIGHEST:
+        raise DockerError(f'strconv.ParseUint: parsing "{number}": value out of range')
     wanted = f"{number}/{protocol or 'tcp'}"
     if not ports.get(wanted):
         raise DockerError(f"Error: No public port '{wanted}' published for {name}")

@@ -26,7 +26,7 @@ def _ps(context: Context) -> int:
     if options["all"]:
         query["all"] = "1"
     limit = 1 if options["latest"] and last == -1 else last
-    if limit > 0:
+    if limit != -1:
         query["limit"] = str(limit)
     chosen = options["format"] or ("" if options["quiet"] else client.settings.text("psFormat"))
     if options["size"] or (chosen and ".Size" in chosen):
