@@ -10,6 +10,7 @@ from sixhops.dockerd.api.gojson import Kind, Struct
 
 __all__ = [
     "AUTH",
+    "COPY",
     "CREATE",
     "EXEC_CREATE",
     "EXEC_START",
@@ -238,6 +239,7 @@ EXEC_CREATE = Struct(
     "types",
 )
 UPDATE = Struct("UpdateConfig", {**_HOST_CONFIG.fields, "RestartPolicy": _RESTART}, "container")
+COPY = Struct("CopyConfig", {"Resource": _STRING}, "types")
 EXEC_START = Struct("ExecStartCheck", _all(_BOOL, "Detach", "Tty"), "types")
 VOLUME_CREATE = Struct(
     "VolumeCreateBody",

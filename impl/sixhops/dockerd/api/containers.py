@@ -25,7 +25,6 @@ _NO_OBJECT = 7
 _CONFLICT = 409
 #: Between these the kernel takes CPU shares; clients before API 1.19 count on being corrected.
 _LEAST_SHARES, _MOST_SHARES = 2, 1 << 18
-_NOT_IMPLEMENTED = 501
 _CONDITIONS = frozenset({"not-running", "next-exit", "removed"})
 
 
@@ -57,15 +56,20 @@ def routes(containers: Containers) -> list[Route]:
         return await answers.json_answer(call.request, found)
 
     async def start(call: Call) -> web.StreamResponse:
+        body: dict[str, Any] = {}
         length = call.request.content_length
         is_chunked = length is None and "Transfer-Encoding" in call.request.headers
         if is_chunked or (length or 0) > _NO_OBJECT:
-            if call.is_older_than("1.24"):
-                raise EngineError(_NOT_IMPLEMENTED, "this engine takes a HostConfig at the creation only")
-            raise invalid(
-                "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"
-            )
-        await containers.start(call["name"], "")  # dockerd does not look at this operation's detachKeys
+            if not call.is_older_than("1.24"):
+                raise invalid(
+                    "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"
+                )
+            call.require_json()
+            body = await call.json(bodies.CREATE, status=500)
+        if call.text("checkpoint"):
+            raise invalid("checkpoint is only supported in experimental mode")
+        # dockerd does not look at this operation's detachKeys
+        await containers.start(call["name"], body, checkpoint_directory=call.text("checkpoint-dir"))
         return answers.nothing()
 
     async def stop(call: Call) -> web.StreamResponse:

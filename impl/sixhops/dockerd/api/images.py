@@ -66,13 +66,13 @@ def routes(images: Images) -> list[Route]:
             platforms.this_architecture(),
             platform.os if platform is not None else "linux",
         )
-        body = call.request.content.iter_chunked(_PIECE)
+        body = call.archive()
         return await _progress(
             call, lambda emit: images.import_image(wanted, request, body, emit), failure="early"
         )
 
     async def load(call: Call) -> web.StreamResponse:
-        body = call.request.content.iter_chunked(_PIECE)
+        body = call.archive()
         quiet = call.flag("quiet", default=True)
         return await _progress(call, lambda emit: images.load(body, emit, quiet=quiet), failure="late")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import posixpath
 from typing import TYPE_CHECKING
 
 from sixhops.dockerd.api import answers, gojson
@@ -10,6 +12,7 @@ from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.errors import EngineError, invalid, not_found, system
 from sixhops.dockerd.goquote import quote
 from sixhops.dockerd.images import reference
+from sixhops.dockerd.images.tarheads import TornError, entries
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -109,8 +112,37 @@ def _parsed(text: str) -> reference.Reference:
 
 
 async def _create(call: Call) -> web.StreamResponse:
-    await call.raw_body()
+    name = call.text("name")
+    try:
+        wanted = reference.parse(name)
+    except EngineError as error:
+        raise system(f"failed to parse reference {name}: {error.message}") from error
+    if wanted.digest:
+        raise system("canonical references are not permitted")
+    _check_archive(await call.raw_body())
     raise _refused()
+
+
+def _check_archive(data: bytes) -> None:
+    """Look whether a tar is that of a plugin: files in `rootfs`, and config.json. Raises EngineError 500."""
+    file = io.BytesIO(data)
+    has_files, config = False, None
+    try:
+        for member in entries(file):
+            name = posixpath.normpath(member.name).lstrip("/")
+            has_files = has_files or name.partition("/")[0] == "rootfs"
+            if name == "config.json":
+                config = data[member.offset_data : member.offset_data + member.size]
+    except TornError as error:
+        raise system(f"failed to read from tar: {error}") from error
+    if not has_files:
+        raise system("no rootfs found: EOF")
+    if config is None:
+        raise system("config not found")
+    try:
+        gojson.decode_whole(config)
+    except gojson.GoJsonError as error:
+        raise system(f"failed to parse config: {error}") from error
 
 
 async def _read_privileges(call: Call) -> None:

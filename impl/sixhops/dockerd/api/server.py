@@ -29,7 +29,7 @@ from sixhops.dockerd.version import API_VERSION, MINIMUM_API_VERSION
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from sixhops.dockerd.api.gojson import Struct
@@ -45,8 +45,11 @@ _PARAMETER = re.compile(r"\{(\w+)(:\.\*)?\}")
 #: JSON bodies above this are refused; archives are streams and not concerned.
 _LONGEST_BODY = 64 << 20
 _FILTERS = Kind("map[string]map[string]bool", "map", Kind("map[string]bool", "map", Kind("bool", "bool")))
+#: Keys of filters whose values are looked for as whole words, and so with the `true` or `false` beside them.
+_WORDS = frozenset({"dangling", "driver", "enabled", "health", "is-task", "scope"})
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 _BACKLOG = 128
+_LOOKED_AT = 10
 #: What Go's strconv.ParseBool takes.
 _BOOLS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
@@ -147,7 +150,9 @@ class Call:
         found: dict[str, list[str]] = {}
         for key, members in (value or {}).items():
             if isinstance(members, dict):
-                found[key] = [item for item, wanted in members.items() if wanted]
+                found[key] = [
+                    item if wanted or key not in _WORDS else _Denied(item) for item, wanted in members.items()
+                ]
             else:
                 found[key] = [item or "" for item in members or ()]
         return found
@@ -163,6 +168,18 @@ class Call:
         except BodyError as error:
             raise system(str(error)) from error
         return bytes(data)
+
+    async def archive(self) -> AsyncIterator[bytes]:
+        """Give the body's bytes piece by piece. Raises EngineError 500 where it breaks off, in the words for a tar."""
+        size = 0
+        try:
+            async for piece in self.request.content.iter_any():
+                size += len(piece)
+                yield piece
+        except BodyError as error:
+            # the first bytes are looked at for a compression, and nobody has begun to unpack by then
+            text = str(error) if size < _LOOKED_AT else f"Error processing tar file({error}): "
+            raise system(text) from error
 
     def require_json(self) -> None:
         """Raise EngineError 400 when there is a body that does not say that it is JSON."""
@@ -202,6 +219,20 @@ class Call:
                 with contextlib.suppress(gojson.IncompleteError):
                     return gojson.decode(bytes(data))
         return gojson.decode(bytes(data))
+
+
+class _Denied(str):
+    """A word beside which a filter has `false`: there as a value, but no word that is looked for is equal to it."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        """It is not."""
+        return False
+
+    def __hash__(self) -> int:
+        """Return anything: no set finds it."""
+        return super().__hash__()
 
 
 def parse_bool(text: str) -> bool | None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from sixhops.dockerd.api import answers
+from sixhops.dockerd.api import answers, bodies
 from sixhops.dockerd.api.server import Route, route
-from sixhops.dockerd.errors import EngineError, invalid
+from sixhops.dockerd.errors import invalid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["routes"]
 
-_NOT_IMPLEMENTED = 501
 _TAR = "application/x-tar"
 _STAT = "X-Docker-Container-Path-Stat"
 _QUALITY = re.compile(r"\s*([\w*]+)\s*(?:;\s*q=([0-9.]+)\s*)?")
@@ -50,44 +49,55 @@ def routes(trees: Trees) -> list[Route]:
         coding = _coding(call.request.headers.get("Accept-Encoding", ""))
         async with trees.read(call["name"], _path(call)) as (header, pieces):
             headers = {_STAT: header} | ({"Content-Encoding": coding} if coding else {})
-            packed = _packed(pieces, coding)
-            head = b""
-            async for data in packed:
-                head += data
-                if len(head) > answers.BUFFER:
-                    break
-            else:
-                fields = {"Content-Type": _TAR} | headers
-                return web.Response(body=head, headers=fields)
-            response = await answers.stream(call.request, _TAR, headers=headers)
-            await response.write(head)
-            async for data in packed:
-                await response.write(data)
-        return response
+            return await _tar_answer(call, _packed(pieces, coding), headers)
 
     async def write(call: Call) -> web.StreamResponse:
         await trees.write(
             call["name"],
             _path(call),
-            call.request.content.iter_any(),
+            call.archive(),
             keep_kind=call.flag("noOverwriteDirNonDir"),
             own=call.flag("copyUIDGID"),
         )
         return answers.nothing(200)
 
     async def copy(call: Call) -> web.StreamResponse:
-        if call.is_older_than("1.24"):
-            raise EngineError(_NOT_IMPLEMENTED, "this engine copies by archives only (API 1.20 and newer)")
-        return answers.nothing(404)
+        if not call.is_older_than("1.24"):
+            return answers.nothing(404)
+        call.require_json()
+        body = await call.json(bodies.COPY, empty="got EOF while reading request body")
+        path = str(body.get("Resource") or "")
+        if not path:
+            raise invalid("Path cannot be empty")
+        async with trees.copy(call["name"], path) as pieces:
+            return await _tar_answer(call, pieces, {})
 
     return [
-        route("POST", "/containers/{name:.*}/copy", copy),
+        route("POST", "/containers/{name:.*}/copy", copy, streams=True),
         route("GET", "/containers/{name:.*}/export", export, streams=True),
         route("GET", "/containers/{name:.*}/changes", changes),
         route("HEAD", "/containers/{name:.*}/archive", look),
         route("GET", "/containers/{name:.*}/archive", read, streams=True),
         route("PUT", "/containers/{name:.*}/archive", write, streams=True),
     ]
+
+
+async def _tar_answer(
+    call: Call, pieces: AsyncIterator[bytes], headers: dict[str, str]
+) -> web.StreamResponse:
+    """Answer with a tar: in one piece with its length when it is short, else piece by piece."""
+    head = b""
+    async for data in pieces:
+        head += data
+        if len(head) > answers.BUFFER:
+            break
+    else:
+        return web.Response(body=head, headers={"Content-Type": _TAR} | headers)
+    response = await answers.stream(call.request, _TAR, headers=headers)
+    await response.write(head)
+    async for data in pieces:
+        await response.write(data)
+    return response
 
 
 async def _packed(pieces: AsyncIterator[bytes], coding: str) -> AsyncIterator[bytes]:

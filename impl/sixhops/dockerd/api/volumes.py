@@ -45,6 +45,6 @@ def routes(volumes: Volumes) -> list[Route]:
         route("GET", "/volumes", list_all),
         route("POST", "/volumes/create", create),
         route("POST", "/volumes/prune", prune),
-        route("GET", "/volumes/{name}", inspect),
-        route("DELETE", "/volumes/{name}", remove),
+        route("GET", "/volumes/{name:.*}", inspect),
+        route("DELETE", "/volumes/{name:.*}", remove),
     ]

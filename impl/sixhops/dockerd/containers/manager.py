@@ -161,15 +161,23 @@ class Containers:
         """Create a container; return its id and warnings. Raises EngineError."""
         return await self._creator.create(body, name, platform)
 
-    async def start(self, text: str, detach_keys: str = "") -> None:
-        """Start a container. Raises EngineError, with status 304 when it runs."""
-        parse_keys(detach_keys)
+    async def start(
+        self, text: str, body: dict[str, Any] | None = None, *, checkpoint_directory: str = ""
+    ) -> None:
+        """Start a container. Raises EngineError, with status 304 when it runs.
+
+        `body` is a create request whose HostConfig takes the place of the container's, as clients before API 1.24 send it.
+        """
         held = self._registry.find(text)
         async with held.lock:
             status = held.container.state.status
             if status is Status.RESTARTING:
                 status = Status.RUNNING  # it runs again soon
             check(status, Operation.START, held.container.id)
+            if checkpoint_directory:
+                raise EngineError(403, "custom checkpointdir is not supported")
+            if body:
+                await self._creator.reconfigure(held, body)
             await self._supervisor.start(held)
 
     async def stop(self, text: str, timeout: int | None) -> None:  # noqa: ASYNC109 - the user's, in seconds

@@ -130,7 +130,7 @@ def passing(store: ImageStore, filters: Mapping[str, Sequence[str]], *, everythi
     for key in filters:
         if key not in _FILTERS:
             raise invalid(f"Invalid filter '{key}'")
-    dangling = _dangling(filters.get("dangling", ()))
+    dangling = _dangling(filters.get("dangling"))
     before = [_nanoseconds(store.resolve(text).config.get("created")) for text in filters.get("before", ())]
     since = [_nanoseconds(store.resolve(text).config.get("created")) for text in filters.get("since", ())]
     found = []
@@ -209,10 +209,10 @@ def _size(layers: LayerStore, image: Image) -> int:
     return sum(layer.size for layer in layers.chain(image.chain_id))
 
 
-def _dangling(values: Sequence[str]) -> bool | None:
-    if not values:
+def _dangling(values: Sequence[str] | None) -> bool | None:
+    if values is None:
         return None
-    if "true" in values:
+    if not values or "true" in values:  # a key without values lets every word pass
         return True
     if "false" in values:
         return False

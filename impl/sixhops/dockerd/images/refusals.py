@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import urllib.parse
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -32,6 +33,8 @@ __all__ = [
 
 _LONGEST_REFUSAL = 64 * 1024
 _LAST_PORT: Final = 65535
+#: What Go prints of an address as it is; the rest is escaped.
+_PRINTED: Final = "".join(map(chr, range(0x20, 0x7F)))
 #: Where asyncio says which address it tried.
 _ADDRESS = re.compile(r"Connect call failed \('([^']+)'")
 _UNAUTHORIZED: Final = 401
@@ -95,17 +98,19 @@ class NotAuthorized(RemoteError):  # noqa: N818 - it tells what became of a requ
 
 def go_words(verb: str, url: str, error: BaseException) -> str:
     """Return an error of the transport as Go's client words it."""
+    shown = urllib.parse.quote(url, safe=_PRINTED)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f'{verb} "{url}": dial tcp: lookup {error.host}: {error.os_error.strerror or "no such host"}'.replace(
-            "Name or service not known", "no such host"
-        )
+        why = (error.os_error.strerror or "").replace("Name or service not known", "") or "no such host"
+        # aiohttp's own is in lower case; what is not in ASCII it has encoded as Go does
+        host = _host_of(url) if url.isascii() else error.host
+        return f'{verb} "{shown}": dial tcp: lookup {host}: {why}'
     if isinstance(error, aiohttp.ClientConnectorError):
         reason = error.os_error
         text = os.strerror(reason.errno).lower() if reason.errno and reason.errno > 0 else str(reason)
         found = _ADDRESS.search(str(reason))
         return f'{verb} "{url}": dial tcp {found[1] if found else error.host}:{error.port}: connect: {text}'
     if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
-        return f'{verb} "{url}": dial tcp: {_no_address(url)}'
+        return f'{verb} "{shown}": dial tcp: {_no_address(url)}'
     if isinstance(error, TimeoutError):
         return (
             f'{verb} "{url}": net/http: request canceled while waiting for connection '
@@ -116,9 +121,17 @@ def go_words(verb: str, url: str, error: BaseException) -> str:
     return f'{verb} "{url}": {error}'
 
 
+def _authority(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0]
+
+
+def _host_of(url: str) -> str:
+    return re.sub(r":[0-9]*$", "", _authority(url).rpartition("@")[2])
+
+
 def _no_address(url: str) -> str:
     """Return why Go's client finds nobody at an address that Python's refuses to look for."""
-    host, colon, port = url.partition("://")[2].partition("/")[0].rpartition(":")
+    host, colon, port = _authority(url).rpartition(":")
     if colon and port.isdigit() and int(port) > _LAST_PORT:
         return f"address {port}: invalid port"
     return f"lookup {host or port}: no such host"

@@ -120,9 +120,10 @@ def _dangling(filters: Mapping[str, Sequence[str]]) -> bool | None:
         raise invalid('got more than one value for filter key "dangling"')
     if not values:
         return None
-    if values[0] not in _BOOLEANS:
+    word = str(values[0])
+    if word not in _BOOLEANS:
         raise invalid('invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")')
-    return _BOOLEANS[values[0]]
+    return _BOOLEANS[word]
 
 
 def _has_label(network: Network, text: str) -> bool:

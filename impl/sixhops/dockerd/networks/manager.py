@@ -129,7 +129,8 @@ class Networks:
     async def create(self, body: Mapping[str, Any]) -> dict[str, str]:
         """Create a network; return its id with a warning. Raises EngineError."""
         name = str(body.get("Name") or "")
-        same = finding.by_name(self._networks.values(), name)
+        # no name stands for the default network here, and is refused as a name only afterwards
+        same = finding.by_name(self._networks.values(), name or "bridge")
         if same is not None and body.get("CheckDuplicate") and name not in creation.PREDEFINED:
             raise conflict(f"network with name {name} already exists")
         asked = creation.read(body, self._config_network)

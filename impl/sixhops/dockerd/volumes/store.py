@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sixhops.dockerd.errors import EngineError, conflict, invalid, not_found
+from sixhops.dockerd.errors import EngineError, conflict, invalid, not_found, system
 from sixhops.dockerd.goquote import quote
 from sixhops.dockerd.volumes import localdriver
 from sixhops.linux import mounts
@@ -36,6 +36,8 @@ __all__ = ["DRIVER", "Volume", "Volumes"]
 #: The one driver that there is.
 DRIVER = "local"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+#: What a file system takes for the name of a directory.
+_LONGEST_NAME = 255
 _FILTERS = frozenset({"dangling", "driver", "label", "name"})
 _SAID = "sixhops.json"
 
@@ -154,7 +156,8 @@ class Volumes:
 
     def get(self, name: str) -> Volume:
         """Return a volume. Raises EngineError 404."""
-        if not _NAME.fullmatch(name) or not (self._root / name / "_data").is_dir():
+        is_name = _NAME.fullmatch(name) and len(name) <= _LONGEST_NAME
+        if not is_name or not (self._root / name / "_data").is_dir():
             raise not_found(f"get {name}: no such volume" if name else "get: no such volume")
         return self._read(name)
 
@@ -252,7 +255,8 @@ class Volumes:
                 f"create {name}: error looking up volume plugin {driver}: plugin {quote(driver)} not found"
             )
         directory = self._root / name
-        if _NAME.fullmatch(name) and (directory / "_data").is_dir():
+        is_short = len(name) <= _LONGEST_NAME
+        if is_short and _NAME.fullmatch(name) and (directory / "_data").is_dir():
             return self._read(name)
         if len(name) == 1:
             raise invalid(
@@ -267,6 +271,10 @@ class Volumes:
             localdriver.check_options(options or {})
         except EngineError as error:
             raise EngineError(error.status, f"create {name}: {error.message}") from error
+        if not is_short:
+            raise system(
+                f"create {name}: error while creating volume root path '{directory}': mkdir {directory}: file name too long"
+            )
         # the words come before the data, by whose presence a volume is known
         directory.mkdir(mode=0o701, exist_ok=True)
         said = {"Labels": labels, "Options": options}

@@ -21,13 +21,14 @@ from sixhops.dockerd.containers.model import Container
 from sixhops.dockerd.containers.network import links
 from sixhops.dockerd.containers.specification.mounts import add_volumes, plan
 from sixhops.dockerd.containers.specification.security import security_of
-from sixhops.dockerd.errors import invalid, not_found, system
+from sixhops.dockerd.errors import EngineError, invalid, not_found, system
 from sixhops.dockerd.images import platforms
 from sixhops.linux.libc import LinuxError
 from sixhops.linux.paths import make_directories
 from sixhops.wire.image import Platform
 
 if TYPE_CHECKING:
+    from sixhops.dockerd.containers.model import MountPoint
     from sixhops.dockerd.containers.registry import Registry
     from sixhops.dockerd.containers.settings import ContainerSettings
     from sixhops.dockerd.events import Events
@@ -83,16 +84,7 @@ class Creator:
         host = asked or configs.asked_host_config({"HostConfig": {}}) or {}
         warnings = validation.validate(config, host if asked else None, self._settings.runtimes)
         validation.check_networking(networking)
-        configs.finish_host_config(
-            host,
-            shm_size=self._settings.shm_size,
-            log_driver=self._settings.log_driver,
-            log_options=dict(self._settings.log_options),
-            unified=self._settings.unified,
-            ipc_mode=self._settings.ipc_mode,
-            cgroup_namespace=self._settings.cgroup_namespace,
-            find=self._find,
-        )
+        self._finish(host)
         image = self._image(config["Image"], platform)
         defaults = None if image is None else image.config.get("config") or {}
         configs.merge_config(config, defaults, with_host_config=asked is not None)
@@ -137,6 +129,39 @@ class Creator:
         self._events.emit("container", "create", identity, container.attributes)
         return identity, warnings
 
+    async def reconfigure(self, held: Held, body: dict[str, Any]) -> None:
+        """Give a container that does not run the HostConfig of a request, if it has one. Raises EngineError 400.
+
+        Mounts are added to those that it has; another network mode takes it off all networks.
+        """
+        host = configs.asked_host_config(body)
+        if host is None:
+            return
+        container = held.container
+        before = container.host_config
+        try:
+            security_of(host["SecurityOpt"] or [])
+            self._finish(host)
+            check_options(host["LogConfig"]["Type"], host["LogConfig"]["Config"])
+            points = await asyncio.to_thread(self._plan, container, host)
+            links.register(host, self._registry.find)
+            validation.validate(None, host, self._settings.runtimes)
+        except EngineError as error:
+            raise invalid(error.message) from error
+        finally:
+            self._volumes.let_go(container.id)
+        kept = {point.destination: point for point in (*container.mounts, *points)}
+        container.mounts = tuple(kept.values())
+        container.host_config = configs.printed_host_config(host)
+        if host["NetworkMode"] != before["NetworkMode"]:
+            endpoints = self._networks.prepare(
+                host["NetworkMode"], {}, is_disabled=bool(container.config.get("NetworkDisabled"))
+            )
+            container.networking = {"EndpointsConfig": endpoints}
+        if container.host_config["LogConfig"] != before["LogConfig"]:
+            held.log = log_of(held.files.directory, container)
+        self._registry.save(container)
+
     def hold(self, container: Container) -> Held:
         """Return a container with its files and its log."""
         files = ContainerFiles(self._settings.data_root / "containers" / container.id)
@@ -147,6 +172,31 @@ class Creator:
         for directory in (self._settings.data_root / "containers").iterdir():
             if directory.name not in known:
                 shutil.rmtree(directory)
+
+    def _finish(self, host: dict[str, Any]) -> None:
+        """Fill in what the engine decides of a HostConfig."""
+        configs.finish_host_config(
+            host,
+            shm_size=self._settings.shm_size,
+            log_driver=self._settings.log_driver,
+            log_options=dict(self._settings.log_options),
+            unified=self._settings.unified,
+            ipc_mode=self._settings.ipc_mode,
+            cgroup_namespace=self._settings.cgroup_namespace,
+            find=self._find,
+        )
+
+    def _plan(self, container: Container, host: dict[str, Any]) -> list[MountPoint]:
+        """Return the mounts that a HostConfig asks for, with their volumes made."""
+        return list(
+            plan(
+                host,
+                self._volumes,
+                holder=container.id,
+                root=str(self._settings.data_root),
+                find=self._find,
+            )
+        )
 
     def _find(self, name: str) -> Container:
         return self._registry.find(name).container
@@ -163,15 +213,7 @@ class Creator:
         container, layers = held.container, self._images.layers
         layers.create_writable(container.layer, chain_id, _INITIAL)
         held.files.make()
-        container.mounts = tuple(
-            plan(
-                container.host_config,
-                self._volumes,
-                holder=container.id,
-                root=str(self._settings.data_root),
-                find=self._find,
-            )
-        )
+        container.mounts = tuple(self._plan(container, container.host_config))
         config = container.config
         if not (
             config["WorkingDir"] or config["Volumes"] or any(point.copy_up for point in container.mounts)

@@ -118,6 +118,15 @@ class Trees:
             self._tell(held, "archive-path")
             yield header, worker.pieces()
 
+    @contextlib.asynccontextmanager
+    async def copy(self, text: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Give what a path leads to as a tar, in pieces: how clients before API 1.20 copy. Raises EngineError 404, 500."""
+        held = self._find(text)
+        async with self._working("copy", held, self._view(held) | {"path": path}) as worker:
+            _checked(await worker.report(), text, path)
+            self._tell(held, "copy")
+            yield worker.pieces()
+
     async def write(
         self, text: str, path: str, body: AsyncIterator[bytes], *, keep_kind: bool, own: bool
     ) -> None:

@@ -92,6 +92,23 @@ def get(arguments: dict[str, Any], descriptors: list[int]) -> int:
     return 0
 
 
+def copy(arguments: dict[str, Any], descriptors: list[int]) -> int:
+    """Say that `path` is there, and write what it leads to as a tar: a file, or what is in a directory."""
+    with _channel(descriptors) as channel:
+        try:
+            root = _with_mounts(arguments)
+            place = _real(root, _absolute(arguments["path"]))
+            found = _looked_up(root, arguments["merged"], place, os.O_PATH | os.O_NOFOLLOW)
+            is_directory = stat.S_ISDIR(os.fstat(found).st_mode)
+            os.close(found)
+            _report(channel, {})
+        except (_RefusedError, OSError) as error:
+            _fail(channel, error)
+            return 0
+        treetar.pack(channel, root, place, "" if is_directory else posixpath.basename(place))
+    return 0
+
+
 def put(arguments: dict[str, Any], descriptors: list[int]) -> int:
     """Unpack a tar into the directory `path`; the report comes when that is done."""
     with _channel(descriptors) as channel:
@@ -200,7 +217,7 @@ def _real(root: int, path: str) -> str:
                 target = os.readlink(part, dir_fd=above)
             finally:
                 os.close(above)
-        except (OSError, LinuxError):
+        except (OSError, LinuxError, ValueError):  # the last for a zero byte
             done.append(part)
             continue
         followed += 1
@@ -222,14 +239,7 @@ class _Place:
         above = _real(root, directory)
         self.resolved = f"{above.rstrip('/')}/{base}"
         flags = os.O_PATH | os.O_NOFOLLOW | (os.O_DIRECTORY if base in {"", "."} else 0)
-        try:
-            found = open_in_root(root, self.resolved, flags)
-        except LinuxError as error:
-            if error.number == _ENOENT:
-                raise _RefusedError(404) from error
-            raise _RefusedError(
-                500, f"lstat {merged}{self.resolved}: {os.strerror(error.number).lower()}"
-            ) from error
+        found = _looked_up(root, merged, self.resolved, flags)
         self._status = os.fstat(found)
         os.close(found)
 
@@ -263,14 +273,20 @@ class _Place:
         ).decode()
 
 
-def _check_target(root: int, place: str, arguments: dict[str, Any]) -> None:
+def _looked_up(root: int, merged: str, place: str, flags: int) -> int:
+    """Open a place below the root. Raises _RefusedError 404 when there is none, else 500."""
+    if "\0" in place:
+        raise _RefusedError(500, f"lstat {merged}{place}: invalid argument")
     try:
-        found = open_in_root(root, place, os.O_PATH | os.O_NOFOLLOW)
+        return open_in_root(root, place, flags)
     except LinuxError as error:
         if error.number == _ENOENT:
             raise _RefusedError(404) from error
-        text = f"lstat {arguments['merged']}{place}: {os.strerror(error.number).lower()}"
-        raise _RefusedError(500, text) from error
+        raise _RefusedError(500, f"lstat {merged}{place}: {os.strerror(error.number).lower()}") from error
+
+
+def _check_target(root: int, place: str, arguments: dict[str, Any]) -> None:
+    found = _looked_up(root, arguments["merged"], place, os.O_PATH | os.O_NOFOLLOW)
     mode = os.fstat(found).st_mode
     os.close(found)
     if not stat.S_ISDIR(mode):

@@ -90,7 +90,7 @@ def _check(filters: dict[str, list[str]]) -> tuple[set[int], bool, set[str], set
     if task and not {"true", "false"} & set(task):
         raise invalid(f"Invalid filter 'is-task=[{' '.join(task)}]'")
     for health in filters.get("health", []):
-        if health not in _HEALTH:
+        if str(health) not in _HEALTH:
             raise invalid(f"Unrecognised filter value for health: {health}")
     ports = {
         key: {port for text in filters.get(key, []) for port in _ports(key, text)}

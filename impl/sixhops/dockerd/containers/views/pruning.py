@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
+from sixhops.dockerd import goduration
 from sixhops.dockerd.containers.times import parse_rfc3339
 from sixhops.dockerd.errors import invalid, system
 from sixhops.dockerd.goquote import quote
@@ -17,16 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["oldest", "takes"]
 
 _SECOND = 1_000_000_000
-_UNITS = {
-    "ns": 1,
-    "us": 1000,
-    "µs": 1000,
-    "ms": 10**6,
-    "s": _SECOND,
-    "m": 60 * _SECOND,
-    "h": 3600 * _SECOND,
-}
-_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?)(ns|us|µs|ms|s|m|h)")
+_LAST_SECOND = 2**63
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]{1,9})?", re.ASCII)
 
 
@@ -44,10 +37,11 @@ def oldest(filters: Mapping[str, Sequence[str]], now: int) -> int | None:
     if len(texts) > 1:
         raise system("more than one until filter specified")
     text = texts[0]
-    if _SECONDS.fullmatch(text):
+    if text != "0":
+        with contextlib.suppress(goduration.DurationError):
+            return now - goduration.parse(text)
+    if _SECONDS.fullmatch(text) and float(text) < _LAST_SECOND:
         return int(float(text) * _SECOND)
-    if text and not _PART.sub("", text):
-        return now - int(sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
     for suffix in ("", "Z", ":00Z", "T00:00:00Z"):
         try:
             return parse_rfc3339(text + suffix)
