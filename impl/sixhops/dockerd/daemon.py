@@ -194,6 +194,9 @@ async def _start(
     server = Server(routes, options.cors_header)
     await server.start(listeners, tls)
     stack.push_async_callback(server.close)
+    # clients that wait or are attached see the containers end: only the listening stops before
+    stack.push_async_callback(_close_containers, containers, options)
+    stack.callback(server.stop_listening)
     for listener in listeners:
         name = listener.getsockname()
         _log.info("API listen on %s", name if isinstance(name, str) else f"{name[0]}:{name[1]}")

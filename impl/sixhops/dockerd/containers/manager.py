@@ -90,6 +90,7 @@ class Containers:
         )
         self._creator = Creator(settings, images, volumes, networks, self._registry, events)
         self._stopper = Stopper(containerd, events, self._save)
+        self._is_closed = False
         self._supervisor = Supervisor(
             self._registry,
             images.layers,
@@ -116,7 +117,10 @@ class Containers:
         await self._supervisor.begin()
 
     async def close(self) -> None:
-        """End: stop what runs (unless live-restore), close streams, cancel tasks."""
+        """End: stop what runs (unless live-restore), close streams, cancel tasks. A second call does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         await self._supervisor.end()
         for held in self._registry:
             if held.stdio is not None:

@@ -111,6 +111,8 @@ async def _settle(held: Held, containerd: Containerd, runner: Runner, keeper: Ke
     if state.has_process and not live:
         await keeper.stop(held)
         held.exits_for_good = False
+        # dockerd takes its own stop for the user's, so the policy unless-stopped does not start the container again
+        state.stopped_by_user = True
 
 
 def _can_start(held: Held) -> bool:

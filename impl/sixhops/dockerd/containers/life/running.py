@@ -151,6 +151,8 @@ class Runner:
         container, state = held.container, held.container.state
         if not state.has_process or (exit_.pid and state.pid and exit_.pid != state.pid):
             return
+        # first of all: a probe that ends with the container has failed at nothing
+        self._health.end(held)
         # the root is not needed any more, whether the runtime has forgotten the container or not
         unmounted = asyncio.create_task(asyncio.to_thread(self._unmount, held))
         reported = await self._forget_task(container.id)
@@ -165,7 +167,6 @@ class Runner:
         state.finished_at = exit_.exited_at if exit_.exited_at > 0 else time.time_ns()
         if restarts(held):
             state.status, state.restart_count = Status.RESTARTING, state.restart_count + 1
-        self._health.end(held)
         # the event carries what the task's removal said, which is unknown when the shim was killed (observed)
         self._events.emit(
             "container", "die", container.id, {**container.attributes, "exitCode": str(reported)}
