@@ -27,7 +27,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> str:
     [
         (["sh", "-c", "exit 7"], 7, ""),
         (["sh", "-c", "kill -9 $$"], 128 + signal.SIGKILL, ""),
-        (["/nosuch"], 127, "exec /nosuch failed: No such file or directory\n"),
+        (["/proc/nosuch"], 127, "exec /proc/nosuch failed: No such file or directory\n"),
         (["/etc/passwd"], 126, "exec /etc/passwd failed: Permission denied\n"),
     ],
 )
