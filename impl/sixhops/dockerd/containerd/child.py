@@ -75,15 +75,16 @@ class ContainerdChild:
             self._watch.cancel()
             await asyncio.wait([self._watch])
         process = self._process
-        if process is None or process.returncode is not None:
+        if process is None:
             return
-        process.terminate()
-        try:
-            async with asyncio.timeout(_PATIENCE):
+        if process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
                 await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
         self._pidfile.unlink(missing_ok=True)
 
     @property
@@ -140,8 +141,14 @@ class ContainerdChild:
             status = await self._process.wait()
             _log.error("containerd did not exit successfully (status %d)", status)
             await asyncio.sleep(self._delay)
-            with contextlib.suppress(OSError):
-                await self._launch()
+            launch = asyncio.create_task(self._launch())
+            try:
+                with contextlib.suppress(OSError):
+                    await asyncio.shield(launch)
+            except asyncio.CancelledError:
+                # Whoever stops us must find the process that has begun by now, or nobody would end it.
+                await asyncio.wait([launch])
+                raise
 
 
 def _words_of(pid: int) -> list[bytes]:
