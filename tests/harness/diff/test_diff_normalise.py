@@ -156,6 +156,19 @@ def test_the_host_header_is_the_address_of_the_target() -> None:
     assert paths(compared(one, to(B, "tcp://127.0.0.1:2375", "other"))) == [("sent.headers.Host", "changed")]
 
 
+def test_the_search_path_of_a_client_is_that_of_whoever_runs_the_suite() -> None:
+    def client(side: str, **environment: str) -> Any:
+        transcript = run(side, step())
+        transcript.exchanges[0].sent["env"] = environment
+        return transcript
+
+    one = client(A, PATH="/usr/bin", HOME="/x")
+
+    assert compared(one, client(B, PATH="/bin:/usr/bin", HOME="/x")) == []
+    assert paths(compared(one, client(B, PATH="/usr/bin", HOME="/y"))) == [("sent.env.HOME", "changed")]
+    assert paths(compared(one, client(B, HOME="/x"))) == [("sent.env.PATH", "missing")]
+
+
 def test_a_pid_inside_is_not_the_one_outside_that_has_its_number() -> None:
     def table(parent: int, pid: int, inner: list[int]) -> dict[str, Any]:
         return step(processes=[{"pid": pid, "ppid": parent, "comm": "sh", "nspid": [pid, *inner]}])

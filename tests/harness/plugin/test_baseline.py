@@ -118,9 +118,13 @@ def test_a_run_with_a_baseline_fails_only_at_what_is_new(inner: Inner) -> None:
 def test_a_baseline_that_is_not_there_is_bad_usage(inner: Inner) -> None:
     inner.scenario("engine/a")
     done = inner.run("conformance", "--baseline", "nowhere")
+    file = inner.run("conformance", "--baseline", "no/results.json")
 
-    assert done.ret == 4
-    done.stderr.fnmatch_lines(["*--baseline: nowhere can't be read: No such file or directory*"])
+    assert done.ret == file.ret == 4
+    done.stderr.fnmatch_lines(
+        ["*--baseline: nowhere is no file or folder, and there is no baseline 'nowhere'*"]
+    )
+    file.stderr.fnmatch_lines(["*--baseline: no/results.json can't be read: No such file or directory*"])
 
 
 def test_a_run_writes_its_report_and_says_where(inner: Inner) -> None:

@@ -1,5 +1,7 @@
 """`sixhops coverage`: which requirements the scenarios cover, and on which engines they were seen to hold."""
 
+# ruff: noqa: PLC0415 - imports wait until they are needed: `sixhops --help` must not wait for them
+
 from __future__ import annotations
 
 import json
@@ -32,13 +34,17 @@ __all__ = ["coverage"]
 @scenarios_option
 def coverage(hop: str | None, missing: bool, as_json: bool, results: Path, root: Path | None) -> int:
     """Show each requirement, the scenarios that cover it, and the engines on which one of them has passed."""
+    from sixhops.harness.baselines import list_baselines
+
     library = open_library(root)
     scenarios = library.everything()
     if report_errors(library.errors):
         return Exit.USAGE
-    seen = read_seen(
-        [*sorted(results.glob("*/results.json")), *sorted((library.root / "baselines").glob("*.json"))]
-    )
+    seen = read_seen(sorted(results.glob("*/results.json")))
+    for baseline in list_baselines():
+        for scenario, entry in baseline.recorded.scenarios.items():
+            if entry.verdict == "passed":
+                seen.setdefault(scenario, set()).add(baseline.recorded.engine)
     rows = [
         row for row in cover(library.registry, scenarios, seen) if hop is None or row.requirement.hop == hop
     ]

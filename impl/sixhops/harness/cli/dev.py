@@ -1,5 +1,7 @@
 """`sixhops dev`: commands for the people who write scenarios and requirements."""
 
+# ruff: noqa: PLC0415 - imports wait until they are needed: `sixhops --help` must not wait for them
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 import click
 import yaml
 
+from sixhops.harness.cli.select import open_library, report_errors, scenarios_option
 from sixhops.harness.coverage import operations_of
 from sixhops.harness.errors import Mark, ScenarioError, UsageError
 from sixhops.harness.integrity import Exit
@@ -46,4 +49,36 @@ def engine_requirements(swagger: Path) -> int:
         line = f'method: {operation["method"]}, path: "{operation["path"]}"'
         statuses = ", ".join(map(str, operation["statuses"]))
         click.echo(f"  {name}: {{{line}, statuses: [{statuses}]}}")
+    return Exit.OK
+
+
+@dev.command()
+@click.argument("name")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="the folder for NAME.tar.zst (default: that of the baselines that come with sixhops)",
+)
+@scenarios_option
+def baseline(name: str, runs: tuple[Path, ...], output: Path | None, root: Path | None) -> int:
+    """Make the baseline NAME of an engine from saved RUNS of the suite on it, with all hops tapped (--taps all).
+
+    Several runs, such as one for each folder of scenarios, make up one baseline.
+    """
+    from sixhops.harness.baselines import BASELINES
+    from sixhops.harness.baselines.record import record
+
+    library = open_library(root)
+    scenarios = library.everything()
+    if report_errors(library.errors):
+        return Exit.USAGE
+    made = record(name, runs, scenarios, output or BASELINES)
+    counts = ", ".join(f"{count} {word}" for word, count in made.recorded.counts.items())
+    click.echo(f"{made.path}: engine {made.recorded.engine}, {counts}; {made.path.stat().st_size} bytes")
+    if made.kept:
+        click.echo(f"{len(made.kept)} as they were, nothing replaced: {', '.join(made.kept)}")
+    if made.outdated:
+        click.echo(f"left out, for the suite does not have them: {', '.join(made.outdated)}")
     return Exit.OK

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -27,6 +29,11 @@ __all__ = ["report"]
     help="the folder for index.html, summary.json, junit.xml and summary.md",
 )
 @click.option("--title", help="what the page calls itself")
+@click.option(
+    "--baseline",
+    metavar="NAME",
+    help="compare the runs with this recorded baseline (`sixhops diff --list-baselines`), which becomes the first column",
+)
 @click.option("--no-diff", is_flag=True, help="don't compare the runs with the first one")
 @click.option(
     "--svg",
@@ -44,6 +51,7 @@ def report(
     files: tuple[Path, ...],
     output: Path,
     title: str | None,
+    baseline: str | None,
     no_diff: bool,
     svg: Path | None,
     hops: tuple[str, ...],
@@ -65,7 +73,10 @@ def report(
     accepted = [] if no_diff else library.accepted
     if report_errors(library.errors):
         return Exit.USAGE
-    made = gather(files, accepted, with_differences=not no_diff)
+    with ExitStack() as stack:
+        first = [] if baseline is None else [_unpacked(baseline, files, stack)]
+        called = {path.parent.resolve(): path.parent.name for path in first}
+        made = gather([*first, *files], accepted, with_differences=not no_diff, called=called)
     page = write_report(made, output, title or TITLE)
     for number, column in enumerate(made.columns):
         counts = ", ".join(f"{count} {word}" for word, count in made.counts(number).items() if count)
@@ -74,6 +85,18 @@ def report(
         click.echo(problem, err=True)
     click.echo(f"report: {page}")
     return Exit.USAGE if made.problems else Exit.OK
+
+
+def _unpacked(name: str, files: tuple[Path, ...], stack: ExitStack) -> Path:
+    """Return a folder with what the baseline has of the scenarios of `files`, which lasts as long as `stack`."""
+    from sixhops.harness.baselines import find_baseline
+    from sixhops.harness.replay import transcript_files
+    from sixhops.harness.run.transcript import read_header
+
+    found = find_baseline(name)
+    wanted = frozenset(str(read_header(file)["scenario"]) for file in transcript_files(files))
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="sixhops-baseline-"))) / found.name
+    return found.unpack(folder, wanted)
 
 
 def _picture(files: tuple[Path, ...], svg: Path, hops: tuple[str, ...], step: str) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sixhops.harness.run.transcript import Transcript
 
-__all__ = ["daemon_groups", "image_ids", "tokens_for", "what_was_asked"]
+__all__ = ["daemon_groups", "image_ids", "rules_of", "tokens_for", "what_was_asked"]
 
 #: In a URL a quotation mark before it is %22, which is no digit of it.
 _ID = re.compile(r"(?:(?<![0-9a-f])|(?<=%22))[0-9a-f]{64}(?![0-9a-f])")
@@ -26,6 +26,11 @@ _OF_TARGET = {"registry": "registry", "kernel": "kernel", "operating_system": "o
 
 def tokens_for(transcript: Transcript) -> Tokens:
     """Return the rules for one transcript."""
+    return Tokens(*rules_of(transcript))
+
+
+def rules_of(transcript: Transcript) -> tuple[Period, dict[str, str], list[str]]:
+    """Return what `Tokens` needs to know of a transcript: the time of its run, texts that have names, and ids."""
     began = transcript.clock.at(transcript.clock.monotonic)
     ends = [exchange.ended for exchange in transcript.exchanges]
     ended = transcript.clock.at(max(ends, default=transcript.clock.monotonic))
@@ -40,7 +45,7 @@ def tokens_for(transcript: Transcript) -> Tokens:
     unique = variables.get("scenario", {}).get("unique")
     if unique:
         known[unique] = UNIQUE
-    return Tokens(Period.around(began, ended), known, sorted(ids))
+    return Period.around(began, ended), known, sorted(ids)
 
 
 def image_ids(transcript: Transcript) -> frozenset[str]:

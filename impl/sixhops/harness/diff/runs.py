@@ -23,7 +23,7 @@ from sixhops.harness.replay import transcript_files
 from sixhops.harness.run.transcript import read_header, read_transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 __all__ = ["RunFailedError", "Saved", "compare_all", "find_saved", "is_saved", "run_on"]
 
@@ -46,6 +46,11 @@ class Saved:
     name: str
     files: dict[str, Path]
     whole: bool = True
+
+    def only(self, scenarios: Collection[str]) -> Saved:
+        """Return the side with nothing but these scenarios."""
+        kept = {name: file for name, file in self.files.items() if name in scenarios}
+        return Saved(self.name, kept, self.whole)
 
 
 def is_saved(side: str) -> bool:

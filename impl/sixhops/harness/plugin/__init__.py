@@ -103,8 +103,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--baseline",
         metavar="RUN",
         type=Path,
-        help="an earlier run (its folder or results.json): what failed there as well is a known difference, "
-        "so only what is new fails",
+        help="an earlier run (its folder or results.json), or a recorded baseline of an engine by its name (`sixhops diff "
+        "--list-baselines`): what failed there as well is a known difference, so only what is new fails",
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sixhops.harness.scenario.variables import Scope
     from sixhops.harness.target import TargetFacts
 
-__all__ = ["FORMAT", "open_transcript", "outcome_data", "saved_variables", "write_results"]
+__all__ = ["FORMAT", "open_transcript", "outcome_data", "saved_variables", "transcript_name", "write_results"]
 
 FORMAT = 1
 """Version of results.json; it changes when a reader of the old one would misread the new."""
@@ -34,13 +34,17 @@ FORMAT = 1
 _SAVED_ROOTS = ("images", "target", "scenario")
 
 
+def transcript_name(name: str) -> str:
+    """Return a scenario's (or repetition's) file below `transcripts`: what a file name can't hold is percent-encoded."""
+    return f"{quote(name, safe='/[]=,+@')}.jsonl"
+
+
 def open_transcript(folder: Path, name: str, scenario: Scenario, facts: TargetFacts) -> TranscriptWriter:
     """Return the writer of one scenario's transcript below `folder`; nothing is written yet.
 
-    `name` is the scenario's id (or that of one of its repetitions); what a file name can't hold is
-    percent-encoded.
+    `name` is the scenario's id (or that of one of its repetitions).
     """
-    path = folder / "transcripts" / f"{quote(name, safe='/[]=,+@')}.jsonl"
+    path = folder / "transcripts" / transcript_name(name)
     header = {
         "scenario": scenario.id,
         "path": f"{scenario.mark.path}:{scenario.mark.line}",

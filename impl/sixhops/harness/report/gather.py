@@ -17,7 +17,7 @@ from sixhops.harness.report.model import Cell, Column, Report, ScenarioRow
 from sixhops.harness.run.transcript import read_header, read_transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from sixhops.harness.diff.accepted import Accepted
@@ -39,12 +39,17 @@ class _Found:
 
 
 def gather(
-    names: Iterable[Path], accepted: Sequence[Accepted] = (), *, with_differences: bool = True
+    names: Iterable[Path],
+    accepted: Sequence[Accepted] = (),
+    *,
+    with_differences: bool = True,
+    called: Mapping[Path, str] | None = None,
 ) -> Report:
     """Return the report of the transcripts that `names` mean (files or folders).
 
     Those of one run on one target are a column, in the order in which they are named; the others are compared with the first
-    one, and `accepted` says which differences are known. A file that can't be read is one of the report's problems. Raises
+    one, and `accepted` says which differences are known. A column has its target's name, or, for a run's folder in `called`,
+    that one. A file that can't be read is one of the report's problems. Raises
     UsageError for a name that does not exist, and when there is no transcript.
     """
     problems: list[str] = []
@@ -56,7 +61,7 @@ def gather(
             found = _Found(file, (file.parent / header["bodies"]).resolve().parent, header)
             key = (found.run, str(header["target"]["name"]))
             if key not in columns:
-                columns[key] = _column(found)
+                columns[key] = _column(found, (called or {}).get(found.run))
             # Of repetitions, the first.
             rows.setdefault(str(header["scenario"]), {}).setdefault(list(columns).index(key), found)
         except (ScenarioError, KeyError) as error:
@@ -83,10 +88,10 @@ def _map(work: Any, items: list[Any], size: int) -> list[tuple[ScenarioRow, list
         return list(pool.map(work, items, chunksize=8))
 
 
-def _column(found: _Found) -> Column:
+def _column(found: _Found, name: str | None) -> Column:
     target = found.header["target"]
     return Column(
-        name=str(target["name"]),
+        name=name or str(target["name"]),
         target=str(target["name"]),
         engine=str(target["engine_version"]),
         run=found.run.name,

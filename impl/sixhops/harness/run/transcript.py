@@ -45,6 +45,7 @@ __all__ = [
     "cause_of",
     "read_header",
     "read_transcript",
+    "transcript_of",
 ]
 
 FORMAT: Final = 2
@@ -288,9 +289,17 @@ def read_transcript(path: Path) -> Transcript:
     Raises ScenarioError that names file and line when it is none, is of another format, or a body is missing. A last
     line that was cut off in the middle, as by a full disk or a kill, is left out: the run broke off.
     """
-    number = 1
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"not a transcript of format {FORMAT}: {error}", Mark(str(path), 1, 1)) from error
+    return transcript_of(lines, path)
+
+
+def transcript_of(lines: Sequence[str], path: Path) -> Transcript:
+    """Return the transcript that `lines` are, as if they stood in `path`. Raises ScenarioError as `read_transcript` does."""
+    number = 1
+    try:
         header = _header(lines[0])
         reader = _Reader(Bodies(path.parent / header["bodies"]))
         header["variables"] = reader.decode(header["variables"])

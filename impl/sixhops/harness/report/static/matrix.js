@@ -60,13 +60,13 @@ function leadText() {
 }
 
 /** The six hops, each with how many messages passed on it. The registry stands aside: the others don't know of it. */
-function pathFigure() {
-  const figure = draw("svg", { class: "path", viewBox: "0 0 1120 150", role: "img", "aria-label": `Messages by hop: ${HOPS.map((hop, at) => `${hop} ${index.hops[at]}`).join(", ")}` });
+function pathFigure(hops = index.hops) {
+  const figure = draw("svg", { class: "path", viewBox: "0 0 1120 150", role: "img", "aria-label": `Messages by hop: ${HOPS.map((hop, at) => `${hop} ${hops[at]}`).join(", ")}` });
   const places = { docker: [60, 100], dockerd: [260, 100], registry: [385, 26], containerd: [460, 100], shim: [660, 100], runc: [860, 100], container: [1060, 100] };
   HOPS.forEach((hop, at) => {
     const [from, to] = ENDS[hop].map((lane) => places[LANES[lane]]);
     const aside = hop === "registry";
-    const count = index.hops[at] ? index.hops[at].toLocaleString("en") : "not seen";
+    const count = hops[at] ? hops[at].toLocaleString("en") : "not seen";
     const [x, y] = aside ? [385, 26] : [(from[0] + to[0]) / 2, 84];
     const way = aside ? `M${from[0]},${from[1]} C${from[0]},50 300,26 ${to[0]},${to[1]}` : `M${from[0]},${from[1]} H${to[0]}`;
     figure.append(...[

@@ -32,7 +32,8 @@ async function walkthroughPage() {
       el("p", { class: "eyebrow" }, `As it happened on ${column.name}, engine ${column.engine}, in ${duration(run.seconds)}`),
       el("h1", { tabindex: "-1" }, "What docker run does"),
       intro.map((text) => el("p", { class: "lead" }, text)),
-      pathFigure(),
+      // Of this run alone; what looks at processes is no message.
+      pathFigure(HOPS.map((hop) => run.messages.filter((message) => message.hop === hop).length + (hop === "process" ? run.steps.filter((step) => step.kind === "processes").length : 0))),
       timeStrip(run, (step) => document.querySelector(`[data-step="${step}"] h2`)?.focus()),
       legend(),
       parts,
