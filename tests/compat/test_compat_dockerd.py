@@ -6,6 +6,8 @@ import datetime as dt
 import json
 import os
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from daemons import DOCKERS, OURS, Daemon
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from conftest import Stack
 
@@ -45,11 +47,12 @@ def program(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, program: str) -> Path:
-    # its name is a namespace of containerd's
-    place = tmp_path / ("ours" if program == OURS else "dockers")
-    place.mkdir()
-    return place
+def folder(program: str) -> Iterator[Path]:
+    # Its name is a namespace of containerd's. tmp_path can be longer than a socket's address may be (unix(7)).
+    with tempfile.TemporaryDirectory(prefix="sixhops-") as directory:
+        place = Path(directory) / ("ours" if program == OURS else "dockers")
+        place.mkdir()
+        yield place
 
 
 def certify(folder: Path) -> None:
