@@ -176,7 +176,8 @@ def test_a_unary_call_passes_and_is_recorded(place: Place) -> None:
     assert fields["response_metadata"] == {"first": "1", "blob-bin": b"\0\xff"}
     assert fields["trailers"] == {"last": "z"}
     assert fields["complete"] is True
-    assert 0 < fields["deadline"] <= WAIT  # type: ignore[operator]
+    # grpc rounds a time-out up to a few digits before it sends it.
+    assert 0 < fields["deadline"] <= WAIT * 1.1  # type: ignore[operator]
     assert place.services.seen[TASKS + "Get"]["x-bin"] == b"\1\2"
 
 
