@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 STEPS = ("create", "start", "wait", "remove")
 
 # The ratio of the totals that the reference stack promises (docs/stacks.md).
-PROMISE = 0.4
+PROMISE = 0.25
 
 # Not part of a container engine: the stack's own first process and its forwarder, and what the registry holds.
 NOT_DAEMONS = {"sixhops-init", "sixhops-forward", "docker-registry"}
