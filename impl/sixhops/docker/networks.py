@@ -12,13 +12,13 @@ from sixhops.docker.errors import DockerError
 if TYPE_CHECKING:
     from sixhops.docker.flags import Options
 
-__all__ = ["Attachment", "attachment", "endpoints", "mode"]
+__all__ = ["NO_SETTINGS", "Attachment", "attachment", "endpoints", "mode"]
 
 
 #: The keys of an address and the options that say the same, with their members of IPAMConfig.
 _ADDRESSES = {"ip": "IPv4Address", "ip6": "IPv6Address"}
 #: The settings of an endpoint without any.
-_NOTHING: dict[str, Any] = {
+NO_SETTINGS: dict[str, Any] = {
     "IPAMConfig": None,
     "Links": None,
     "Aliases": None,
@@ -89,7 +89,7 @@ def endpoints(options: Options) -> dict[str, Any]:
         if item.target in found:
             raise DockerError(f'network "{item.target}" is specified multiple times')
         # one network without settings of its own needs no endpoint: the engine makes it
-        if settings != _NOTHING or len(chosen) > 1:
+        if settings != NO_SETTINGS or len(chosen) > 1:
             found[item.target] = settings
     if any(own) and not all(own):
         raise DockerError(
@@ -131,7 +131,7 @@ def _settings(item: Attachment, options: Options | None) -> dict[str, Any]:
             raise DockerError("network-scoped aliases are only supported for user-defined networks")
         if links:
             raise DockerError("links are only supported for user-defined networks")
-    return _NOTHING | {
+    return NO_SETTINGS | {
         "IPAMConfig": address or None,
         "Links": links or None,
         "Aliases": aliases or None,

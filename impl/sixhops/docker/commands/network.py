@@ -12,6 +12,7 @@ from sixhops.docker.contexts import natural
 from sixhops.docker.errors import DockerError, ExitError
 from sixhops.docker.filters import encode
 from sixhops.docker.flags import flag
+from sixhops.docker.networks import NO_SETTINGS
 
 __all__ = ["CONNECT", "CREATE", "DISCONNECT", "LS", "RM"]
 
@@ -61,19 +62,10 @@ def _connect(context: Context) -> int:
         driver_options[name.strip()] = value.strip()
     addresses: dict[str, Any] = {"IPv4Address": options["ip"], "IPv6Address": options["ip6"]}
     addresses["LinkLocalIPs"] = options["link-local-ip"]
-    endpoint = {
+    endpoint = NO_SETTINGS | {
         "IPAMConfig": {name: value for name, value in addresses.items() if value},
         "Links": options["link"] or None,
         "Aliases": options["alias"],
-        "NetworkID": "",
-        "EndpointID": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "MacAddress": "",
         "DriverOpts": driver_options,
     }
     document = {"Container": container, "EndpointConfig": endpoint}

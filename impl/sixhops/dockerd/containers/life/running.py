@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from sixhops.dockerd.volumes import Volumes
 
 __all__ = ["Runner"]
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -129,8 +132,9 @@ class Runner:
                 container.state.pid = pid
                 await self._containerd.start(identity)
             finally:
-                # whose lease can't be ended has it ended by its expiry
-                await asyncio.gather(released, return_exceptions=True)
+                (failure,) = await asyncio.gather(released, return_exceptions=True)
+                if failure is not None:
+                    _log.warning("the lease of %s stands until it expires: %s", identity, failure)
         except ContainerdError as error:
             raise start_error(error) from error
         state = container.state
