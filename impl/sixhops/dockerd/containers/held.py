@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers.streams.stdio import Fanout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sixhops.dockerd.containers.files import ContainerFiles
     from sixhops.dockerd.containers.life.exec import Exec
@@ -89,12 +90,30 @@ class Held:
         #: a restart of the user's is under way: its stop removes nothing
         self.is_restarting = False
         self.finish_log: Callable[[], None] = _nothing
+        self._settled = asyncio.Event()
+        self._settled.set()
         self._stdin_ready: asyncio.Future[Stdin | None] | None = None
 
     @property
     def document(self) -> dict[str, Any]:
         """The container's Config."""
         return self.container.config
+
+    @contextlib.contextmanager
+    def ending(self) -> Iterator[None]:
+        """While a run's end is dealt with, those who look at the container's state wait (see `settled`)."""
+        self._settled.clear()
+        try:
+            yield
+        finally:
+            self._settled.set()
+
+    async def settled(self) -> None:
+        """Wait until no run's end is under way: a client that has seen one finds all of it done.
+
+        dockerd does the same, as it holds the container's lock all the while (daemon/monitor.go of moby 20.10).
+        """
+        await self._settled.wait()
 
     async def stdin(self) -> Stdin | None:
         """Return the program's stdin, waiting for the container to start."""

@@ -356,6 +356,7 @@ class Containers:
     async def wait(self, text: str, condition: str) -> Awaitable[dict[str, Any]]:
         """Register for an outcome and return it as an awaitable. Raises EngineError."""
         held = self._registry.find(text)
+        await held.settled()
         state = held.container.state
         match condition:
             case "" | "not-running":
@@ -397,6 +398,7 @@ class Containers:
     async def inspect(self, text: str, size: bool = False) -> dict[str, Any]:
         """Return the inspect document. Raises EngineError 404."""
         held = self._registry.find(text)
+        await held.settled()
         graph: dict[str, str] | None = None
         with contextlib.suppress(FileNotFoundError):
             # of a container that is dead there may be nothing left

@@ -189,7 +189,10 @@ class Supervisor:
             state = held.container.state
             if not state.has_process:
                 return
-            await self._runner.exited(held, event, lambda held: should_restart(held) and not self._is_closing)
+            with held.ending():
+                await self._runner.exited(
+                    held, event, lambda held: should_restart(held) and not self._is_closing
+                )
             if state.has_process:
                 return
             restarts = state.status is Status.RESTARTING
