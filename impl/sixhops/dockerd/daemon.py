@@ -35,10 +35,10 @@ from sixhops.dockerd.containers.specification.runtimes import write_scripts
 from sixhops.dockerd.errors import EngineError
 from sixhops.dockerd.events import Events
 from sixhops.dockerd.images.layers import LayerStore
-from sixhops.dockerd.images.pull import Puller
-from sixhops.dockerd.images.push import Pusher
 from sixhops.dockerd.images.service import Images
 from sixhops.dockerd.images.store import ImageStore
+from sixhops.dockerd.images.transfer.pull import Puller
+from sixhops.dockerd.images.transfer.push import Pusher
 from sixhops.dockerd.listeners import ListenError, open_listeners, tls_context
 from sixhops.dockerd.networks.manager import Networks
 from sixhops.dockerd.reload import Reloader

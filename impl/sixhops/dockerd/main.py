@@ -18,7 +18,7 @@ _NAME = "dockerd"
 #: The helpers' parent is a process of its own, and must not be taken for a second engine.
 _HELPER_NAME = "dockerd-helpers"
 _HELPERS = (
-    "sixhops.dockerd.images.unpack",
+    "sixhops.dockerd.images.unpacking.unpack",
     "sixhops.dockerd.containers.rootfs.treework",
     "sixhops.dockerd.networks.proxy",
 )

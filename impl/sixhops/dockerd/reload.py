@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from sixhops.dockerd.containers.settings import ContainerSettings
     from sixhops.dockerd.events import Events
-    from sixhops.dockerd.images.pull import Puller
-    from sixhops.dockerd.images.push import Pusher
+    from sixhops.dockerd.images.transfer.pull import Puller
+    from sixhops.dockerd.images.transfer.push import Pusher
     from sixhops.dockerd.options import Options
     from sixhops.dockerd.system import SystemSettings
 

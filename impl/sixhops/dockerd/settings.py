@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sixhops.dockerd.containers.settings import ContainerSettings
 from sixhops.dockerd.containers.specification.runtimes import Runtimes
-from sixhops.dockerd.images.pull import PullSettings
+from sixhops.dockerd.images.transfer.pull import PullSettings
 from sixhops.dockerd.networks.settings import NetworkSettings
 from sixhops.dockerd.options.checks import generic_resources
 from sixhops.dockerd.system import SystemSettings, architecture

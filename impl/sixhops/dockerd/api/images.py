@@ -12,9 +12,9 @@ from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.errors import EngineError, invalid, system
 from sixhops.dockerd.images import platforms
 from sixhops.dockerd.images import reference as references
-from sixhops.dockerd.images.authorization import Credentials
-from sixhops.dockerd.images.importing import ImportRequest
-from sixhops.dockerd.images.progress import encode_line
+from sixhops.dockerd.images.archive.importing import ImportRequest
+from sixhops.dockerd.images.transfer.authorization import Credentials
+from sixhops.dockerd.images.transfer.progress import encode_line
 from sixhops.dockerd.version import API_VERSION
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from sixhops.dockerd.api.server import Call
-    from sixhops.dockerd.images.progress import Emit
     from sixhops.dockerd.images.service import Images
+    from sixhops.dockerd.images.transfer.progress import Emit
     from sixhops.wire.image import Platform
 
 __all__ = ["credentials_of", "routes"]

@@ -12,7 +12,7 @@ from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.errors import EngineError, invalid, not_found, system
 from sixhops.dockerd.goquote import quote
 from sixhops.dockerd.images import reference
-from sixhops.dockerd.images.tarheads import TornError, entries
+from sixhops.dockerd.images.unpacking.tarheads import TornError, entries
 
 if TYPE_CHECKING:
     from aiohttp import web

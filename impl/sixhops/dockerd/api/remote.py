@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from sixhops.dockerd.api import answers, bodies
 from sixhops.dockerd.api.images import credentials, credentials_of
 from sixhops.dockerd.api.server import Route, route
-from sixhops.dockerd.images.inquiry import describe, log_in
+from sixhops.dockerd.images.transfer.inquiry import describe, log_in
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from sixhops.dockerd.api.server import Call
     from sixhops.dockerd.containers.manager import Containers
-    from sixhops.dockerd.images.pull import PullSettings
     from sixhops.dockerd.images.service import Images
+    from sixhops.dockerd.images.transfer.pull import PullSettings
     from sixhops.dockerd.volumes import Volumes
 
 __all__ = ["routes"]

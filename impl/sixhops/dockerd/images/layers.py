@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from sixhops.dockerd.errors import system
-from sixhops.dockerd.images import tarsplit
+from sixhops.dockerd.images.unpacking import tarsplit
 from sixhops.dockerd.removal import Removals
 from sixhops.linux import mounts
 from sixhops.linux.namespaces import unshare

@@ -11,25 +11,26 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from sixhops.dockerd.errors import EngineError, conflict, invalid, system
-from sixhops.dockerd.images import deletion, documents, loading, pruning, saving
+from sixhops.dockerd.images import deletion, documents, pruning
 from sixhops.dockerd.images import reference as references
-from sixhops.dockerd.images.contents import Contents
-from sixhops.dockerd.images.decompression import Decompression
-from sixhops.dockerd.images.importing import import_image
-from sixhops.dockerd.images.search import check_filters, passes, search
+from sixhops.dockerd.images.archive import loading, saving
+from sixhops.dockerd.images.archive.contents import Contents
+from sixhops.dockerd.images.archive.importing import import_image
+from sixhops.dockerd.images.transfer.search import check_filters, passes, search
+from sixhops.dockerd.images.unpacking.decompression import Decompression
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from sixhops.dockerd.events import Events
-    from sixhops.dockerd.images.authorization import Credentials
-    from sixhops.dockerd.images.importing import ImportRequest
-    from sixhops.dockerd.images.progress import Emit
-    from sixhops.dockerd.images.pull import Puller
-    from sixhops.dockerd.images.push import Pusher
+    from sixhops.dockerd.images.archive.importing import ImportRequest
     from sixhops.dockerd.images.reference import Reference
     from sixhops.dockerd.images.store import Image, ImageStore
+    from sixhops.dockerd.images.transfer.authorization import Credentials
+    from sixhops.dockerd.images.transfer.progress import Emit
+    from sixhops.dockerd.images.transfer.pull import Puller
+    from sixhops.dockerd.images.transfer.push import Pusher
     from sixhops.linux.forkserver import ForkServer
     from sixhops.wire.image import Platform
 

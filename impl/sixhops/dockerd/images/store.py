@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.errors import EngineError, not_found
 from sixhops.dockerd.images import reference as references
-from sixhops.dockerd.images.sources import Sources
+from sixhops.dockerd.images.transfer.sources import Sources
 from sixhops.wire.image import chain_ids, digest_of, parse_config
 
 if TYPE_CHECKING:

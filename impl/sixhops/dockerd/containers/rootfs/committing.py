@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers.lifecycle import Status
 from sixhops.dockerd.errors import EngineError, conflict, invalid, system
-from sixhops.dockerd.images import changes as change_lines
-from sixhops.dockerd.images.blob import BlobSink, VerificationError
-from sixhops.dockerd.images.children import EMPTY_TAR, child
+from sixhops.dockerd.images.configuration import changes as change_lines
+from sixhops.dockerd.images.configuration.children import EMPTY_TAR, child
+from sixhops.dockerd.images.unpacking.blob import BlobSink, VerificationError
 from sixhops.wire.image import chain_ids
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from sixhops.dockerd.images.decompression import Decompression
-from sixhops.dockerd.images.tarheads import StrictHead, TornError, members
+from sixhops.dockerd.images.unpacking.decompression import Decompression
+from sixhops.dockerd.images.unpacking.tarheads import StrictHead, TornError, members
 from sixhops.linux.libc import LinuxError
 from sixhops.linux.paths import make_directories, open_in_root, via
 

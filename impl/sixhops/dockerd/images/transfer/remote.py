@@ -14,15 +14,22 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from sixhops.dockerd.images.authorization import Authorizer, Credentials
-from sixhops.dockerd.images.refusals import BrokenOff, NotAuthorized, RemoteError, TooLong, go_words, refusal
+from sixhops.dockerd.images.transfer.authorization import Authorizer, Credentials
+from sixhops.dockerd.images.transfer.refusals import (
+    BrokenOff,
+    NotAuthorized,
+    RemoteError,
+    TooLong,
+    go_words,
+    refusal,
+)
 from sixhops.wire.image import media
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from sixhops.dockerd.images.endpoints import Endpoint
     from sixhops.dockerd.images.reference import Reference
+    from sixhops.dockerd.images.transfer.endpoints import Endpoint
 
 __all__ = ["Remote", "Unusable", "get", "open_session", "ping"]
 

@@ -13,17 +13,17 @@ import aiohttp
 from sixhops.dockerd import gourl
 from sixhops.dockerd.errors import EngineError, invalid, system
 from sixhops.dockerd.goquote import quote
-from sixhops.dockerd.images import changes as change_lines
-from sixhops.dockerd.images.blob import BlobSink, VerificationError
-from sixhops.dockerd.images.children import imported
-from sixhops.dockerd.images.progress import Meter
-from sixhops.dockerd.images.refusals import go_words
+from sixhops.dockerd.images.configuration import changes as change_lines
+from sixhops.dockerd.images.configuration.children import imported
+from sixhops.dockerd.images.transfer.progress import Meter
+from sixhops.dockerd.images.transfer.refusals import go_words
+from sixhops.dockerd.images.unpacking.blob import BlobSink, VerificationError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from sixhops.dockerd.images.progress import Emit
     from sixhops.dockerd.images.store import Image, ImageStore
+    from sixhops.dockerd.images.transfer.progress import Emit
     from sixhops.linux.forkserver import ForkServer
 
 __all__ = ["ImportRequest", "import_image"]

@@ -15,9 +15,9 @@ from sixhops.dockerd.api import gojson
 from sixhops.dockerd.api.gojson import Kind, Struct
 from sixhops.dockerd.errors import EngineError, system
 from sixhops.dockerd.images import reference as references
-from sixhops.dockerd.images.blob import BlobSink, VerificationError
-from sixhops.dockerd.images.contents import Contents
-from sixhops.dockerd.images.progress import Meter
+from sixhops.dockerd.images.archive.contents import Contents
+from sixhops.dockerd.images.transfer.progress import Meter
+from sixhops.dockerd.images.unpacking.blob import BlobSink, VerificationError
 from sixhops.wire.image import (
     DocumentError,
     chain_ids,
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from sixhops.dockerd.images.progress import Emit
     from sixhops.dockerd.images.reference import Reference
     from sixhops.dockerd.images.store import Image, ImageStore
+    from sixhops.dockerd.images.transfer.progress import Emit
     from sixhops.linux.forkserver import ForkServer
 
 __all__ = ["Loader"]

@@ -14,13 +14,13 @@ from weakref import WeakValueDictionary
 
 from sixhops.dockerd.api.gojson import GoJsonError, decode_whole
 from sixhops.dockerd.errors import EngineError, not_found, system
-from sixhops.dockerd.images.blob import BlobSink
-from sixhops.dockerd.images.download import LayerDownload, download_config
-from sixhops.dockerd.images.endpoints import endpoints_for
-from sixhops.dockerd.images.progress import status_line
-from sixhops.dockerd.images.refusals import RemoteError, as_engine_error
-from sixhops.dockerd.images.remote import Remote
-from sixhops.dockerd.images.sources import Source
+from sixhops.dockerd.images.transfer.download import LayerDownload, download_config
+from sixhops.dockerd.images.transfer.endpoints import endpoints_for
+from sixhops.dockerd.images.transfer.progress import status_line
+from sixhops.dockerd.images.transfer.refusals import RemoteError, as_engine_error
+from sixhops.dockerd.images.transfer.remote import Remote
+from sixhops.dockerd.images.transfer.sources import Source
+from sixhops.dockerd.images.unpacking.blob import BlobSink
 from sixhops.wire.image import (
     EMPTY_LAYER_DIGEST,
     Descriptor,
@@ -42,10 +42,10 @@ from sixhops.wire.image import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sixhops.dockerd.images.authorization import Credentials
-    from sixhops.dockerd.images.progress import Emit
     from sixhops.dockerd.images.reference import Reference
     from sixhops.dockerd.images.store import Image, ImageStore
+    from sixhops.dockerd.images.transfer.authorization import Credentials
+    from sixhops.dockerd.images.transfer.progress import Emit
     from sixhops.linux.forkserver import ForkServer
 
 __all__ = ["ManifestContents", "PullSettings", "Puller"]

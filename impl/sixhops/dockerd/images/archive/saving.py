@@ -19,7 +19,7 @@ from sixhops.dockerd.containers.times import rfc3339
 from sixhops.dockerd.errors import EngineError, not_found, system
 from sixhops.dockerd.images import reference as references
 from sixhops.dockerd.images.documents import container_config, created
-from sixhops.dockerd.images.tarheads import go_head
+from sixhops.dockerd.images.unpacking.tarheads import go_head
 from sixhops.wire.image import is_digest
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from multidict import CIMultiDict
 
-from sixhops.dockerd.images.refusals import NoCredentials, RemoteError, go_words, refusal
+from sixhops.dockerd.images.transfer.refusals import NoCredentials, RemoteError, go_words, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import lzma
 import pytest
 import zstandard
 
-from sixhops.dockerd.images.decompression import Decompression
+from sixhops.dockerd.images.unpacking.decompression import Decompression
 
 _PLAIN = b"some bytes " * 500
 _GZIP = gzip.compress(_PLAIN, mtime=0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sixhops.dockerd.images.tarsplit import Recorder, SplitError, assemble
+from sixhops.dockerd.images.unpacking.tarsplit import Recorder, SplitError, assemble
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sixhops.dockerd.images import unpack
+from sixhops.dockerd.images.unpacking import unpack
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,22 +11,22 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.dockerd.errors import EngineError, system
-from sixhops.dockerd.images.endpoints import endpoints_for
-from sixhops.dockerd.images.progress import status_line
-from sixhops.dockerd.images.refusals import RemoteError
-from sixhops.dockerd.images.remote import Remote, Unusable
-from sixhops.dockerd.images.upload import LayerUpload, Target
+from sixhops.dockerd.images.transfer.endpoints import endpoints_for
+from sixhops.dockerd.images.transfer.progress import status_line
+from sixhops.dockerd.images.transfer.refusals import RemoteError
+from sixhops.dockerd.images.transfer.remote import Remote, Unusable
+from sixhops.dockerd.images.transfer.upload import LayerUpload, Target
 from sixhops.wire.image import digest_of, media, short
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from sixhops.dockerd.images.authorization import Credentials
     from sixhops.dockerd.images.layers import Layer
-    from sixhops.dockerd.images.progress import Emit
-    from sixhops.dockerd.images.pull import PullSettings
     from sixhops.dockerd.images.reference import Reference
     from sixhops.dockerd.images.store import Image, ImageStore
+    from sixhops.dockerd.images.transfer.authorization import Credentials
+    from sixhops.dockerd.images.transfer.progress import Emit
+    from sixhops.dockerd.images.transfer.pull import PullSettings
     from sixhops.wire.image import Descriptor
 
 __all__ = ["Pusher"]

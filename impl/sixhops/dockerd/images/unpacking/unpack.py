@@ -20,8 +20,8 @@ import stat
 import tarfile
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from sixhops.dockerd.images.tarheads import StrictHead, TornError, members
-from sixhops.dockerd.images.tarsplit import DuplicateError, Recorder
+from sixhops.dockerd.images.unpacking.tarheads import StrictHead, TornError, members
+from sixhops.dockerd.images.unpacking.tarsplit import DuplicateError, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

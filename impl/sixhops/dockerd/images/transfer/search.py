@@ -16,16 +16,16 @@ from multidict import CIMultiDict
 
 from sixhops.dockerd.api import gojson
 from sixhops.dockerd.errors import invalid, system
-from sixhops.dockerd.images.authorization import Authorizer
-from sixhops.dockerd.images.endpoints import Endpoint, is_insecure
-from sixhops.dockerd.images.refusals import RemoteError, go_words
-from sixhops.dockerd.images.remote import get, open_session, ping
+from sixhops.dockerd.images.transfer.authorization import Authorizer
+from sixhops.dockerd.images.transfer.endpoints import Endpoint, is_insecure
+from sixhops.dockerd.images.transfer.refusals import RemoteError, go_words
+from sixhops.dockerd.images.transfer.remote import get, open_session, ping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sixhops.dockerd.images.authorization import Credentials
-    from sixhops.dockerd.images.pull import PullSettings
+    from sixhops.dockerd.images.transfer.authorization import Credentials
+    from sixhops.dockerd.images.transfer.pull import PullSettings
 
 __all__ = ["check_filters", "passes", "search"]
 

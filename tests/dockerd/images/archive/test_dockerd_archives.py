@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sixhops.dockerd.errors import EngineError
-from sixhops.dockerd.images import saving
+from sixhops.dockerd.images.archive import saving
+from sixhops.dockerd.images.archive.loading import Loader
 from sixhops.dockerd.images.layers import LayerStore
-from sixhops.dockerd.images.loading import Loader
 from sixhops.dockerd.images.reference import parse
 from sixhops.dockerd.images.store import ImageStore
 from sixhops.dockerd.state import State
@@ -53,7 +53,7 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def forks() -> Iterator[forkserver.ForkServer]:
-    server = forkserver.start(["sixhops.dockerd.images.unpack"], "unpacker")
+    server = forkserver.start(["sixhops.dockerd.images.unpacking.unpack"], "unpacker")
     yield server
     server.close()
 

@@ -15,19 +15,19 @@ from typing import IO, TYPE_CHECKING, Final
 
 from isal import isal_zlib
 
-from sixhops.dockerd.images.progress import Meter, status_line
-from sixhops.dockerd.images.refusals import NoCredentials, NotAuthorized, RemoteError
-from sixhops.dockerd.images.sources import Source, attempts_for, mark_of, mountable, ranked
+from sixhops.dockerd.images.transfer.progress import Meter, status_line
+from sixhops.dockerd.images.transfer.refusals import NoCredentials, NotAuthorized, RemoteError
+from sixhops.dockerd.images.transfer.sources import Source, attempts_for, mark_of, mountable, ranked
 from sixhops.wire.image import Descriptor, media, short
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sixhops.dockerd.images.authorization import Credentials
     from sixhops.dockerd.images.layers import Layer, LayerStore
-    from sixhops.dockerd.images.progress import Emit
-    from sixhops.dockerd.images.remote import Remote
-    from sixhops.dockerd.images.sources import Sources
+    from sixhops.dockerd.images.transfer.authorization import Credentials
+    from sixhops.dockerd.images.transfer.progress import Emit
+    from sixhops.dockerd.images.transfer.remote import Remote
+    from sixhops.dockerd.images.transfer.sources import Sources
 
 __all__ = ["LayerUpload", "Target"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sixhops.dockerd.errors import EngineError
-from sixhops.dockerd.images.changes import apply
-from sixhops.dockerd.images.instructions import parse
-from sixhops.dockerd.images.words import WordError, expand, expand_words
+from sixhops.dockerd.images.configuration.changes import apply
+from sixhops.dockerd.images.configuration.instructions import parse
+from sixhops.dockerd.images.configuration.words import WordError, expand, expand_words
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,16 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from sixhops.dockerd.errors import system
-from sixhops.dockerd.images.blob import BlobSink, UnpackError, VerificationError
-from sixhops.dockerd.images.progress import Meter, status_line
-from sixhops.dockerd.images.refusals import BrokenOff, RemoteError, TooLong
+from sixhops.dockerd.images.transfer.progress import Meter, status_line
+from sixhops.dockerd.images.transfer.refusals import BrokenOff, RemoteError, TooLong
+from sixhops.dockerd.images.unpacking.blob import BlobSink, UnpackError, VerificationError
 from sixhops.wire.image import DocumentError, digest_of, parse_config, short
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.dockerd.images.progress import Emit
-    from sixhops.dockerd.images.remote import Remote
+    from sixhops.dockerd.images.transfer.progress import Emit
+    from sixhops.dockerd.images.transfer.remote import Remote
     from sixhops.wire.image import Descriptor
 
 __all__ = ["LayerDownload", "download_config"]

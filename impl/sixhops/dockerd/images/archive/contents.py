@@ -9,7 +9,7 @@ import posixpath
 from typing import IO, TYPE_CHECKING, Final
 
 from sixhops.dockerd.errors import system
-from sixhops.dockerd.images.tarheads import TornError, entries
+from sixhops.dockerd.images.unpacking.tarheads import TornError, entries
 
 if TYPE_CHECKING:
     import tarfile

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sixhops.dockerd.images.authorization import Credentials
-from sixhops.dockerd.images.sources import Source, Sources, attempts_for, mark_of, mountable, ranked
+from sixhops.dockerd.images.transfer.authorization import Credentials
+from sixhops.dockerd.images.transfer.sources import Source, Sources, attempts_for, mark_of, mountable, ranked
 from sixhops.dockerd.state import State
 
 if TYPE_CHECKING:

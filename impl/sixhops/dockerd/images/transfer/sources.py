@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sixhops.dockerd.images.authorization import Credentials
+    from sixhops.dockerd.images.transfer.authorization import Credentials
     from sixhops.dockerd.state import State
 
 __all__ = ["Attempts", "Source", "Sources", "attempts_for", "mark_of", "mountable", "ranked"]

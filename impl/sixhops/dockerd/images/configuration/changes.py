@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.dockerd.errors import invalid
 from sixhops.dockerd.goquote import quote
-from sixhops.dockerd.images import instructions
-from sixhops.dockerd.images.instructions import Instruction, InstructionError
-from sixhops.dockerd.images.words import WordError, expand, expand_words
+from sixhops.dockerd.images.configuration import instructions
+from sixhops.dockerd.images.configuration.instructions import Instruction, InstructionError
+from sixhops.dockerd.images.configuration.words import WordError, expand, expand_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,10 +18,10 @@ from sixhops.dockerd import gourl
 from sixhops.dockerd.api import gojson
 from sixhops.dockerd.errors import EngineError, invalid, system
 from sixhops.dockerd.images import reference as references
-from sixhops.dockerd.images.authorization import Authorizer
-from sixhops.dockerd.images.endpoints import endpoints_for
-from sixhops.dockerd.images.refusals import NotAuthorized, RemoteError
-from sixhops.dockerd.images.remote import Remote, Unusable, get, open_session, ping
+from sixhops.dockerd.images.transfer.authorization import Authorizer
+from sixhops.dockerd.images.transfer.endpoints import endpoints_for
+from sixhops.dockerd.images.transfer.refusals import NotAuthorized, RemoteError
+from sixhops.dockerd.images.transfer.remote import Remote, Unusable, get, open_session, ping
 from sixhops.wire.image import (
     DocumentError,
     SignatureError,
@@ -33,8 +33,8 @@ from sixhops.wire.image import (
 )
 
 if TYPE_CHECKING:
-    from sixhops.dockerd.images.authorization import Credentials
-    from sixhops.dockerd.images.pull import PullSettings
+    from sixhops.dockerd.images.transfer.authorization import Credentials
+    from sixhops.dockerd.images.transfer.pull import PullSettings
 
 __all__ = ["describe", "log_in"]
 

@@ -15,11 +15,11 @@ import pytest
 from aiohttp import web
 
 from sixhops.dockerd.errors import EngineError
-from sixhops.dockerd.images.authorization import Credentials
 from sixhops.dockerd.images.layers import LayerStore
-from sixhops.dockerd.images.pull import Puller, PullSettings
 from sixhops.dockerd.images.reference import with_tag_or_digest
 from sixhops.dockerd.images.store import ImageStore
+from sixhops.dockerd.images.transfer.authorization import Credentials
+from sixhops.dockerd.images.transfer.pull import Puller, PullSettings
 from sixhops.dockerd.state import State
 from sixhops.linux import forkserver
 from sixhops.wire.image import Platform, digest_of, media
@@ -164,7 +164,7 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def forks() -> Iterator[forkserver.ForkServer]:
-    server = forkserver.start(["sixhops.dockerd.images.unpack"], "unpacker")
+    server = forkserver.start(["sixhops.dockerd.images.unpacking.unpack"], "unpacker")
     yield server
     server.close()
 

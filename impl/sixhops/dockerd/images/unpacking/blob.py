@@ -17,9 +17,9 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from sixhops.dockerd.images import unpack
-from sixhops.dockerd.images.decompression import Decompression
 from sixhops.dockerd.images.layers import SPLIT
+from sixhops.dockerd.images.unpacking import unpack
+from sixhops.dockerd.images.unpacking.decompression import Decompression
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,1 @@
+"""Images as tars: save, load, import."""

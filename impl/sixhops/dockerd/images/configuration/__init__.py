@@ -1,0 +1,1 @@
+"""Configurations that the engine makes itself: of a commit, an import, and their change instructions."""

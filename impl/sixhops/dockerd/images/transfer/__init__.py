@@ -1,0 +1,1 @@
+"""Between the engine and a registry: pull, push, search, credentials, and what is asked without an image."""
