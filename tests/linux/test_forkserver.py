@@ -119,3 +119,23 @@ server.close()
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=30)
 
     assert (done.stdout, done.stderr) == ("7 True\n", "")
+
+
+def test_a_process_with_threads_is_refused() -> None:
+    script = """
+import threading
+from sixhops.linux import forkserver
+go = threading.Event()
+threading.Thread(target=go.wait).start()
+try:
+    forkserver.start([], "late")
+except forkserver.ForkError as error:
+    print(error)
+go.set()
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=30
+    )
+
+    assert (done.stdout, done.stderr) == ("fork server late must be started before the first thread\n", "")

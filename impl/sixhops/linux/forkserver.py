@@ -120,9 +120,11 @@ class ForkServer:
 
 
 def start(modules: Sequence[str], name: str) -> ForkServer:
-    """Fork a fork server with `modules` loaded and `name` as its comm. The caller must have one thread
-    only.
+    """Fork a fork server with `modules` loaded and `name` as its comm. Raises ForkError if the caller has threads: in
+    the child whoever waits for one of them waits for ever.
     """
+    if len(os.listdir("/proc/self/task")) > 1:
+        raise ForkError(f"fork server {name} must be started before the first thread")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:

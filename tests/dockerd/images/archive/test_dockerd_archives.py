@@ -19,12 +19,13 @@ from sixhops.dockerd.images.layers import LayerStore
 from sixhops.dockerd.images.reference import parse
 from sixhops.dockerd.images.store import ImageStore
 from sixhops.dockerd.state import State
-from sixhops.linux import forkserver
 from sixhops.wire.image import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from sixhops.linux import forkserver
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: layers are unpacked in a chroot")
 
@@ -49,13 +50,6 @@ class Engine:
         assert caught.value.status == 500
         assert self.store.layers.sizes().keys() <= {image.chain_id for image in self.store.all()}
         return caught.value.message
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[forkserver.ForkServer]:
-    server = forkserver.start(["sixhops.dockerd.images.unpacking.unpack"], "unpacker")
-    yield server
-    server.close()
 
 
 @pytest.fixture

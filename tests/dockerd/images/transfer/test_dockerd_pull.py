@@ -21,12 +21,13 @@ from sixhops.dockerd.images.store import ImageStore
 from sixhops.dockerd.images.transfer.authorization import Credentials
 from sixhops.dockerd.images.transfer.pull import Puller, PullSettings
 from sixhops.dockerd.state import State
-from sixhops.linux import forkserver
 from sixhops.wire.image import Platform, digest_of, media
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from sixhops.linux import forkserver
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: layers are unpacked in a chroot")
 
@@ -160,13 +161,6 @@ class Engine:
 
         asyncio.run(run())
         return lines
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[forkserver.ForkServer]:
-    server = forkserver.start(["sixhops.dockerd.images.unpacking.unpack"], "unpacker")
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -22,12 +22,13 @@ from sixhops.dockerd.images.transfer.authorization import Credentials
 from sixhops.dockerd.images.transfer.pull import PullSettings
 from sixhops.dockerd.images.transfer.push import Pusher
 from sixhops.dockerd.state import State
-from sixhops.linux import forkserver
 from sixhops.wire.image import Platform, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from sixhops.linux import forkserver
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: layers are unpacked in a chroot")
 
@@ -134,13 +135,6 @@ class Engine:
     @property
     def statuses(self) -> list[str]:
         return [str(line["status"]).partition(":")[0] for line in self.lines if "status" in line]
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[forkserver.ForkServer]:
-    server = forkserver.start(["sixhops.dockerd.images.unpacking.unpack"], "unpacker")
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -43,6 +44,7 @@ def run_worker(root: Path, tar: bytes, **arguments: str) -> dict[str, Any]:
     report, back = os.pipe()
     pid = os.fork()
     if pid == 0:
+        gc.disable()  # what earlier tests left, gRPC's channels for one, waits for threads that are not here
         os.close(feed)
         os._exit(unpack.work({"root": str(root)} | arguments, [source, back]))
     os.close(source)
