@@ -7,7 +7,9 @@ import json
 
 import pytest
 
-from sixhops.docker import config, contexts, credentials, endpoint, ipam, ssh
+from sixhops.docker import config, credentials
+from sixhops.docker.documents import ipam
+from sixhops.docker.engine import contexts, endpoint, ssh
 from sixhops.docker.errors import DockerError
 
 

@@ -8,8 +8,8 @@ import tarfile
 
 import pytest
 
-from sixhops.docker import archives, copypaths
-from sixhops.docker.copypaths import Place
+from sixhops.docker.copying import archives, copypaths
+from sixhops.docker.copying.copypaths import Place
 from sixhops.docker.errors import DockerError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sixhops.docker.http import Answer, ProtocolError, request
+from sixhops.docker.engine.http import Answer, ProtocolError, request
 
 ANSWERS = [
     (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, b"hello"),

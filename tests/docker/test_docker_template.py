@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sixhops.docker.template import TemplateError, parse
+from sixhops.docker.screen.template import TemplateError, parse
 
 DATA = {
     "A": {"B": [1, 2, {"C": "x"}], "L": {"k": "v", "a": "b"}, "Binds": None, "PidsLimit": None, "Labels": None},

@@ -8,11 +8,13 @@ import time
 
 import pytest
 
-from sixhops.docker import hostspec, human, networks, ports, progress, reference, table, terminal
-from sixhops.docker.containerbody import build
-from sixhops.docker.containerflags import CONTAINER_FLAGS
+from sixhops.docker import reference
+from sixhops.docker.documents import hostspec, networks, ports
+from sixhops.docker.documents.containerbody import build
+from sixhops.docker.documents.containerflags import CONTAINER_FLAGS
 from sixhops.docker.errors import DockerError
 from sixhops.docker.flags import parse
+from sixhops.docker.screen import human, progress, table, terminal
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sixhops.docker.flags import Flag, HelpRequested, Options, describe, parse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.docker.client import Client
+    from sixhops.docker.engine.client import Client
 
 __all__ = ["Command", "Context", "execute", "width"]
 

@@ -7,9 +7,10 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from sixhops.docker import command, config, endpoint
+from sixhops.docker import command, config
 from sixhops.docker.catalogue import ABSENT, COMMANDS, GROUPS, HIDDEN, load
-from sixhops.docker.client import VERSION, Client
+from sixhops.docker.engine import endpoint
+from sixhops.docker.engine.client import VERSION, Client
 from sixhops.docker.errors import DockerError, ExitError, FlagError
 from sixhops.docker.flags import HelpRequested, describe, flag, parse
 

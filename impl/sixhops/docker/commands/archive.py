@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from sixhops.docker import progress, reference, terminal
+from sixhops.docker import reference
+from sixhops.docker.attached.relay import write_all
 from sixhops.docker.command import Command, Context
+from sixhops.docker.copying.outputs import check_output_path, write_to
 from sixhops.docker.errors import DockerError
 from sixhops.docker.flags import PLATFORM, flag
-from sixhops.docker.outputs import check_output_path, write_to
-from sixhops.docker.relay import write_all
+from sixhops.docker.screen import progress, terminal
 from sixhops.docker.values import os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sixhops.docker.answers import Reply
+    from sixhops.docker.engine.answers import Reply
 
 __all__ = ["EXPORT", "IMPORT", "LOAD", "SAVE"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from sixhops.docker import reference
-from sixhops.docker.client import NULL
 from sixhops.docker.command import Command, Context
+from sixhops.docker.engine.client import NULL
 from sixhops.docker.errors import DockerError
 from sixhops.docker.flags import flag
 

@@ -7,12 +7,14 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sixhops.docker import config, contexts, table
+from sixhops.docker import config
 from sixhops.docker.command import Command, Context
 from sixhops.docker.commands import inspect
+from sixhops.docker.engine import contexts
 from sixhops.docker.errors import DockerError
 from sixhops.docker.flags import flag
-from sixhops.docker.templatefunctions import Fields
+from sixhops.docker.screen import table
+from sixhops.docker.screen.templatefunctions import Fields
 from sixhops.docker.values import quote
 
 if TYPE_CHECKING:

@@ -13,13 +13,14 @@ import tarfile
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from sixhops.docker import contexts, contextspec, terminal
+from sixhops.docker.attached.relay import write_all
 from sixhops.docker.command import Command, Context
 from sixhops.docker.commands.context import get
 from sixhops.docker.commands.contextwrite import check_new
+from sixhops.docker.engine import contexts, contextspec
 from sixhops.docker.errors import DockerError
 from sixhops.docker.flags import flag
-from sixhops.docker.relay import write_all
+from sixhops.docker.screen import terminal
 from sixhops.docker.values import os_error, quote
 
 if TYPE_CHECKING:

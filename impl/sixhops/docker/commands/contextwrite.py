@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sixhops.docker import contexts, contextspec
 from sixhops.docker.command import Command, Context
 from sixhops.docker.commands.context import get
+from sixhops.docker.engine import contexts, contextspec
 from sixhops.docker.errors import DockerError
 from sixhops.docker.flags import flag
 from sixhops.docker.values import quote

@@ -11,20 +11,20 @@ import stat
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sixhops.docker import archives, copypaths
+from sixhops.docker.attached.relay import write_all
 from sixhops.docker.command import Command, Context
-from sixhops.docker.copypaths import Place
+from sixhops.docker.copying import archives, copypaths
+from sixhops.docker.copying.copypaths import Place
+from sixhops.docker.copying.outputs import check_output_path
 from sixhops.docker.errors import DockerError
 from sixhops.docker.flags import flag
-from sixhops.docker.outputs import check_output_path
-from sixhops.docker.relay import write_all
 from sixhops.docker.values import os_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sixhops.docker.answers import Reply
-    from sixhops.docker.client import Client
+    from sixhops.docker.engine.answers import Reply
+    from sixhops.docker.engine.client import Client
 
 __all__ = ["CP"]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from sixhops.docker import human, reference, table, template
+from sixhops.docker import reference
 from sixhops.docker.command import Command, Context
 from sixhops.docker.commands import images, ps, volume
 from sixhops.docker.errors import DockerError
 from sixhops.docker.flags import flag
+from sixhops.docker.screen import human, table, template
 
 __all__ = ["DF"]
 

@@ -7,12 +7,12 @@ import select
 import sys
 from typing import TYPE_CHECKING
 
+from sixhops.docker.attached.relay import write_all
 from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import DockerError
-from sixhops.docker.relay import write_all
 
 if TYPE_CHECKING:
-    from sixhops.docker.streams import Stream
+    from sixhops.docker.engine.streams import Stream
 
 __all__ = ["DIAL_STDIO"]
 

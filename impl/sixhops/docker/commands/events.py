@@ -6,12 +6,12 @@ import sys
 import time
 from typing import Any
 
-from sixhops.docker import progress, template
 from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import DockerError, ExitError
 from sixhops.docker.filters import encode
 from sixhops.docker.flags import flag
-from sixhops.docker.human import timestamp
+from sixhops.docker.screen import progress, template
+from sixhops.docker.screen.human import timestamp
 
 __all__ = ["EVENTS"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from sixhops.docker import hostspec
+from sixhops.docker.attached.session import Session, check_terminal
 from sixhops.docker.command import Command, Context
-from sixhops.docker.containerbody import key_value_lines
+from sixhops.docker.documents import hostspec
+from sixhops.docker.documents.containerbody import key_value_lines
 from sixhops.docker.errors import DockerError, ExitError
 from sixhops.docker.flags import flag
-from sixhops.docker.session import Session, check_terminal
 
 __all__ = ["EXEC"]
 

@@ -7,11 +7,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from sixhops.docker import human, reference, table
+from sixhops.docker import reference
 from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import DockerError, ExitError, NotFoundError
 from sixhops.docker.filters import encode
 from sixhops.docker.flags import flag
+from sixhops.docker.screen import human, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ import json
 import sys
 from typing import Any
 
-from sixhops.docker import human, template
 from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import DockerError, ExitError
 from sixhops.docker.flags import flag
+from sixhops.docker.screen import human, template
 
 __all__ = ["INFO"]
 

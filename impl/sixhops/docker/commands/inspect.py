@@ -6,15 +6,15 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sixhops.docker import template
 from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import DockerError, ExitError, NotFoundError
 from sixhops.docker.flags import flag
+from sixhops.docker.screen import template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.docker.client import Client
+    from sixhops.docker.engine.client import Client
 
 __all__ = [
     "INSPECT",

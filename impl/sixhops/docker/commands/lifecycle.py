@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from sixhops.docker.client import Client
 from sixhops.docker.command import Command, Context
+from sixhops.docker.engine.client import Client
 from sixhops.docker.errors import DockerError, NotFoundError
 from sixhops.docker.flags import flag
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from sixhops.docker import credentials, terminal
+from sixhops.docker import credentials
 from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import ApiError, ConnectError, DockerError, ExitError
 from sixhops.docker.flags import flag
+from sixhops.docker.screen import terminal
 
 if TYPE_CHECKING:
-    from sixhops.docker.client import Client
+    from sixhops.docker.engine.client import Client
 
 __all__ = ["LOGIN", "LOGOUT"]
 

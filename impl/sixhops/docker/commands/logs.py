@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from sixhops.docker.attached.relay import write_all
 from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import DockerError
 from sixhops.docker.flags import flag
-from sixhops.docker.human import timestamp
-from sixhops.docker.relay import write_all
+from sixhops.docker.screen.human import timestamp
 from sixhops.wire.rawstream import Decoder, RawStreamError, Stream
 
 __all__ = ["LOGS"]

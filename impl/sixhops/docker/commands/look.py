@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from sixhops.docker import table
 from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import DockerError
+from sixhops.docker.screen import table
 
 __all__ = ["PORT", "TOP"]
 

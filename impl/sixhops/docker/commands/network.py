@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from sixhops.docker import hostspec, ipam, table
 from sixhops.docker.command import Command, Context
 from sixhops.docker.confirm import confirmed
-from sixhops.docker.contexts import natural
+from sixhops.docker.documents import hostspec, ipam
+from sixhops.docker.documents.networks import NO_SETTINGS
+from sixhops.docker.engine.contexts import natural
 from sixhops.docker.errors import DockerError, ExitError
 from sixhops.docker.filters import encode
 from sixhops.docker.flags import flag
-from sixhops.docker.networks import NO_SETTINGS
+from sixhops.docker.screen import table
 
 __all__ = ["CONNECT", "CREATE", "DISCONNECT", "LS", "RM"]
 

@@ -6,18 +6,18 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sixhops.docker import human
 from sixhops.docker.command import Command, Context
 from sixhops.docker.confirm import confirmed
-from sixhops.docker.contexts import natural
+from sixhops.docker.engine.contexts import natural
 from sixhops.docker.errors import DockerError
 from sixhops.docker.filters import encode
 from sixhops.docker.flags import Flag, flag
+from sixhops.docker.screen import human
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.docker.client import Client
+    from sixhops.docker.engine.client import Client
 
 __all__ = ["PRUNE_CONTAINERS", "PRUNE_IMAGES", "PRUNE_NETWORKS", "PRUNE_SYSTEM", "PRUNE_VOLUMES"]
 

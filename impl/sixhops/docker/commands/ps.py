@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sixhops.docker import human, table
 from sixhops.docker.command import Command, Context
 from sixhops.docker.filters import encode
 from sixhops.docker.flags import flag
+from sixhops.docker.screen import human, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

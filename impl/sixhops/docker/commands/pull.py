@@ -7,14 +7,15 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from sixhops.docker import credentials, progress, reference
+from sixhops.docker import credentials, reference
 from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import DockerError
 from sixhops.docker.flags import PLATFORM, TRUST, check_trust, flag
+from sixhops.docker.screen import progress
 
 if TYPE_CHECKING:
-    from sixhops.docker.answers import Reply
-    from sixhops.docker.client import Client
+    from sixhops.docker.engine.answers import Reply
+    from sixhops.docker.engine.client import Client
     from sixhops.docker.reference import Reference
 
 __all__ = ["PULL", "PUSH", "pull_image", "registry_auth"]

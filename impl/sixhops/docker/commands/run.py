@@ -13,18 +13,18 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from sixhops.docker import config, reference
+from sixhops.docker.attached.session import Session, check_terminal
 from sixhops.docker.command import Command, Context
 from sixhops.docker.commands.pull import pull_image
-from sixhops.docker.containerbody import build
-from sixhops.docker.containerflags import CONTAINER_FLAGS
+from sixhops.docker.documents.containerbody import build
+from sixhops.docker.documents.containerflags import CONTAINER_FLAGS
 from sixhops.docker.errors import ApiError, DockerError, ExitError
 from sixhops.docker.flags import check_trust, flag
-from sixhops.docker.session import Session, check_terminal
 from sixhops.docker.values import quote
 
 if TYPE_CHECKING:
-    from sixhops.docker.answers import Reply
-    from sixhops.docker.client import Client
+    from sixhops.docker.engine.answers import Reply
+    from sixhops.docker.engine.client import Client
 
 __all__ = ["CREATE", "RUN", "exit_status", "start_failure", "wait_for_exit"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sixhops.docker import table
 from sixhops.docker.command import Command, Context
 from sixhops.docker.commands.pull import registry_auth
 from sixhops.docker.filters import encode
 from sixhops.docker.flags import flag
 from sixhops.docker.reference import Reference
+from sixhops.docker.screen import table
 
 __all__ = ["SEARCH"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sixhops.docker.attached.session import Session, check_terminal
 from sixhops.docker.command import Command, Context
 from sixhops.docker.commands.run import exit_status, wait_for_exit
 from sixhops.docker.errors import ApiError, DockerError, ExitError
 from sixhops.docker.flags import flag
-from sixhops.docker.session import Session, check_terminal
 
 if TYPE_CHECKING:
-    from sixhops.docker.answers import Reply
-    from sixhops.docker.client import Client
+    from sixhops.docker.engine.answers import Reply
+    from sixhops.docker.engine.client import Client
 
 __all__ = ["ATTACH", "START"]
 

@@ -12,19 +12,19 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sixhops.docker import statsfigures, table
+from sixhops.docker.attached.relay import Loop
 from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import DockerError
 from sixhops.docker.filters import encode
 from sixhops.docker.flags import flag
-from sixhops.docker.relay import Loop
-from sixhops.docker.statsfigures import Figures
+from sixhops.docker.screen import statsfigures, table
+from sixhops.docker.screen.statsfigures import Figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.docker.answers import Pending, Reply
-    from sixhops.docker.client import Client
+    from sixhops.docker.engine.answers import Pending, Reply
+    from sixhops.docker.engine.client import Client
 
 __all__ = ["STATS"]
 

@@ -6,10 +6,10 @@ import sys
 from typing import Any
 
 from sixhops.docker.command import Command, Context
-from sixhops.docker.containerbody import restart_policy
+from sixhops.docker.documents.containerbody import restart_policy
+from sixhops.docker.documents.limits import LIMIT_FLAGS, resources
 from sixhops.docker.errors import DockerError
 from sixhops.docker.flags import flag
-from sixhops.docker.limits import LIMIT_FLAGS, resources
 
 __all__ = ["UPDATE"]
 

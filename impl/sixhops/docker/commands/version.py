@@ -7,12 +7,12 @@ import platform
 import sys
 from typing import Any
 
-from sixhops.docker import template
-from sixhops.docker.client import API_VERSION, VERSION
 from sixhops.docker.command import Command, Context
+from sixhops.docker.engine.client import API_VERSION, VERSION
 from sixhops.docker.errors import DockerError, ExitError
 from sixhops.docker.flags import flag
-from sixhops.docker.templatefunctions import Fields, Nil
+from sixhops.docker.screen import template
+from sixhops.docker.screen.templatefunctions import Fields, Nil
 
 __all__ = ["VERSION_COMMAND"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from sixhops.docker import hostspec, human, table
 from sixhops.docker.command import Command, Context
-from sixhops.docker.contexts import natural
+from sixhops.docker.documents import hostspec
+from sixhops.docker.engine.contexts import natural
 from sixhops.docker.errors import DockerError
 from sixhops.docker.filters import encode
 from sixhops.docker.flags import flag
+from sixhops.docker.screen import human, table
 
 __all__ = ["CREATE", "LISTING", "LS", "RM"]
 

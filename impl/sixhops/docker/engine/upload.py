@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from sixhops.docker.engine.http import Answer, ProtocolError
 from sixhops.docker.errors import ConnectError, DockerError
-from sixhops.docker.http import Answer, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sixhops.docker.streams import Stream
+    from sixhops.docker.engine.streams import Stream
 
 __all__ = ["Upload"]
 

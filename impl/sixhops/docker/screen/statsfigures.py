@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sixhops.docker import human, table
+from sixhops.docker.screen import human, table
 
 __all__ = ["Figures", "computed", "listing_of"]
 

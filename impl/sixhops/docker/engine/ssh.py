@@ -11,8 +11,8 @@ import tempfile
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from sixhops.docker.engine.streams import Stream
 from sixhops.docker.errors import DockerError
-from sixhops.docker.streams import Stream
 
 if TYPE_CHECKING:
     import subprocess

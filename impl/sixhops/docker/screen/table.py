@@ -11,8 +11,8 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sixhops.docker import template
 from sixhops.docker.errors import DockerError
+from sixhops.docker.screen import template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

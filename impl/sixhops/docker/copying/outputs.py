@@ -8,8 +8,8 @@ import stat
 import tempfile
 from typing import TYPE_CHECKING
 
+from sixhops.docker.attached.relay import write_all
 from sixhops.docker.errors import DockerError
-from sixhops.docker.relay import write_all
 from sixhops.docker.values import os_error, quote
 
 if TYPE_CHECKING:

@@ -10,15 +10,15 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from sixhops.docker import terminal
+from sixhops.docker.attached.relay import Loop, Relay, Signals, proxied_signals, signal_name
 from sixhops.docker.errors import DockerError, ExitError
-from sixhops.docker.relay import Loop, Relay, Signals, proxied_signals, signal_name
+from sixhops.docker.screen import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.docker.answers import Hijacked, Reply
-    from sixhops.docker.client import Client
+    from sixhops.docker.engine.answers import Hijacked, Reply
+    from sixhops.docker.engine.client import Client
 
 __all__ = ["Session", "check_terminal"]
 

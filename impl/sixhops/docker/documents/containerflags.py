@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sixhops.docker import hostspec, networks
+from sixhops.docker.documents import hostspec, networks
+from sixhops.docker.documents.limits import LIMIT_FLAGS
 from sixhops.docker.flags import PLATFORM, TRUST, Flag, flag
-from sixhops.docker.limits import LIMIT_FLAGS
 
 __all__ = ["CONTAINER_FLAGS"]
 

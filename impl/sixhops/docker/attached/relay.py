@@ -14,13 +14,13 @@ import signal
 from typing import TYPE_CHECKING, Protocol
 
 from sixhops.docker.errors import DockerError
-from sixhops.docker.terminal import DetachKeys
+from sixhops.docker.screen.terminal import DetachKeys
 from sixhops.wire.rawstream import Decoder, RawStreamError, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.docker.answers import Hijacked
+    from sixhops.docker.engine.answers import Hijacked
 
 __all__ = ["Loop", "Relay", "Signals", "write_all"]
 

@@ -10,9 +10,9 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from sixhops.docker import hostspec, networks, ports
+from sixhops.docker.documents import hostspec, networks, ports
+from sixhops.docker.documents.limits import resources
 from sixhops.docker.errors import DockerError
-from sixhops.docker.limits import resources
 from sixhops.docker.values import integer, not_json, quote, unreadable
 
 if TYPE_CHECKING:

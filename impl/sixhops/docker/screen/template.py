@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from sixhops.docker.templatefunctions import FUNCTIONS, Fields, TemplateError, go_text, is_true, show
+from sixhops.docker.screen.templatefunctions import FUNCTIONS, Fields, TemplateError, go_text, is_true, show
 
 __all__ = ["Fields", "Template", "TemplateError", "parse"]
 

@@ -12,10 +12,10 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from sixhops.docker import streams
-from sixhops.docker.answers import Hijacked, Pending, Reply, refused
+from sixhops.docker.engine import streams
+from sixhops.docker.engine.answers import Hijacked, Pending, Reply, refused
+from sixhops.docker.engine.http import Answer, ProtocolError, request
 from sixhops.docker.errors import ConnectError, DockerError, NotFoundError
-from sixhops.docker.http import Answer, ProtocolError, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Query = Mapping[str, str | Sequence[str]]
 
     from sixhops.docker.config import Settings
-    from sixhops.docker.streams import Stream
+    from sixhops.docker.engine.streams import Stream
 
 __all__ = ["API_VERSION", "NULL", "VERSION", "Client"]
 
@@ -130,7 +130,7 @@ class Client:
         The engine may answer before it has seen all; the rest is sent while the answer is read. Raises as `call`, and
         whatever DockerError `pieces` raises.
         """
-        from sixhops.docker.upload import Upload  # noqa: PLC0415 - needs threads, which most commands don't
+        from sixhops.docker.engine.upload import Upload  # noqa: PLC0415 - needs threads, which most commands don't
 
         self.negotiate()
         headers = {**self._headers(), "Content-Type": kind, "Transfer-Encoding": "chunked"}
@@ -236,7 +236,7 @@ class Client:
 
     def _connect(self) -> Stream:
         if self._scheme == "ssh":
-            from sixhops.docker import ssh  # noqa: PLC0415 - only there
+            from sixhops.docker.engine import ssh  # noqa: PLC0415 - only there
 
             return ssh.connect(self.settings.host)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sixhops.docker import contexts, endpoint
+from sixhops.docker.engine import contexts, endpoint
 from sixhops.docker.errors import DockerError
 from sixhops.docker.values import boolean, os_error, quote
 
@@ -65,7 +65,7 @@ def _check(host: str, files: dict[str, bytes]) -> None:
         return
     scheme, found, place = host.partition("://")
     if scheme == "ssh" and found:
-        from sixhops.docker import ssh  # noqa: PLC0415 - only there
+        from sixhops.docker.engine import ssh  # noqa: PLC0415 - only there
 
         try:
             ssh.arguments(host)

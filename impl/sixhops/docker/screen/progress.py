@@ -11,9 +11,9 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from sixhops.docker.attached.relay import write_all
 from sixhops.docker.errors import DockerError
-from sixhops.docker.human import decimal_size
-from sixhops.docker.relay import write_all
+from sixhops.docker.screen.human import decimal_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from sixhops.docker.engine.http import Answer, ProtocolError
 from sixhops.docker.errors import ApiError, ConnectError, DockerError
-from sixhops.docker.http import Answer, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sixhops.docker.streams import Stream
+    from sixhops.docker.engine.streams import Stream
 
 __all__ = ["Hijacked", "Pending", "Reply", "refused"]
 

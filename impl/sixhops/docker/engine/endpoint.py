@@ -11,7 +11,8 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sixhops.docker import config, contexts
+from sixhops.docker import config
+from sixhops.docker.engine import contexts
 from sixhops.docker.errors import DockerError, ExitError
 from sixhops.docker.values import os_error, quote
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sixhops.docker import hostspec
+from sixhops.docker.documents import hostspec
 from sixhops.docker.flags import Flag, flag
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""A container or an exec that this terminal is joined to."""

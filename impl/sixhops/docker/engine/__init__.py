@@ -1,0 +1,1 @@
+"""Where the engine is and how it is spoken to: endpoints, contexts, HTTP, hijacked connections, ssh."""
