@@ -85,18 +85,28 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         with contextlib.suppress(OSError):
+            before: list[Any] = []
             for message in given:
                 if message is ...:  # goes on for as long as the test does
-                    self.server.stopped.wait(30)
+                    while not self.server.stopped.wait(0.2):
+                        for again in before:
+                            self._piece(again)
                     break
-                data = json.dumps(message).encode() + b"\r\n"
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+                self._piece(message)
+                before = [message]
             self.wfile.write(b"0\r\n\r\n")
+
+    def _piece(self, message: Any) -> None:
+        data = json.dumps(message).encode() + b"\r\n"
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
 
 @contextlib.contextmanager
 def canned_engine(path: Path, answers: Mapping[str, Answer]) -> Iterator[None]:
-    """Serve at a unix socket. `answers` by path: (status, document), or the messages of a stream (... : it stays open)."""
+    """Serve at a unix socket.
+
+    `answers` by path: (status, document), or the messages of a stream (`...`: it stays open, the last one comes again).
+    """
     with _Server(str(path), _Handler) as server:
         server.answers, server.stopped = answers, threading.Event()
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

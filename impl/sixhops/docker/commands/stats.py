@@ -105,7 +105,7 @@ class _Watch:
         self.known = False
         self.problem: DockerError | None = None
         self._heard = time.monotonic()
-        self._over = False
+        self._stream = stream
         query = {"stream": str(int(stream))}
         self._documents = _Documents(
             loop, client.begin("GET", f"/containers/{name}/stats", query), self._take, self._end
@@ -116,19 +116,18 @@ class _Watch:
 
     def look(self) -> None:
         """Find out whether it has been silent for too long."""
-        if time.monotonic() - self._heard > _PATIENCE and (
-            self._over or not self.figures.valid or not self.known
-        ):
+        if time.monotonic() - self._heard >= _PATIENCE and (self._stream or not self.known):
             self.known = True
+            self.problem = DockerError("timeout waiting for stats")
             self.figures = Figures(self.figures.container, self.figures.name, self.figures.id, valid=False)
 
     def _take(self, document: dict[str, Any]) -> None:
         self._heard = time.monotonic()
         self.figures = statsfigures.computed(self.figures.container, document)
         self.known = True
+        self.problem = None
 
     def _end(self, problem: DockerError | None) -> None:
-        self._over = True
         self.problem = problem
         if problem is not None or not self.known:
             self.figures = replace(self.figures, valid=False)
@@ -188,6 +187,8 @@ def _stats(context: Context) -> int:
         for container in client.json("GET", "/containers/json", {"limit": "0"} | everything):
             watched.add(container["Id"][:12])
     watched.wait(lambda: all(watch.known for watch in watched.watches.values()), _PATIENCE)
+    for watch in watched.watches.values():
+        watch.look()
     problems = [str(watch.problem) for watch in watched.watches.values() if watch.problem is not None]
     if names and problems:
         raise DockerError("\n".join(problems))
