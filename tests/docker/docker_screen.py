@@ -6,7 +6,6 @@ import fcntl
 import os
 import re
 import select
-import shutil
 import signal
 import struct
 import subprocess
@@ -30,10 +29,9 @@ def run_on_terminal(
     """Run a program on a terminal of its own; return its status (negative: a signal) and all that it wrote."""
     ours, theirs = os.openpty()
     _size(theirs, keys.rows, keys.columns)
-    setsid = shutil.which("setsid")
-    assert setsid
     program = subprocess.Popen(
-        [setsid, "--ctty", *argv],
+        # what a shell has put in the background ignores interrupts, and so would all that it starts
+        ["setsid", "--ctty", "env", "--default-signal=INT", *argv],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -48,7 +46,6 @@ def run_on_terminal(
     try:
         while True:
             if time.monotonic() > end:
-                program.kill()
                 raise TimeoutError(f"{argv}: still running, waits for {waiting[:1]}; wrote {bytes(seen)!r}")
             if not select.select([ours], [], [], 0.2)[0]:
                 continue
@@ -64,6 +61,9 @@ def run_on_terminal(
                 _act(ours, program, waiting.pop(0)[1])
         return program.wait(bound), bytes(seen)
     finally:
+        if program.poll() is None:
+            program.kill()
+            program.wait()
         os.close(ours)
 
 
