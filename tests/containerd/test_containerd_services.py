@@ -73,22 +73,22 @@ class Client:
 
     async def raw(self, path: str, data: bytes) -> Any:
         try:
-            return await self._channel.unary_unary(path)(data, metadata=MOBY, timeout=5)
+            return await self._channel.unary_unary(path)(data, metadata=MOBY, timeout=30)
         except grpc.aio.AioRpcError as error:
             return (error.code().name, error.details())
 
     async def call(self, path: str, request: Any, metadata: Any = MOBY) -> Any:
         try:
-            return await self.method(path)(request, metadata=metadata, timeout=5)
+            return await self.method(path)(request, metadata=metadata, timeout=30)
         except grpc.aio.AioRpcError as error:
             return (error.code().name, error.details())
 
     def stream_raw(self, path: str, data: list[bytes]) -> Any:
-        return self._channel.stream_stream(path)(iter(data), metadata=MOBY, timeout=5)
+        return self._channel.stream_stream(path)(iter(data), metadata=MOBY, timeout=30)
 
     async def stream(self, path: str, request: Any, metadata: Any = MOBY) -> Any:
         try:
-            return [reply async for reply in self.method(path)(request, metadata=metadata, timeout=5)]
+            return [reply async for reply in self.method(path)(request, metadata=metadata, timeout=30)]
         except grpc.aio.AioRpcError as error:
             return (error.code().name, error.details())
 
@@ -382,7 +382,7 @@ def test_events_reach_subscribers_whose_filter_matches(tmp_path: Path) -> None:
             await client.call("Events/Publish", request)
             if listener.done():
                 break
-        await asyncio.wait_for(listener, 5)
+        await asyncio.wait_for(listener, 30)
         subscription.cancel()
         bad = await client.call("Events/Publish", events_pb2.PublishRequest(topic="x"))
         return [seen, bad]

@@ -541,11 +541,11 @@ def test_collection_follows_a_deletion(shop: Shop) -> None:
         running = asyncio.create_task(shop.collector.run())
         try:
             shop.blob_record(DIGEST)
-            await asyncio.wait_for(empty(), 10)  # the first run, shortly after the start
+            await asyncio.wait_for(empty(), 20)  # the first run, shortly after the start
             shop.blob_record(DIGEST)
             shop.database.put("lease", "ns", "l", b"")
             shop.database.delete("lease", "ns", "l")
-            await asyncio.wait_for(empty(), 10)
+            await asyncio.wait_for(empty(), 20)
         finally:
             running.cancel()
 

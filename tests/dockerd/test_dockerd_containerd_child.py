@@ -14,7 +14,7 @@ from sixhops.dockerd.containerd.child import ContainerdChild
 if TYPE_CHECKING:
     from pathlib import Path
 
-PATIENCE = 10.0
+PATIENCE = 20.0
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def read(data: bytes, *, whole: bool = True, eof: bool = False) -> tuple[Any, by
         failed = ""
         content = b""
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while piece := await body.readany():
                     content += piece
         except BodyError as error:

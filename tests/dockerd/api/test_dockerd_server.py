@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sixhops.dockerd.containers.streams.connection import AttachOptions, ClientStream
 
-PATIENCE = 10.0
+PATIENCE = 20.0
 COMMON = "Api-Version: 1.41\r\n"
 RAW = "Content-Type: application/vnd.docker.raw-stream\r\n"
 

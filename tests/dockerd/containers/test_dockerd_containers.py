@@ -210,7 +210,7 @@ def run(root: Path, work: Callable[[Room], Awaitable[None]], **containerd: Any) 
         await work(room)
         await room.containers.close()
 
-    asyncio.run(asyncio.wait_for(whole(), 10))
+    asyncio.run(asyncio.wait_for(whole(), 20))
 
 
 async def outcome(room: Room, identity: str, condition: str = "") -> int:
@@ -388,7 +388,7 @@ def test_program_that_outlived_the_engine(tmp_path: Path, live: bool, status: st
             assert await outcome(again, identity) == 0
         await again.containers.close()
 
-    asyncio.run(asyncio.wait_for(whole(), 10))
+    asyncio.run(asyncio.wait_for(whole(), 20))
 
 
 def test_program_that_ended_while_the_engine_was_away(tmp_path: Path) -> None:
@@ -406,4 +406,4 @@ def test_program_that_ended_while_the_engine_was_away(tmp_path: Path) -> None:
         assert (state["Status"], state["ExitCode"]) == ("exited", 0)
         await again.containers.close()
 
-    asyncio.run(asyncio.wait_for(whole(), 10))
+    asyncio.run(asyncio.wait_for(whole(), 20))

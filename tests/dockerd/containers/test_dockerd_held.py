@@ -18,11 +18,11 @@ def test_nothing_is_waited_for_between_ends() -> None:
     async def body() -> None:
         held = _held()
 
-        await asyncio.wait_for(held.settled(), 1)
+        await asyncio.wait_for(held.settled(), 20)
         with held.ending():
             pass
 
-        await asyncio.wait_for(held.settled(), 1)
+        await asyncio.wait_for(held.settled(), 20)
 
     asyncio.run(body())
 
@@ -40,7 +40,7 @@ def test_a_look_during_an_end_waits_for_it() -> None:
             looking = asyncio.create_task(look())
             await asyncio.sleep(0)
             seen.append("ended")
-        await asyncio.wait_for(looking, 1)
+        await asyncio.wait_for(looking, 20)
 
         assert seen == ["ended", "looked"]
 
@@ -57,6 +57,6 @@ def test_an_end_that_fails_lets_everybody_look() -> None:
         except RuntimeError:
             pass
 
-        await asyncio.wait_for(held.settled(), 1)
+        await asyncio.wait_for(held.settled(), 20)
 
     asyncio.run(body())

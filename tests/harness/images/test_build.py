@@ -196,7 +196,7 @@ def test_missing_program_names_the_package(tmp_path: Path, program: str, package
 @needs_compiler
 def test_hello_prints_its_text_at_once(tmp_path: Path) -> None:
     done = subprocess.run(
-        [Toolbox(tmp_path).path("hello")], capture_output=True, text=True, timeout=10, check=True
+        [Toolbox(tmp_path).path("hello")], capture_output=True, text=True, timeout=30, check=True
     )
 
     assert done.stdout.startswith("\nHello from Docker!\nThis message shows")

@@ -24,7 +24,7 @@ from sixhops.harness.target import Address, FileFacts, RegistryAccess, TargetFac
 if TYPE_CHECKING:
     from pathlib import Path
 
-WAIT = 5.0
+WAIT = 20.0
 
 
 @dataclass(frozen=True)

@@ -105,9 +105,9 @@ def test_a_subscription_in_the_background(containerd: FakeContainerd, run: Run) 
         # Before anything is answered: once the call is over, no callback is taken any more.
         assert context.add_callback(told.set)
         yield types_pb2.Envelope(topic="/one")
-        assert more.wait(5)
+        assert more.wait(20)
         yield types_pb2.Envelope(topic="/two")
-        assert told.wait(5)
+        assert told.wait(20)
 
     def get(_request: Any, _context: grpc.ServicerContext) -> Any:
         more.set()
@@ -127,7 +127,7 @@ def test_a_subscription_in_the_background(containerd: FakeContainerd, run: Run) 
 
     assert result.verdict.mismatches == ()
     assert result.verdict.steps[3].saved == {"last": "/two"}
-    assert told.wait(5)
+    assert told.wait(20)
 
 
 def test_requests_stay_open_until_they_are_closed(containerd: FakeContainerd, run: Run) -> None:

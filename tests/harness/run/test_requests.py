@@ -410,7 +410,7 @@ def test_requests_of_many_threads_do_not_disturb_each_other(run: Run, engine: So
     together = threading.Barrier(3)
 
     def wait(seen: Seen) -> None:
-        together.wait(5)
+        together.wait(20)
         seen.reply({"path": seen.line})
 
     engine.on("GET /w.*", wait)

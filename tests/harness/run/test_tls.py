@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-WAIT = 5.0
+WAIT = 20.0
 
 
 @pytest.fixture(scope="module")

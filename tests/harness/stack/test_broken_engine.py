@@ -22,6 +22,7 @@ from sixhops.harness.judge import Status, format_mismatches
 from sixhops.harness.plugin.images import build_images
 from sixhops.harness.run import ScenarioRun, run_scenario
 from sixhops.harness.scenario.load import load_file
+from sixhops.harness.scenario.model import JoinStep
 from sixhops.harness.stack.options import StackOptions
 from sixhops.harness.stack.private import PrivateStack
 from sixhops.harness.target import Address
@@ -127,7 +128,7 @@ def walkthrough(name: str, timeout: float | None = None) -> Scenario:
     (scenario,) = load_file(ROOT / f"walkthrough/{name}.yaml", ROOT)
 
     def bounded(step: Step) -> Step:
-        return dataclasses.replace(step, timeout=timeout) if timeout else step
+        return dataclasses.replace(step, timeout=timeout) if timeout and isinstance(step, JoinStep) else step
 
     return dataclasses.replace(scenario, steps=tuple(map(bounded, scenario.steps)))
 

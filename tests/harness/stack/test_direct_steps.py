@@ -149,7 +149,7 @@ def test_commands_run_inside_the_machine(upstream: PrivateStack) -> None:
         env=upstream.machine.environment(),
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=30,
         check=False,
     )
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-BOUND = 10.0
+BOUND = 20.0
 
 
 class Running:

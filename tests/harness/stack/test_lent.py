@@ -80,7 +80,7 @@ def test_the_port_that_the_user_says() -> None:
 def test_a_socket_beside_a_process_of_our_network() -> None:
     with listen_beside(os.getpid(), 0) as listener:
         port = listener.getsockname()[1]
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", port), timeout=20).close()
         with pytest.raises(OSError, match="in use"):
             listen_beside(os.getpid(), port)
 
@@ -94,8 +94,8 @@ def test_a_socket_beside_a_process_of_another_network() -> None:
         with listen_beside(other.pid, 0) as listener:
             port = listener.getsockname()[1]
             with pytest.raises(OSError, match="refused"):
-                socket.create_connection(("127.0.0.1", port), timeout=5)
-            probe = f"import socket; socket.create_connection(('127.0.0.1', {port}), timeout=5)"
+                socket.create_connection(("127.0.0.1", port), timeout=20)
+            probe = f"import socket; socket.create_connection(('127.0.0.1', {port}), timeout=20)"
             inside = ["nsenter", f"--target={other.pid}", "--net", sys.executable, "-c", probe]
             assert subprocess.run(inside, check=False, timeout=30).returncode == 0
         other.communicate(timeout=10)

@@ -122,7 +122,7 @@ def test_reference_programs_get_upstreams_names(tmp_path: Path) -> None:
         "containerd-shim-sixhops-v1",
     ]
     shown = subprocess.run(
-        [tmp_path / "bin" / "containerd-shim-runc-v2"], capture_output=True, timeout=10, check=True
+        [tmp_path / "bin" / "containerd-shim-runc-v2"], capture_output=True, timeout=30, check=True
     )
     assert shown.stdout == b"shim\n"
 

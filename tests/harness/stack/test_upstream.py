@@ -158,8 +158,9 @@ def test_start_and_stop_are_quick_and_logs_stay_where_they_were_wanted(tmp_path:
     assert stack.close() == []
     down = time.monotonic()
 
-    assert up - started < 3 * slack()
-    assert down - up < 3 * slack()
+    # Each takes a second or so; what goes wrong is that something waits until a bound of ten seconds has passed.
+    assert up - started < 9 * slack()
+    assert down - up < 9 * slack()
     assert {path.name for path in (tmp_path / "logs").iterdir()} == {
         "containerd.log",
         "dockerd.log",

@@ -36,13 +36,13 @@ def test_blocking_client_with_two_calls_under_way() -> None:
     peer.start()
 
     with blocking.BlockingClient(ours) as client:
-        first = client.begin("s", "m", b"1", timeout=5)
-        second = client.begin("s", "m", b"2", timeout=5)
-        assert client.finish(first, 5) == b"1"
-        assert client.finish(second, 5) == b"2"
+        first = client.begin("s", "m", b"1", timeout=20)
+        second = client.begin("s", "m", b"2", timeout=20)
+        assert client.finish(first, 20) == b"1"
+        assert client.finish(second, 20) == b"2"
         peer.join(5)
         with pytest.raises(RpcError) as caught:
-            client.call("s", "m", b"", timeout=5)
+            client.call("s", "m", b"", timeout=20)
     assert caught.value.code is Code.UNAVAILABLE
 
 
@@ -65,14 +65,14 @@ def test_asyncio_client_and_server(tmp_path: Path) -> None:
         server = await aio.serve(tmp_path / "s.sock", echo)
         client = await aio.connect(str(tmp_path / "s.sock"))
         seen: list[object] = []
-        replies = asyncio.gather(*(client.call("s", "m", str(i).encode(), timeout=5) for i in range(20)))
+        replies = asyncio.gather(*(client.call("s", "m", str(i).encode(), timeout=20) for i in range(20)))
         seen.append(await replies == [str(i).encode() for i in range(20)])
         for method in ("Fail", "Break", "Hang"):
             try:
-                await client.call("s", method, b"", timeout=0.05 if method == "Hang" else 5)
+                await client.call("s", method, b"", timeout=0.05 if method == "Hang" else 20)
             except RpcError as error:
                 seen.append((method, error.code))
-        seen.append(await client.call("s", "m", b"still here", timeout=5))
+        seen.append(await client.call("s", "m", b"still here", timeout=20))
         await client.close()
         server.close()
         try:
@@ -96,7 +96,7 @@ def test_asyncio_server_drops_a_connection_that_speaks_something_else(tmp_path: 
         server = await aio.serve(tmp_path / "s.sock", echo)
         reader, writer = await asyncio.open_unix_connection(tmp_path / "s.sock")
         writer.write(b"GET / HTTP/1.1\r\n\r\n")
-        data = await asyncio.wait_for(reader.read(), 5)
+        data = await asyncio.wait_for(reader.read(), 20)
         writer.close()
         server.close()
         return data
@@ -112,8 +112,8 @@ def test_asyncio_client_fails_its_calls_when_the_server_goes(tmp_path: Path) -> 
         server = await asyncio.start_unix_server(hang_up, tmp_path / "s.sock")
         client = await aio.connect(str(tmp_path / "s.sock"))
         with pytest.raises(RpcError) as caught:
-            await client.call("s", "m", b"", timeout=5)
-        await asyncio.wait_for(client.closed.wait(), 5)
+            await client.call("s", "m", b"", timeout=20)
+        await asyncio.wait_for(client.closed.wait(), 20)
         server.close()
         return caught.value.code
 

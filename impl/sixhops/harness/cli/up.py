@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["build_recipes", "down", "ps", "up"]
 
 # Seconds that `sixhops down` may take: three daemons' stop_timeout, and the machine's end.
-_DOWN_TIMEOUT = 60.0
+_DOWN_TIMEOUT = 120.0
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -19,8 +19,8 @@ class StackOptions:
     """
 
     start_timeout: float = 60.0
-    stop_timeout: float = 10.0
-    request_timeout: float = 10.0
+    stop_timeout: float = 30.0
+    request_timeout: float = 30.0
     debug: bool = True
     keep_state: bool = False
     inner_taps: bool = False

@@ -100,7 +100,7 @@ def check(subject: Subject, results: list[Any], told: int) -> list[str]:
         health: Any = Health(Execs(), tell, lambda _held: None)  # type: ignore[arg-type] # stands in for the execs
         health.begin(subject)
         assert subject.state.health == FRESH
-        await asyncio.wait_for(enough.wait(), 5)
+        await asyncio.wait_for(enough.wait(), 20)
         health.end(subject)
 
     asyncio.run(whole())

@@ -129,7 +129,7 @@ def test_follow_tells_old_and_new_through_rotation_and_ends_with_the_writer(tmp_
             await asyncio.sleep(0)
             log.write(lines(f"n{number}{'x' * 90}\n"))
         log.close()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 20)
         return found
 
     assert asyncio.run(scenario()) == ["old", "n0x", "n1x", "n2x", "n3x"]

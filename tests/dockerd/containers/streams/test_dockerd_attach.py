@@ -59,7 +59,7 @@ def test_output_is_framed_and_ends_with_the_program() -> None:
         fanout.publish(Stream.STDOUT, b"out")
         fanout.publish(Stream.STDERR, b"err")
         fanout.end()
-        await asyncio.wait_for(session.run(client), 5)
+        await asyncio.wait_for(session.run(client), 20)
         return client
 
     client = asyncio.run(scenario())
@@ -74,7 +74,7 @@ def test_only_the_wanted_stream_comes() -> None:
         fanout.publish(Stream.STDOUT, b"out")
         fanout.publish(Stream.STDERR, b"err")
         fanout.end()
-        await asyncio.wait_for(session.run(client), 5)
+        await asyncio.wait_for(session.run(client), 20)
         return client.got
 
     assert asyncio.run(scenario()) == b"err"
@@ -95,7 +95,7 @@ def test_end_of_input(hands_on: bool) -> None:
             # the program reads the end of its input and then ends by itself
             assert not task.done()
             fanout.end()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 20)
         return record
 
     assert asyncio.run(scenario()) == ([b"in", b"<closed>"] if hands_on else [b"in"])
@@ -111,7 +111,7 @@ def test_detach_keys_end_the_session_and_do_not_reach_the_program() -> None:
             source=source(record, hands_on=False, keys=parse_keys("")),
             detached=lambda: told.append("detached"),
         )
-        await asyncio.wait_for(session.run(Client(b"ab\x10", b"\x11cd")), 5)
+        await asyncio.wait_for(session.run(Client(b"ab\x10", b"\x11cd")), 20)
         return record, told
 
     assert asyncio.run(scenario()) == ([b"ab"], ["detached"])
@@ -146,7 +146,7 @@ def test_client_that_goes_away_is_forgotten() -> None:
         fanout = Fanout()
         session = AttachSession(tty=True, output=fanout.subscribe(BOTH))
         fanout.publish(Stream.STDOUT, b"x" * CLIENT_LIMIT)
-        await asyncio.wait_for(session.run(Client(fail_after=0)), 5)
+        await asyncio.wait_for(session.run(Client(fail_after=0)), 20)
         return fanout.publish(Stream.STDOUT, b"more")
 
     assert asyncio.run(scenario())
@@ -170,7 +170,7 @@ def test_session_without_streams_ends_at_once_after_the_past() -> None:
     client = Client()
     session = AttachSession(tty=False, past=[(Stream.STDOUT, b"a\n")], wait=False)
 
-    asyncio.run(asyncio.wait_for(session.run(client), 5))
+    asyncio.run(asyncio.wait_for(session.run(client), 20))
 
     assert (client.got, client.closed) == (b"\x01\0\0\0\0\0\0\x02a\n", True)
 
@@ -190,7 +190,7 @@ def test_fifos_carry_output_and_input(tmp_path: Path) -> None:
             descriptor = os.open(path, os.O_WRONLY)
             os.write(descriptor, data)
             os.close(descriptor)
-        await asyncio.wait_for(stdio.done, 5)
+        await asyncio.wait_for(stdio.done, 20)
         assert stdio.stdin is not None
         await stdio.stdin.write(b"in")
         received = os.read(shim_in, 10)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sixhops.harness.exchange import HopMessage
 
-WAIT = 10.0
+WAIT = 20.0
 TASKS = "/containerd.services.tasks.v1.Tasks/"
 CONTENT = "/containerd.services.content.v1.Content/"
 EVENTS = "/containerd.services.events.v1.Events/Subscribe"
@@ -274,13 +274,19 @@ def test_a_cancelled_call_is_cancelled_at_the_server_too(place: Place) -> None:
 
 
 def test_a_deadline_reaches_the_server(place: Place) -> None:
+    channel = place.channel()
+    assert (
+        channel.unary_unary("/some.Thing/Echo")(b"", timeout=WAIT) == b""
+    )  # what follows need not connect first
+
     with pytest.raises(grpc.RpcError) as caught:
-        place.channel().unary_unary(TASKS + "Wait")(b"", timeout=0.2)
+        channel.unary_unary(TASKS + "Wait")(b"", timeout=0.5)
 
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert place.services.cancelled.wait(WAIT)
-    (message,) = place.messages()
-    assert message.fields["deadline"] == pytest.approx(0.2, abs=0.1)
+    *_, message = place.messages()
+    # what is left of it when the call is sent, which grpc rounds up
+    assert 0 < message.fields["deadline"] <= 0.6  # type: ignore[operator]
 
 
 def test_events_of_a_subscription_are_messages_of_their_own(place: Place) -> None:

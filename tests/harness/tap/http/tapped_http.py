@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sixhops.harness.exchange import HopMessage
 
-WAIT = 5.0
+WAIT = 20.0
 Handler = Callable[[socket.socket], None]
 
 
