@@ -31,6 +31,8 @@ pytestmark = [
 
 _CLIENTS = {"docker": [REAL], "ours": [sys.executable, "-m", "sixhops.docker"]}
 _BOUND = 30.0
+#: An address of the loopback at which nobody else listens or connects: its ports stay free until sshd takes one.
+_HOST = "127.77.0.22"
 _HELLO = b"hello through ssh\n"
 
 
@@ -42,11 +44,11 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)]
         subprocess.run(words, check=True, timeout=_BOUND)
     shutil.copy(directory / "user.pub", directory / "authorized")
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with socket.create_server((_HOST, 0)) as free:
         port = free.getsockname()[1]
     (directory / "port").write_text(str(port))
     (directory / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {directory}/host\nAuthorizedKeysFile {directory}/authorized\n"
+        f"ListenAddress {_HOST}:{port}\nHostKey {directory}/host\nAuthorizedKeysFile {directory}/authorized\n"
         f"PidFile none\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
         f"SetEnv PATH={directory}/bin:{os.environ['PATH']} DOCKER_HOST=unix://{directory}/engine.sock HOME={directory}\n"
     )
@@ -81,7 +83,7 @@ def _environment(directory: Path, key: str) -> dict[str, str]:
     return {
         "PATH": f"{tools}:{os.environ['PATH']}",
         "HOME": str(directory),
-        "DOCKER_HOST": f"ssh://root@127.0.0.1:{port}",
+        "DOCKER_HOST": f"ssh://root@{_HOST}:{port}",
     }
 
 

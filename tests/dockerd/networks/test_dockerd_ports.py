@@ -71,14 +71,14 @@ def test_ranges_that_are_none(text: str) -> None:
 
 
 def test_ports_are_held_until_they_are_given_back(ports: Ports) -> None:
-    binding = Binding(80, "tcp", "127.0.0.1")
+    host = "127.77.0.3"  # nobody else connects from there: what is given back stays free
 
-    (first,) = ports.bind([binding], "", "172.17.0.2", "", proxied=True)
+    (first,) = ports.bind([Binding(80, "tcp", host)], "", "172.17.0.2", "", proxied=True)
     with contextlib.closing(socket.socket()) as other, pytest.raises(OSError, match="in use"):
-        other.bind(("127.0.0.1", first.host_port))
+        other.bind((host, first.host_port))
     ports.free([first])
     with contextlib.closing(socket.socket()) as other:
-        other.bind(("127.0.0.1", first.host_port))
+        other.bind((host, first.host_port))
 
 
 def test_free_ports_are_given_in_turn(ports: Ports) -> None:
