@@ -22,7 +22,6 @@ from sixhops.harness.judge import Status, format_mismatches
 from sixhops.harness.plugin.images import build_images
 from sixhops.harness.run import ScenarioRun, run_scenario
 from sixhops.harness.scenario.load import load_file
-from sixhops.harness.scenario.model import JoinStep
 from sixhops.harness.stack.options import StackOptions
 from sixhops.harness.stack.private import PrivateStack
 from sixhops.harness.target import Address
@@ -124,11 +123,11 @@ class Through:
 
 
 def walkthrough(name: str, timeout: float | None = None) -> Scenario:
-    """Return a scenario of the walkthrough, whose joins wait no longer than `timeout`."""
+    """Return a scenario of the walkthrough, whose steps in the background last no longer than `timeout`."""
     (scenario,) = load_file(ROOT / f"walkthrough/{name}.yaml", ROOT)
 
     def bounded(step: Step) -> Step:
-        return dataclasses.replace(step, timeout=timeout) if timeout and isinstance(step, JoinStep) else step
+        return dataclasses.replace(step, timeout=timeout) if timeout and step.background else step
 
     return dataclasses.replace(scenario, steps=tuple(map(bounded, scenario.steps)))
 

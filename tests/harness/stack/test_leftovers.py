@@ -92,7 +92,7 @@ def test_a_container_shows_while_it_is_there_and_not_after(
     kinds = {line.partition(":")[0] for line in during}
     assert {"container", "process", "mount", "control group", "socket"} <= kinds
     assert ("network interface" in kinds) is (network == "bridge")
-    assert settled_difference(before, upstream, 10) == []
+    assert settled_difference(before, upstream) == []
 
 
 @NEEDS_UPSTREAM
@@ -109,7 +109,7 @@ def test_what_stays_is_told_after_the_bound(upstream: PrivateStack) -> None:
     assert any(line.startswith("network: lost") for line in left)
     assert any(line.startswith("network interface: br-") for line in left)
     assert any(line.startswith("packet filter rule: ") for line in left)
-    assert settled_difference(before, upstream, 10) == []
+    assert settled_difference(before, upstream) == []
 
 
 @NEEDS_UPSTREAM

@@ -106,7 +106,7 @@ class LocalHost:
         """
         command = ["nsenter", f"--target={self.pid}", "--net", "--mount", "iptables-save"]
         try:
-            answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise TargetError(f"can't list packet filter rules: {error}") from error
         if answer.returncode != 0:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Residue", "difference", "settled_difference"]
 
-_REQUEST_TIMEOUT = 10.0
+_REQUEST_TIMEOUT = 30.0
 
 # On a machine that others use as well, only what an engine makes counts.
 _ENGINE_PROCESSES = ("containerd-shim", "runc", "docker-proxy", "docker-init", "sixhops-runc")
@@ -99,7 +99,7 @@ def difference(before: Residue, after: Residue) -> list[str]:
     return lines
 
 
-def settled_difference(before: Residue, target: Target, timeout: float = 5.0) -> list[str]:
+def settled_difference(before: Residue, target: Target, timeout: float = 15.0) -> list[str]:
     """Return what is left since `before` once nothing is, or `timeout` seconds have passed. Raises
     TargetError.
 

@@ -87,7 +87,7 @@ def thaw(stack_id: str) -> None:
                     raise
 
 
-def remove_cgroups(stack_id: str, timeout: float = 5.0) -> list[str]:
+def remove_cgroups(stack_id: str, timeout: float = 15.0) -> list[str]:
     """Remove the stack's control groups; return those that still refuse after `timeout` seconds.
 
     The kernel counts a process out of its group a moment after it was reaped (EBUSY until then) and tells
@@ -110,7 +110,7 @@ def remove_cgroups(stack_id: str, timeout: float = 5.0) -> list[str]:
         pause = min(pause * 2, 0.1)
 
 
-def remove_directory(directory: Path, timeout: float = 5.0) -> list[str]:
+def remove_directory(directory: Path, timeout: float = 15.0) -> list[str]:
     """Remove the stack's directory; return what can't be removed after `timeout` seconds.
 
     It is renamed first, so that nobody takes a half-removed directory for a stack. A mount namespace that

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Sandbox"]
 
-_START_TIMEOUT = 15.0
-_ANSWER_TIMEOUT = 15.0
+_START_TIMEOUT = 30.0
+_ANSWER_TIMEOUT = 30.0
 # Ends by SIGKILL of pid 1: what takes time is the kernel's tearing down of namespaces on a busy machine.
-_END_TIMEOUT = 15.0
+_END_TIMEOUT = 40.0
 
 
 @dataclass(slots=True)
