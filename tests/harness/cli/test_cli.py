@@ -246,15 +246,15 @@ def _untimed(text: str) -> str:
 def test_module_and_suite_as_processes(project: Path) -> None:
     command = [sys.executable, "-m", "sixhops", "test", "--collect-only", "-q", "-p", "no:cacheprovider"]
 
-    everything = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    everything = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     nothing = subprocess.run(
-        [*command, "-k", "nothing"], capture_output=True, text=True, timeout=60, check=False
+        [*command, "-k", "nothing"], capture_output=True, text=True, timeout=180, check=False
     )
 
     # The value of an option is no path to collect, also when something is called so.
     (project / "kept").mkdir()
     again = subprocess.run(
-        [*command, "--results", "kept"], capture_output=True, text=True, timeout=60, check=False
+        [*command, "--results", "kept"], capture_output=True, text=True, timeout=180, check=False
     )
 
     assert _untimed(again.stdout) == _untimed(everything.stdout)

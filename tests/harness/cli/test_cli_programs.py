@@ -10,7 +10,11 @@ import pytest
 
 def sixhops(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sixhops", *arguments], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "sixhops", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 

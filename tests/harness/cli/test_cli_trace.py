@@ -113,7 +113,7 @@ def test_every_hop_of_a_run_is_told_and_its_output_stays_its_own(tmp_path):
             sys.executable, "-m", "sixhops", "trace", "--target", "upstream", "--images", "hello-world", "-v",
             "-o", str(tmp_path / "trace"), "--", "run", "--rm", "hello-world", "nosuch",
         ],
-        capture_output=True, text=True, timeout=90, check=False,
+        capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     trace = (tmp_path / "trace").read_text()
 
@@ -150,7 +150,7 @@ def test_bad_use_is_one_line_and_4(arguments, message):
         [sys.executable, "-m", "sixhops", "trace", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

@@ -45,7 +45,7 @@ class Inner:
         path.write_text(dedent(text))
 
     def run(self, *arguments: str) -> pytest.RunResult:
-        return self.pytester.runpytest_subprocess(*(arguments or ("conformance",)), timeout=60)
+        return self.pytester.runpytest_subprocess(*(arguments or ("conformance",)), timeout=180)
 
     @property
     def calls(self) -> list[str]:

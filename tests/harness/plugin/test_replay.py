@@ -19,7 +19,7 @@ def sixhops(inner: Inner, *arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=inner.path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 
