@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from dataclasses import dataclass
@@ -217,7 +218,7 @@ def test_two_targets_side_by_side_show_what_differs(browser: Browser, pair: Path
     differing = browser.all(".differs-news")
     assert len(differing) == 2
     label = differing[1].find_element(By.CSS_SELECTOR, "button").get_attribute("aria-label")
-    assert label.endswith("Tasks/Create -> OK, 1 difference, 1 of them not accepted")
+    assert label.endswith("Tasks/Create → OK, 1 difference, 1 of them not accepted")
     differing[1].find_element(By.CSS_SELECTOR, "button").click()
     cells = [cell.text for cell in differing[1].find_elements(By.CSS_SELECTOR, ".table.differences tbody td")]
     assert cells[:2] == ["a", "b"]
@@ -265,6 +266,7 @@ def test_what_a_screen_reader_needs_is_there(browser: Browser, pair: Path) -> No
     for place in ("#/", "#/s/engine%2Fa?view=0,1", "#/s/engine%2Fa?view=1"):
         browser.open(pair, place)
         assert len(browser.all("h1")) == 1
+        browser.js("document.querySelectorAll('button.message').forEach((b) => b.click())")
         nameless = browser.js(
             "return [...document.querySelectorAll('button, a, input, select')].filter((e) => e.offsetParent !== null && "
             "!(e.getAttribute('aria-label') || e.textContent.trim())).map((e) => e.outerHTML)"
@@ -275,10 +277,40 @@ def test_what_a_screen_reader_needs_is_there(browser: Browser, pair: Path) -> No
             "return ids.filter((id, at) => ids.indexOf(id) !== at)"
         )
         assert doubled == []
+        assert (
+            browser.js(
+                "return [...document.querySelectorAll('th')].filter((e) => !e.textContent.trim()).length"
+            )
+            == 0
+        )
+        levels = [int(heading.tag_name[1]) for heading in browser.all("main :is(h1, h2, h3, h4)")]
+        assert all(after - before <= 1 for before, after in itertools.pairwise(levels)), levels
     browser.press("?")
     browser.wait(lambda: browser.js("return document.getElementById('help').open"))
     browser.press(Keys.ESCAPE)
     browser.wait(lambda: not browser.js("return document.getElementById('help').open"))
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_what_came_of_a_call_is_in_sight_on_a_narrow_screen_as_well(
+    browser: Browser, pair: Path, width: int
+) -> None:
+    """Neither the page's edge nor the sign that two runs differ hides it."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        for place in ("#/", "#/s/engine%2Fa?view=1", "#/s/engine%2Fa?view=0,1"):
+            browser.open(pair, place)
+            assert browser.js("return document.documentElement.scrollWidth <= innerWidth")
+        assert len(browser.all(".flagged .flag")) == 2
+        hidden = browser.js(
+            "return [...document.querySelectorAll('.flagged')].filter((half) => {"
+            "const [flag, outcome] = ['.flag', '.outcome'].map((part) => half.querySelector(part).getBoundingClientRect());"
+            "return outcome.width < 1 || outcome.right > flag.left; }).length"
+        )
+        assert hidden == 0
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_a_scenario_that_is_not_in_the_report_is_told(browser: Browser, real: Path) -> None:

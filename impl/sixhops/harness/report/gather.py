@@ -75,7 +75,9 @@ def gather(
     for row, wrong in done:
         problems += wrong
         for number, column in enumerate(columns.values()):
-            column.unseen.update(row.document["unseen"].get(number, {}))
+            for hop, reason in row.document["unseen"].get(number, {}).items():
+                column.unseen[hop] = reason
+                column.unseen_in[hop] = column.unseen_in.get(hop, 0) + 1
     return Report(_told_apart(list(columns.values())), [row for row, _ in done], problems)
 
 
@@ -98,6 +100,7 @@ def _column(found: _Found, name: str | None) -> Column:
         began=str(found.header["clock"]["wall"]),
         programs=dict(target.get("programs", {})),
         unseen={},
+        unseen_in={},
     )
 
 

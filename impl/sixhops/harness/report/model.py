@@ -17,7 +17,10 @@ VERDICTS = ("passed", "failed", "skipped", "known", "broken off")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One run on one target. `name` tells it from the other columns; `unseen`: hop to the reason."""
+    """One run on one target. `name` tells it from the other columns; `unseen`: hop to the reason.
+
+    Scenarios may have had stacks of their own: `unseen_in` has in how many of them a hop could not be seen.
+    """
 
     name: str
     target: str
@@ -26,6 +29,7 @@ class Column:
     began: str
     programs: dict[str, str]
     unseen: dict[str, str]
+    unseen_in: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,7 @@ def _index(report: Report, title: str, places: dict[str, int]) -> dict[str, Any]
                 "began": column.began,
                 "programs": column.programs,
                 "unseen": column.unseen,
+                "unseenIn": column.unseen_in,
                 "counts": report.counts(number),
             }
             for number, column in enumerate(report.columns)

@@ -35,6 +35,7 @@ def summary_data(report: Report) -> dict[str, Any]:
                 "began": column.began,
                 "programs": column.programs,
                 "unseen": column.unseen,
+                "unseen_in": column.unseen_in,
                 "counts": report.counts(number),
                 "folders": report.counts_by_folder(number),
                 "messages": report.hops(number),
@@ -108,7 +109,8 @@ def _lines(report: Report, title: str) -> Iterator[str]:
     for column in report.columns:
         for hop, reason in column.unseen.items():
             yield ""
-            yield f"On {_plain(column.name)} the {hop} hop was not seen: {_plain(reason)}."
+            where = _scenarios(column.unseen_in[hop])
+            yield f"On {_plain(column.name)} the {hop} hop was not seen in {where}: {_plain(reason)}."
     for problem in report.problems:
         yield ""
         yield f"**Not in this report:** {_plain(problem)}"
@@ -134,6 +136,10 @@ def _listed(heading: str, rows: list[ScenarioRow], number: int) -> Iterator[str]
 def _more(rows: list[ScenarioRow]) -> Iterator[str]:
     if len(rows) > _MOST:
         yield f"- and {len(rows) - _MOST} more"
+
+
+def _scenarios(count: int) -> str:
+    return f"{count} scenario{'' if count == 1 else 's'}"
 
 
 def _plain(text: str) -> str:

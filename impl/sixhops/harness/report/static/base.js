@@ -74,6 +74,11 @@ async function unpack(text) {
   return JSON.parse(await new Response(stream).text());
 }
 
+/** Let keys reach what scrolls inside `root`: a block higher than its place has no other element that takes the focus. */
+function makeReachable(root) {
+  for (const block of root.querySelectorAll(".json, .text")) if (block.scrollHeight > block.clientHeight + 1) block.tabIndex = 0;
+}
+
 /** Tell what has changed to who listens rather than looks. */
 function announce(text) {
   document.getElementById("status").textContent = text;

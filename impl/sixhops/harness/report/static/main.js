@@ -24,6 +24,7 @@ async function show() {
   // A slower page that was asked for earlier must not take the place of a later one.
   if (turn !== shown) return;
   main.replaceChildren(...content.flat().filter(Boolean));
+  makeReachable(main);
   for (const link of document.querySelectorAll("[data-page]")) {
     if (link.dataset.page === page) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");

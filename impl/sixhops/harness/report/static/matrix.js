@@ -31,7 +31,7 @@ function takeFilter(query) {
 function matrixPage(query) {
   takeFilter(query);
   document.title = index.title;
-  const groups = el("div", { style: { "--columns": index.columns.length } });
+  const groups = el("div", {});
   const found = el("span", { class: "found" });
   const refresh = () => {
     history.replaceState(null, "", `#/${filterQuery()}`);
@@ -72,7 +72,7 @@ function pathFigure(hops = index.hops) {
     figure.append(...[
       draw("path", { d: way, fill: "none", stroke: hopColour(hop), "stroke-width": 5 }),
       aside ? null : draw("text", { class: "hop", x, y, style: { fill: hopColour(hop) } }, hop),
-      aside ? draw("text", { class: "count", x: 252, y: 50, style: { "text-anchor": "end" } }, draw("tspan", { class: "hop", style: { fill: hopColour(hop), "text-anchor": "end" } }, hop), ` ${count}`) : draw("text", { class: "count", x, y: 124 }, count),
+      aside ? draw("text", { class: "count aside", x: 252, y: 50, style: { "text-anchor": "end" } }, draw("tspan", { class: "hop", style: { fill: hopColour(hop), "text-anchor": "end" } }, hop), ` ${count}`) : draw("text", { class: "count", x, y: 124 }, count),
     ].filter(Boolean));
   });
   for (const [name, [x, y]] of Object.entries(places)) {
@@ -91,14 +91,28 @@ function card(column, number) {
   return el(
     "li",
     { class: "card" },
-    el("h3", {}, column.name),
+    el("h2", {}, column.name),
     el("p", { class: "engine" }, `engine ${column.engine}`, makers.length > 1 ? `; ${Object.entries(column.programs).map(([role, maker]) => `${role} ${maker}`).join(", ")}` : ""),
     el("div", { class: "meter", "aria-hidden": "true" }, index.verdicts.filter((word) => column.counts[word]).map((word) => el("i", { class: wordClass(word), style: { flex: column.counts[word] } }))),
     tally(column.counts),
     el("p", { class: "engine" }, `${plural(total, "scenario")}, ${column.began.slice(0, 16).replace("T", " ")} UTC`),
     compared ? el("p", { class: differences ? "failed" : "engine" }, `${plural(differences, "difference")} to ${index.columns[0].name}, but for accepted ones`) : null,
-    unseen.length ? el("p", { class: "engine" }, `Not seen: ${unseen.map(([hop, reason]) => `${hop} (${reason})`).join("; ")}`) : null,
+    // Scenarios have stacks of their own: what one could not see, another could.
+    ...[...byReason(unseen)].map(([reason, hops]) => el("p", { class: "engine" }, `${hops.join(", ")}: not seen in ${plural(hops.reduce((most, hop) => Math.max(most, column.unseenIn[hop]), 0), "scenario")} (${reason})`)),
   );
+}
+
+/** Hops by the reason why they were not seen. */
+function byReason(unseen) {
+  const found = new Map();
+  for (const [hop, reason] of unseen) found.set(reason, [...(found.get(reason) || []), hop]);
+  return found;
+}
+
+/** The targets' names above the columns, which stay in sight with the filters. */
+function columnHeads() {
+  if (index.columns.length < 2) return null;
+  return el("div", { class: "heads", "aria-hidden": "true" }, el("span"), index.columns.map((column) => el("span", {}, column.name)));
 }
 
 function filters(refresh, found) {
@@ -123,7 +137,7 @@ function filters(refresh, found) {
   const differs = index.rows.some((row) => row.differences.some(Boolean))
     ? el("button", { type: "button", class: "button", "aria-pressed": String(filter.differs), click: (event) => { filter.differs = !filter.differs; event.target.setAttribute("aria-pressed", String(filter.differs)); refresh(); } }, "differs")
     : null;
-  return el("div", { class: "filters", role: "search" }, search, chips, hops, differs, found);
+  return el("div", { class: "filters", role: "search", style: { "--columns": index.columns.length } }, search, chips, hops, differs, found, columnHeads());
 }
 
 function legendOfCounts() {
@@ -143,14 +157,20 @@ function groupsOf(rows) {
     const isOpen = isBad || rows.length <= 60 || (isFiltered && rows.length <= 300) || folder === "walkthrough";
     const group = el(
       "details",
-      { class: "group", open: isOpen },
-      el("summary", {}, el("h2", {}, folder, el("small", {}, members.length)), index.columns.map((_, number) => tally(countsOf(members, number)))),
+      { class: "group", open: isOpen, style: { "--columns": index.columns.length } },
+      el("summary", {}, el("h2", {}, folder, el("small", {}, members.length)), index.columns.map((column, number) => el("span", { class: "sum" }, index.columns.length > 1 ? el("span", { class: "of" }, column.name) : null, tally(countsOf(members, number)), differingIn(members, number)))),
     );
     const fill = () => group.append(matrixTable(members));
     if (isOpen) fill();
     else group.addEventListener("toggle", fill, { once: true });
     return group;
   });
+}
+
+/** How many of a group's scenarios differ from the first column, but for what is accepted. */
+function differingIn(rows, number) {
+  const count = rows.filter((row) => row.differences[number] && row.differences[number][0]).length;
+  return count ? el("span", { class: "failed differ" }, `${count.toLocaleString("en")} ${count === 1 ? "differs" : "differ"}`) : null;
 }
 
 function countsOf(rows, number) {
@@ -164,7 +184,8 @@ function matrixTable(rows) {
     "table",
     { class: "matrix" },
     el("colgroup", {}, el("col"), index.columns.map(() => el("col", { class: "cell" }))),
-    el("thead", { class: index.columns.length > 1 ? null : "unseen" }, el("tr", {}, el("th", { scope: "col" }, el("span", { class: "unseen" }, "Scenario")), index.columns.map((column) => el("th", { scope: "col", style: { "padding-left": "1.2rem" } }, column.name)))),
+    // For a screen reader: the eye has the heads that stay in sight.
+    el("thead", { class: "unseen" }, el("tr", {}, el("th", { scope: "col" }, el("span", { class: "unseen" }, "Scenario")), index.columns.map((column) => el("th", { scope: "col" }, column.name)))),
     el("tbody", {}, rows.map(matrixRow)),
   );
 }
@@ -175,7 +196,7 @@ function matrixRow(row) {
     "tr",
     {},
     el("th", { scope: "row" }, el("a", { class: "name", href: scenarioLink(row.id, pair > 0 ? `0,${pair}` : undefined) }, el("span", {}, row.title), el("small", { class: "mono" }, row.id.split("/").at(-1)))),
-    row.cells.map((cell, number) => el("td", {}, cell ? cellLine(row, cell, number) : el("span", { class: "soft" }, "not run"))),
+    row.cells.map((cell, number) => el("td", { "data-of": index.columns.length > 1 ? index.columns[number].name : null }, cell ? cellLine(row, cell, number) : el("span", { class: "soft" }, "not run"))),
   );
 }
 

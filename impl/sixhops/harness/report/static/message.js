@@ -15,9 +15,9 @@ function messageBody(message, marks) {
 }
 
 function block(title, value, path, marks) {
-  if (path.endsWith("argv") && Array.isArray(value)) return [el("h5", {}, title), el("pre", { class: `text${markOf(path, marks)}` }, value.map(quoted).join(" "))];
-  if (path === "env" && isObject(value)) return [el("h5", {}, title), fieldTable(value, path, marks)];
-  return [el("h5", {}, title), valueBlock(value, path, marks)];
+  if (path.endsWith("argv") && Array.isArray(value)) return [el("h4", {}, title), el("pre", { class: `text${markOf(path, marks)}` }, value.map(quoted).join(" "))];
+  if (path === "env" && isObject(value)) return [el("h4", {}, title), fieldTable(value, path, marks)];
+  return [el("h4", {}, title), valueBlock(value, path, marks)];
 }
 
 /** A word of a command line as a shell would have it. */
@@ -28,7 +28,7 @@ function quoted(text) {
 
 function side(title, parts) {
   const shown = parts.flat();
-  return shown.length ? el("section", {}, el("h4", {}, title), shown) : null;
+  return shown.length ? el("section", {}, el("h3", {}, title), shown) : null;
 }
 
 const isEmpty = (value) => value === "" || value === null || (typeof value === "object" && !Object.keys(value).length);
@@ -38,18 +38,18 @@ function ownBody(message, marks) {
   const { headers: answered = {}, status, reason, ...seen } = message.seen;
   const asked = [];
   if (method && target) asked.push(el("p", { class: "full" }, `${method} ${target}`));
-  if (!isEmpty(headers)) asked.push(el("h5", {}, "Headers"), fieldTable(headers, "sent.headers", marks));
+  if (!isEmpty(headers)) asked.push(el("h4", {}, "Headers"), fieldTable(headers, "sent.headers", marks));
   if (body !== undefined && body !== "") asked.push(...block("Body", parsed(body), "sent.body", marks));
   for (const [name, value] of Object.entries(sent)) if (!isEmpty(value)) asked.push(...block(word(name), value, `sent.${name}`, marks));
   const told = [];
   const facts = {};
   if (status !== undefined) told.push(el("p", { class: `full${markOf("status", marks)}` }, `${status} ${reason || ""}`));
-  if (!isEmpty(answered)) told.push(el("h5", {}, "Headers"), fieldTable(answered, "headers", marks));
+  if (!isEmpty(answered)) told.push(el("h4", {}, "Headers"), fieldTable(answered, "headers", marks));
   for (const [name, value] of Object.entries(seen)) {
     if (["number", "boolean"].includes(typeof value)) facts[name] = value;
     else if (value !== "" || (marks && marks.has(name))) told.push(...block(word(name), value, name, marks));
   }
-  if (!isEmpty(facts)) told.push(el("h5", {}, "Besides"), fieldTable(facts, "", marks));
+  if (!isEmpty(facts)) told.push(el("h4", {}, "Besides"), fieldTable(facts, "", marks));
   return el("div", { class: "sides" }, side("Asked", asked), side("Answered", told));
 }
 
@@ -78,7 +78,7 @@ function tappedBody(message, marks) {
     const isAsked = name.startsWith("request") || name.startsWith("upstream") || ASKED.includes(name);
     const place = isAsked ? asked : told;
     if (isEmpty(value) && !(marks && marks.has(name))) continue;
-    if (/_(headers|metadata)$|^trailers$/.test(name)) place.push(el("h5", {}, word(name)), fieldTable(value, name, marks));
+    if (/_(headers|metadata)$|^trailers$/.test(name)) place.push(el("h4", {}, word(name)), fieldTable(value, name, marks));
     else if (/_(length|omitted|truncated)$/.test(name)) facts[name.replaceAll("_", " ")] = value;
     else place.push(...block(word(name), value, name, marks));
   }
@@ -104,7 +104,7 @@ function differenceTable(differences, names) {
   return el(
     "table",
     { class: "table differences" },
-    el("thead", {}, el("tr", {}, ["Where", names[0], names[1], ""].map((name) => el("th", { scope: "col" }, name)))),
+    el("thead", {}, el("tr", {}, ["Where", names[0], names[1]].map((name) => el("th", { scope: "col" }, name)), el("th", { scope: "col" }, el("span", { class: "unseen" }, "Accepted because")))),
     el(
       "tbody",
       {},

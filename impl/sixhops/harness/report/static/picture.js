@@ -17,7 +17,7 @@ const lifelines = () => el("div", { class: "life", "aria-hidden": "true" }, LANE
 function arrow(row, message, text) {
   const [, , source, sink, , active] = row;
   const [from, to] = [Math.min(source, sink), Math.max(source, sink)];
-  const label = el("span", { class: "label", style: { left: `${centre(from)}%`, "max-width": `${101 - centre(from)}%` } }, text);
+  const label = el("span", { class: "label", style: { left: `${centre(from)}%`, "max-width": `calc(${101 - centre(from)}% - var(--room, 0px))` } }, labelParts(text));
   return el(
     "span",
     { class: "field", style: { "--hop": hopColour(message.hop) }, "aria-hidden": "true" },
@@ -25,6 +25,18 @@ function arrow(row, message, text) {
     el("span", { class: `arrow ${sink > source ? "right" : "left"}`, style: { left: `${centre(from)}%`, width: `${centre(to) - centre(from)}%` } }),
     label,
   );
+}
+
+/** A label in two parts, of which the call is cut short where there is no room, and never what came of it. */
+function labelParts(text) {
+  const at = text.lastIndexOf(" → ");
+  return at < 0 ? [el("span", { class: "said" }, text)] : [el("span", { class: "said" }, text.slice(0, at)), el("span", { class: "outcome" }, text.slice(at))];
+}
+
+/** What stands at the right of a row: a sign, and words where there is room for them. */
+function flagOf(flag, kind) {
+  const [sign, ...words] = flag.split(" ");
+  return el("span", { class: `flag ${kind}`, "aria-hidden": "true" }, sign, el("span", { class: "words" }, ` ${words.join(" ")}`));
 }
 
 /** What a row says: the call on the way there, what came of it on the way back. */
@@ -55,7 +67,7 @@ function messageRow(row, message, { mark = "", flag = null, extra = [], open, is
     el("span", { class: "when", "aria-hidden": "true" }, duration(row[4])),
     arrow(row, message, rowText(row, message)),
     row[0] === "ask" || row[0] === "event" ? null : el("span", { class: "took", "aria-hidden": "true" }, duration(message.took)),
-    flag ? el("span", { class: `flag ${mark.includes("known") ? "known" : "failed"}`, "aria-hidden": "true" }, flag) : null,
+    flag ? flagOf(flag, mark.includes("known") ? "known" : "failed") : null,
   );
   let details = null;
   button.addEventListener("click", () => {
@@ -64,8 +76,9 @@ function messageRow(row, message, { mark = "", flag = null, extra = [], open, is
     if (isOpen) details.hidden = true;
     else if (details) details.hidden = false;
     else {
-      details = el("div", { class: "details", id, role: "region", "aria-label": message.summary }, open());
+      details = el("div", { class: "details", id, role: "group", "aria-label": shortened(message.summary) }, open());
       item.append(details);
+      makeReachable(details);
     }
   });
   item.append(button, ...extra);
@@ -179,7 +192,7 @@ function processLine(process) {
   );
 }
 
-function stepHead(step, verdict) {
+function stepHead(step, verdict, heading = "h2") {
   const words = [];
   if (step.attempts) words.push(plural(step.attempts, "attempt"));
   if (step.open) words.push("goes on in the background");
@@ -188,7 +201,7 @@ function stepHead(step, verdict) {
     "header",
     {},
     el("span", { class: "number" }, `${step.step + 1}`),
-    el("h3", { tabindex: "-1" }, shortened(step.name)),
+    el(heading, { tabindex: "-1" }, shortened(step.name)),
     el("span", { class: "soft" }, words.join(", ")),
     verdict ? verdictMark(verdict) : null,
   );

@@ -49,7 +49,7 @@ function outcomeNotices(run) {
 function singlePage(run, number) {
   const column = index.columns[number];
   const list = el("ol", { class: "steps" });
-  const goTo = (step) => list.querySelector(`[data-step="${step}"] h3`)?.focus();
+  const goTo = (step) => list.querySelector(`[data-step="${step}"] h2`)?.focus();
   for (const step of run.steps) {
     list.append(el("li", { class: `step${verdictOf(step) === "failed" ? " bad" : ""}`, "data-step": step.step }, stepHead(step, verdictOf(step)), stepNotices(step), stepNote(step, null), framed(stepRows(run, step))));
   }
@@ -147,11 +147,11 @@ function pairRow(runs, steps, pair, differences, names) {
   const says = { "only-a": `, only on ${names[0]}`, "only-b": `, only on ${names[1]}`, alone: ", without a like in this step, which is no difference" }[kind] || (flag ? `, ${plural(differences.length, "difference")}, ${news} of them not accepted` : ", the same on both");
   const button = el(
     "button",
-    { class: "message pair", type: "button", "aria-expanded": "false", "aria-controls": id, "aria-label": `${shown.hop} hop: ${shortened(shown.summary)}${says}` },
+    { class: "message pair", type: "button", "aria-expanded": "false", "aria-controls": id, "aria-label": `${shown.hop} hop: ${rowText(["call"], shown)}${says}` },
     messages.map((message, at) => {
       if (!message) return el("span", { class: "nothing", "aria-hidden": "true" });
       const row = rows[at];
-      return el("span", { class: "half", "aria-hidden": "true" }, row ? arrow(["call", row[1], row[2], row[3], row[4], []], message, rowText(["call"], message)) : el("span", { class: "label" }, shortened(message.summary)), at && flag ? el("span", { class: `flag ${news ? "failed" : "known"}` }, flag) : null);
+      return el("span", { class: `half${at && flag ? " flagged" : ""}`, "aria-hidden": "true" }, row ? arrow(["call", row[1], row[2], row[3], row[4], []], message, rowText(["call"], message)) : el("span", { class: "label" }, labelParts(rowText(["call"], message))), at && flag ? flagOf(flag, news ? "failed" : "known") : null);
     }),
   );
   let details = null;
@@ -162,11 +162,12 @@ function pairRow(runs, steps, pair, differences, names) {
       const marks = marksOf(differences);
       details = el(
         "div",
-        { class: "details", id, role: "region", "aria-label": shown.summary },
+        { class: "details", id, role: "group", "aria-label": shortened(shown.summary) },
         differences.length ? differenceTable(differences, names) : null,
-        el("div", { class: "halves" }, messages.map((message, at) => el("section", {}, el("h4", {}, names[at]), message ? messageDetails(message, marks) : el("p", { class: "soft" }, "Nothing like this was said here.")))),
+        el("div", { class: "halves" }, messages.map((message, at) => el("section", {}, el("p", { class: "whose mono" }, names[at]), message ? messageDetails(message, marks) : el("p", { class: "soft" }, "Nothing like this was said here.")))),
       );
       item.append(details);
+      makeReachable(details);
     } else details.hidden = isOpen;
   });
   item.append(button);

@@ -55,7 +55,7 @@ async function treeChapter(after) {
     { class: "chapter" },
     el("h2", {}, el("span", {}, `${after + 1}`), tree.title),
     tree.text.map((text) => el("p", { class: "prose" }, text)),
-    shots.map((step) => el("div", { class: "picture" }, stepHead(step, null), stepNote(step, null))),
+    shots.map((step) => el("div", { class: "picture" }, stepHead(step, null, "h3"), stepNote(step, null))),
     el("p", {}, el("a", { class: "button", href: scenarioLink(tree.id) }, "The whole scenario")),
   );
 }
