@@ -5,6 +5,7 @@ from __future__ import annotations
 import docker_cases_access
 import docker_cases_core
 import docker_cases_files
+import docker_cases_formats
 import docker_cases_rest
 import docker_cases_screens
 
@@ -16,4 +17,5 @@ CASES = (
     *docker_cases_access.CASES,
     *docker_cases_screens.CASES,
     *docker_cases_rest.CASES,
+    *docker_cases_formats.CASES,
 )

@@ -70,8 +70,4 @@ CASES: tuple[Case, ...] = (
     ),
     Case("pull --disable-content-trust=false hello-world", explained="signatures can't be looked at, so they are refused", files=False),
     *(Case(line, environment=_NO_HOST, explained="an endpoint of Kubernetes is refused") for line in ("context create other --kubernetes host=x --docker host=tcp://a:1", "version --kubeconfig x -f {{.Client.Version}}")),
-    *(
-        Case(line, explained="an answer's fields are not known by type here, so one that is not there has no value")
-        for line in ("history --format {{.Foo}} busybox", "info -f {{.Foo}}", "events --until 1 --since 1 --format {{.Foo}}")
-    ),
 )  # fmt: skip

@@ -254,7 +254,7 @@ def _request(fields: dict[str, Any]) -> str:
     with contextlib.suppress(ValueError):
         body = json.dumps(_sorted(json.loads(body)), sort_keys=True)
     query = json.dumps(fields.get("query") or {}, sort_keys=True)
-    query = re.sub(r"\b\d{10}\.\d{9}\b", "TIME", query)
+    query = re.sub(r"\b\d{10}(?:\.\d{9})?\b", "TIME", query)
     shown = {name: value for name, value in headers.items() if name.lower().startswith("x-")}
     about = f" {json.dumps(shown, sort_keys=True)}" if shown else ""
     text = re.sub(r"\b[0-9a-f]{64}\b", "ID64", f"{fields['method']} {fields['path']} {query} {body}{about}")

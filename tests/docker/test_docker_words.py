@@ -14,7 +14,7 @@ from sixhops.docker.documents.containerbody import build
 from sixhops.docker.documents.containerflags import CONTAINER_FLAGS
 from sixhops.docker.errors import DockerError
 from sixhops.docker.flags import parse
-from sixhops.docker.screen import human, progress, table, terminal
+from sixhops.docker.screen import gotime, human, progress, table, terminal
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,43 @@ def test_sizes():
     assert human.binary_size(25_275_000_000) == "23.54GiB"
 
 
-def test_times_for_since_and_until():
-    assert human.timestamp("2013-01-02T13:23:37.5Z") == "1357133017.500000000"
-    assert human.timestamp("1357133017.5") == "1357133017.5"
-    assert abs(float(human.timestamp("10m")) - (time.time() - 600)) < 5
-    with pytest.raises(ValueError, match="failed to parse value"):
-        human.timestamp("yesterday")
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2013-01-02T13:23:37.5Z", "1357133017.500000000"), ("1357133017.5", "1357133017.5"), ("0", "0"),
+        ("20200201", "20200201"), ("2020-02-01Z", "1580515200.000000000"), ("2020-02-01T1Z", "1580518800.000000000"),
+        ("2020-02-01T10:30+02:00", "1580545800.000000000"), ("2020-02-01-02:00", "1580522400.000000000"),
+        ("2020-02-01T10:00:00+25:00", "1580461200.000000000"), ("0000-01-01Z", "-62167219200.000000000"),
+    ],
+)  # fmt: skip
+def test_times_for_since_and_until(text, seconds):
+    assert gotime.timestamp(text) == seconds
+
+
+def test_a_span_for_since_counts_from_now():
+    assert abs(int(gotime.timestamp("10m")) - (time.time() - 600)) < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("yesterday", 'failed to parse value as time or duration: "yesterday"'),
+        ("1.2.3", 'failed to parse value as time or duration: "1.2.3"'),
+        ("99999999999999999999", 'failed to parse value as time or duration: "99999999999999999999"'),
+        ("-5", 'parsing time "-5" as "2006-01-02": cannot parse "-5" as "2006"'),
+        ("2020-2-1", 'parsing time "2020-2-1" as "2006-01-02": cannot parse "2-1" as "01"'),
+        ("2020-13-01", 'parsing time "2020-13-01": month out of range'),
+        ("2020-02-30", 'parsing time "2020-02-30": day out of range'),
+        ("2020-02-01T24", 'parsing time "2020-02-01T24": hour out of range'),
+        ("2020-02-01 10", 'parsing time "2020-02-01 10": extra text: " 10"'),
+        ("2020-02-01+0200", 'parsing time "2020-02-01+0200" as "2006-01-02Z07:00": cannot parse "+0200" as "Z07:00"'),
+    ],
+)  # fmt: skip
+def test_times_that_are_none(text, message):
+    with pytest.raises(ValueError) as caught:
+        gotime.timestamp(text)
+
+    assert str(caught.value) == message
 
 
 def test_columns_are_as_wide_as_their_longest_cell_and_three_more():

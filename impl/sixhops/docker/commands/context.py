@@ -164,10 +164,15 @@ class _Seen(Fields):
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
 
+    def wants(self, name: str) -> int:
+        """Return -1: all that there is are fields. Raises KeyError."""
+        if name != "Metadata" and name not in self._document:
+            raise KeyError(name)
+        return -1
+
     def field(self, name: str, arguments: list[Any]) -> Any:
-        """Return one field. Raises KeyError."""
-        if arguments:
-            raise TypeError(name)
+        """Return one field."""
+        del arguments
         return _Stored(self._document) if name == "Metadata" else self._document[name]
 
     def as_json(self) -> str:
@@ -180,10 +185,15 @@ class _Stored(_Seen):
 
     kind = "store.Metadata"
 
-    def field(self, name: str, arguments: list[Any]) -> Any:
-        """Return one field. Raises KeyError."""
-        if arguments or name not in ("Name", "Metadata", "Endpoints"):
+    def wants(self, name: str) -> int:
+        """Return -1: all that there is are fields. Raises KeyError."""
+        if name not in ("Name", "Metadata", "Endpoints"):
             raise KeyError(name)
+        return -1
+
+    def field(self, name: str, arguments: list[Any]) -> Any:
+        """Return one field."""
+        del arguments
         return self._document.get(name)
 
     def as_json(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -29,15 +30,47 @@ def _df(context: Context) -> int:
     if form in ("", "table"):
         _tables(usage, parts)
         return 0
+    text = form.removeprefix("table").strip() if form.startswith("table") else form
     try:
         compiled = template.parse(
-            (form if form != "raw" else _raw(parts)).replace("\\t", "\t").replace("\\n", "\n")
+            (text if form != "raw" else _raw(parts)).replace("\\t", "\t").replace("\\n", "\n")
         )
-        data = {name: [listing.row(thing) for thing in things] for name, (listing, things) in parts.items()}
-        sys.stdout.write(compiled.render(data))
     except template.TemplateError as error:
+        raise DockerError(f"template parsing error: {error}") from error
+    try:
+        sys.stdout.write(compiled.render(_Usage(parts)))
+    except template.TemplateError as error:
+        sys.stdout.write(error.partial)
+        sys.stdout.flush()
         raise DockerError(str(error)) from error
     return 0
+
+
+class _Usage(template.Fields):
+    """All that is listed, as a template sees it: each kind is a list of its rows."""
+
+    kind = "*formatter.diskUsageContext"
+
+    def __init__(self, parts: dict[str, tuple[table.Listing, list[dict[str, Any]]]]) -> None:
+        self._parts = {
+            name: [listing.row(thing) for thing in things] for name, (listing, things) in parts.items()
+        }
+
+    def wants(self, name: str) -> int:
+        """Return -1: all that there is are fields. Raises KeyError."""
+        if name not in self._parts:
+            raise KeyError(name)
+        return -1
+
+    def field(self, name: str, arguments: list[Any]) -> Any:
+        """Return the rows of one kind."""
+        del arguments
+        return self._parts[name]
+
+    def as_json(self) -> str:
+        """Return all kinds with their rows."""
+        rows = {name: [json.loads(row.as_json()) for row in rows] for name, rows in self._parts.items()}
+        return template.escaped(json.dumps(rows, separators=(",", ":"), ensure_ascii=False))
 
 
 def _raw(parts: dict[str, tuple[table.Listing, list[dict[str, Any]]]]) -> str:

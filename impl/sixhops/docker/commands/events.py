@@ -10,8 +10,8 @@ from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import DockerError, ExitError
 from sixhops.docker.filters import encode
 from sixhops.docker.flags import flag
-from sixhops.docker.screen import progress, template
-from sixhops.docker.screen.human import timestamp
+from sixhops.docker.screen import progress, structs, template
+from sixhops.docker.screen.gotime import timestamp
 
 __all__ = ["EVENTS"]
 
@@ -21,6 +21,8 @@ def _events(context: Context) -> int:
     form = options["format"]
     try:
         compiled = template.parse(form) if form else None
+        if compiled is not None:
+            compiled.render(_seen({}))  # what it can't be asked for is told at once
     except template.TemplateError as error:
         raise ExitError(64, f"Error parsing format: {error}") from error
     query = {}
@@ -34,11 +36,16 @@ def _events(context: Context) -> int:
         query["filters"] = encode(options["filter"])
     for event in progress.messages(context.client.call("GET", "/events", query).pieces()):
         try:
-            sys.stdout.write(f"{compiled.render(event) if compiled else _line(event)}\n")
+            sys.stdout.write(f"{compiled.render(_seen(event)) if compiled else _line(event)}\n")
         except template.TemplateError as error:
             raise DockerError(str(error)) from error
         sys.stdout.flush()
     return 0
+
+
+def _seen(event: dict[str, Any]) -> Any:
+    """Return an event as a template sees it."""
+    return structs.view("*events.Message", event)
 
 
 def _line(event: dict[str, Any]) -> str:

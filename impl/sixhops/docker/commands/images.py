@@ -100,6 +100,7 @@ def listing_of(*, full: bool, digests: bool) -> table.Listing:
         fields,
         titles,
         f"{{{{.Repository}}}}\t{{{{.Tag}}}}\t{digest}{{{{.ID}}}}\t{{{{.CreatedSince}}}}\t{{{{.Size}}}}",
+        kind="*formatter.imageContext",
         raw=(
             "repository: {{ .Repository }}\ntag: {{.Tag}}\n"
             + ("digest: {{.Digest}}\n" if digests else "")
@@ -140,7 +141,12 @@ def _history(context: Context) -> int:
     }  # fmt: skip
     created = "{{.CreatedAt}}" if plain else "{{.CreatedSince}}"
     default = f"{{{{.ID}}}}\t{created}\t{{{{.CreatedBy}}}}\t{{{{.Size}}}}\t{{{{.Comment}}}}"
-    table.write(table.Listing(fields, titles, default), layers, options["format"], quiet=options["quiet"])
+    table.write(
+        table.Listing(fields, titles, default, kind="*image.historyContext"),
+        layers,
+        options["format"],
+        quiet=options["quiet"],
+    )
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import DockerError, ExitError
 from sixhops.docker.flags import flag
-from sixhops.docker.screen import human, template
+from sixhops.docker.screen import human, structs, template
 
 __all__ = ["INFO"]
 
@@ -37,8 +37,10 @@ def _info(context: Context) -> int:
         if problem is not None:
             document["ServerErrors"] = [str(problem)]
         try:
-            sys.stdout.write(f"{compiled.render(document, strict=problem is not None)}\n")
+            sys.stdout.write(f"{compiled.render(structs.view('system.info', document))}\n")
         except template.TemplateError as error:
+            sys.stdout.write(f"{error.partial}\n")
+            sys.stdout.flush()
             raise DockerError(str(error)) from error
         return 0
     debug = str(client["Debug"]).lower()

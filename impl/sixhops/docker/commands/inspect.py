@@ -64,6 +64,7 @@ def show(
     except template.TemplateError as error:
         raise ExitError(64, f"template parsing error: {error}") from error
     found: list[Any] = []
+    written = ""
     problems: list[str] = []
     for name in names:
         try:
@@ -75,14 +76,10 @@ def show(
             found.append(document)
             continue
         try:
-            sys.stdout.write(f"{compiled.render(seen(document) if seen else document, strict=True)}\n")
+            written += f"{compiled.render(seen(document) if seen else document, strict=True)}\n"
         except template.TemplateError as error:
-            sys.stdout.write("\n")
             problems.append(f"template parsing error: {error}")
-    if compiled is None:
-        sys.stdout.write(f"{_pretty(found)}\n")
-    elif problems and len(problems) == len(names) and not problems[0].startswith("template"):
-        sys.stdout.write("\n")
+    sys.stdout.write(f"{_pretty(found)}\n" if compiled is None else written or "\n")
     if problems:
         raise ExitError(1, "\n".join(problems))
     return 0
@@ -96,10 +93,14 @@ def _find(client: Client, name: str, kinds: tuple[str, ...], *, size: bool, verb
             query["verbose"] = "true"
         missing = (only or "object", name)
         try:
-            return client.call("GET", _PATHS[kind].format(name), query, missing=missing).json()
+            found = client.call("GET", _PATHS[kind].format(name), query, missing=missing).json()
         except NotFoundError:
             if only:
                 raise
+            continue
+        if size and kind != "container":
+            sys.stderr.write(f"WARNING: --size ignored for {kind}\n")
+        return found
     raise NotFoundError("object", name)
 
 

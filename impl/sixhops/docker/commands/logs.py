@@ -8,7 +8,7 @@ from sixhops.docker.attached.relay import write_all
 from sixhops.docker.command import Command, Context
 from sixhops.docker.errors import DockerError
 from sixhops.docker.flags import flag
-from sixhops.docker.screen.human import timestamp
+from sixhops.docker.screen.gotime import timestamp
 from sixhops.wire.rawstream import Decoder, RawStreamError, Stream
 
 __all__ = ["LOGS"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
 from typing import Any
@@ -11,32 +10,12 @@ from sixhops.docker.command import Command, Context
 from sixhops.docker.engine.client import API_VERSION, VERSION
 from sixhops.docker.errors import DockerError, ExitError
 from sixhops.docker.flags import flag
-from sixhops.docker.screen import template
-from sixhops.docker.screen.templatefunctions import Fields, Nil
+from sixhops.docker.screen import structs, template
 
 __all__ = ["VERSION_COMMAND"]
 
 #: what Go calls the machines that Python calls differently
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
-
-
-class _Names(Fields):
-    """A version document under the names of docker's own types, which templates use: APIVersion is ApiVersion in JSON."""
-
-    kind = "types.Version"
-
-    def __init__(self, document: dict[str, Any]) -> None:
-        self._document = document
-
-    def field(self, name: str, arguments: list[Any]) -> Any:
-        """Return one field. Raises KeyError."""
-        if arguments:
-            raise TypeError(name)
-        return self._document[{"APIVersion": "ApiVersion", "MinAPIVersion": "MinAPIVersion"}.get(name, name)]
-
-    def as_json(self) -> str:
-        """Return the document as it is."""
-        return json.dumps(self._document, separators=(",", ":"))
 
 
 def _version(context: Context) -> int:
@@ -46,9 +25,7 @@ def _version(context: Context) -> int:
     try:
         compiled = template.parse(form) if form else None
     except template.TemplateError as error:
-        raise ExitError(
-            64, f"template parsing error: {str(error).replace('template: :', 'template: version:', 1)}"
-        ) from error
+        raise ExitError(64, f"template parsing error: {_named(error)}") from error
     context.client.negotiate()
     server: dict[str, Any] | None = None
     problem: DockerError | None = None
@@ -71,13 +48,12 @@ def _version(context: Context) -> int:
     }
     if compiled is not None:
         try:
-            sides = {
-                "Client": _Names(client),
-                "Server": _Names(server) if server is not None else Nil("<nil>"),
-            }
+            sides = structs.view("system.versionInfo", {"Client": client, "Server": server})
             sys.stdout.write(f"{compiled.render(sides)}\n")
         except template.TemplateError as error:
-            raise DockerError(str(error)) from error
+            sys.stdout.write(f"{error.partial}\n")
+            sys.stdout.flush()
+            raise DockerError(_named(error)) from error
     else:
         _client_lines(client)
         if server is not None:
@@ -85,6 +61,12 @@ def _version(context: Context) -> int:
     if problem is not None:
         raise problem
     return 0
+
+
+def _named(error: template.TemplateError) -> str:
+    """Return what is wrong with the template under the name that it has here."""
+    text = str(error).replace("template: :", "template: version:", 1)
+    return text.replace('executing ""', 'executing "version"', 1)
 
 
 def _client_lines(client: dict[str, Any]) -> None:

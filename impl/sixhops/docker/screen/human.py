@@ -14,7 +14,6 @@ __all__ = [
     "local_time",
     "parse_time",
     "rfc3339",
-    "timestamp",
 ]
 
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
@@ -80,38 +79,6 @@ def _size(count: float, base: float, units: tuple[str, ...], digits: int) -> str
         count /= base
         index += 1
     return f"{count:.{digits}g}{units[index]}"
-
-
-def timestamp(text: str) -> str:
-    """Return a time as the engine's `since` and `until` take it: seconds and nanoseconds since 1970.
-
-    `text` is a span before now (10m), an RFC 3339 time or a part of one (a zone that is not said is the local one), or
-    seconds since 1970, which stay as they are. Raises ValueError for anything else.
-    """
-    from sixhops.docker import values  # noqa: PLC0415 - only with --since and --until
-
-    try:
-        moment = time.time_ns() - values.duration(text)
-    except ValueError:
-        pass
-    else:
-        return f"{moment // 10**9}.{moment % 10**9:09d}" if text.strip("+-0") else text
-    if re.fullmatch(r"-?\d+(\.\d+)?", text):
-        return text
-    found = re.fullmatch(
-        r"(\d{4}-\d\d-\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d)(\.\d{1,9})?)?)?)?(Z|[+-]\d\d:\d\d)?", text
-    )
-    if not found:
-        raise ValueError(f'failed to parse value as time or duration: "{text}"')
-    day, hour, minute, second, fraction, zone = found.groups()
-    try:
-        plain = datetime.fromisoformat(f"{day}T{hour or '00'}:{minute or '00'}:{second or '00'}")
-    except ValueError as error:
-        wrong = str(error).partition(" ")[0]  # month, day, hour, minute, second
-        raise ValueError(f'parsing time "{text}": {wrong} out of range') from error
-    if zone:
-        plain = datetime.fromisoformat(plain.isoformat() + ("+00:00" if zone == "Z" else zone))
-    return f"{int(plain.timestamp())}.{(fraction or '.0')[1:]:0<9}"
 
 
 def local_time(moment: float) -> str:

@@ -78,28 +78,30 @@ def align(text: str, least: int = 10) -> str:
 
 def check(listing: Listing, chosen: str) -> None:
     """Raise DockerError when a chosen template can't be read: told before anything is asked of the engine."""
-    compiled, is_table = _compiled(listing, chosen, quiet=False)
+    compiled, is_table = _compiled(listing, chosen, quiet=False, problem="failed to parse template")
     try:
         if is_table and chosen.startswith("table "):
             compiled = template.parse(chosen)  # places in messages count from the word
-        compiled.render(_Titles(listing))
+        compiled.render(_Titles(listing, empty=True))
     except template.TemplateError as error:
         raise DockerError(f"failed to execute template: {error}") from error
 
 
-def _compiled(listing: Listing, chosen: str, *, quiet: bool) -> tuple[template.Template, bool]:
-    """Return the template, and whether it makes a table."""
+def _compiled(
+    listing: Listing, chosen: str, *, quiet: bool, problem: str = "template parsing error"
+) -> tuple[template.Template, bool]:
+    """Return the template, and whether it makes a table. `problem` is in front of what is wrong with it."""
     text, table = chosen, False
     if chosen in ("", "table"):
         text, table = (listing.quiet, False) if quiet else (listing.default, True)
     elif chosen == "raw":
         text = listing.raw_quiet if quiet else listing.raw
     elif chosen.startswith("table"):
-        text, table = chosen.removeprefix("table").strip(), True
+        text, table = chosen.removeprefix("table"), True
     try:
-        return template.parse(text.replace("\\t", "\t").replace("\\n", "\n")), table
+        return template.parse(text.strip(" ").replace("\\t", "\t").replace("\\n", "\n")), table
     except template.TemplateError as error:
-        raise DockerError(f"failed to parse template: {error}") from error
+        raise DockerError(f"{problem}: {error}") from error
 
 
 def write(listing: Listing, things: Iterable[Any], chosen: str, *, quiet: bool = False) -> None:
@@ -124,12 +126,13 @@ class _Row(template.Fields):
         self._listing = listing
         self._thing = thing
 
+    def wants(self, name: str) -> int:
+        """Return how many arguments a placeholder takes."""
+        return _wanted(self._listing, name)
+
     def field(self, name: str, arguments: list[Any]) -> Any:
         """Compute a placeholder."""
-        function = self._listing.fields.get(name)
-        if function is None:
-            raise KeyError(name)
-        return function(self._thing, *arguments)
+        return self._listing.fields[name](self._thing, *arguments)
 
     def as_json(self) -> str:
         """Return all placeholders that take no argument, by name."""
@@ -139,22 +142,37 @@ class _Row(template.Fields):
             for name in self._listing.fields
             if name != "Label"
         }
-        return json.dumps(dict(sorted(values.items())), separators=(",", ":"), ensure_ascii=False)
+        text = json.dumps(dict(sorted(values.items())), separators=(",", ":"), ensure_ascii=False)
+        return template.escaped(text)
 
 
 class _Titles(template.Fields):
-    """The heading line: every placeholder is its column's title."""
+    """The heading line: every placeholder is its column's title. `empty`: nothing at all, to try a template with."""
 
-    def __init__(self, listing: Listing) -> None:
+    def __init__(self, listing: Listing, *, empty: bool = False) -> None:
         self.kind = listing.kind
         self._listing = listing
+        self._empty = empty
+
+    def wants(self, name: str) -> int:
+        """Return how many arguments a placeholder takes. In a heading, one that is unknown has no value."""
+        known = self._empty or name in self._listing.fields
+        return _wanted(self._listing, name) if known else 0
 
     def field(self, name: str, arguments: list[Any]) -> Any:
-        """Return a title."""
-        if name not in self._listing.fields:
-            raise KeyError(name)
-        return str(arguments[0]) if arguments else self._listing.titles.get(name, name.upper())
+        """Return a title; that of a label is the last part of its name."""
+        if self._empty:
+            return ""
+        if arguments:
+            return str(arguments[0]).rpartition(".")[2].replace("-", " ").replace("_", " ")
+        return self._listing.titles.get(name, name.upper()) if name in self._listing.fields else None
 
     def as_json(self) -> str:
         """Return nothing: a heading has no JSON."""
         return ""
+
+
+def _wanted(listing: Listing, name: str) -> int:
+    if name not in listing.fields:
+        raise KeyError(name)
+    return 1 if name == "Label" else 0

@@ -7,16 +7,33 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FUNCTIONS", "Fields", "Nil", "TemplateError", "go_text", "is_true", "show"]
+__all__ = [
+    "FUNCTIONS",
+    "SIGNATURES",
+    "Fields",
+    "Nil",
+    "Signature",
+    "TemplateError",
+    "escaped",
+    "go_text",
+    "go_type",
+    "is_true",
+    "show",
+]
 
 
 class TemplateError(ValueError):
-    """A template can't be parsed, or does not fit the data; the text is Go's."""
+    """A template can't be parsed, or does not fit the data; the text is Go's.
+
+    `partial` is what had been made of the data up to there.
+    """
+
+    partial = ""
 
 
 class Fields:
@@ -24,9 +41,17 @@ class Fields:
 
     kind = "interface {}"
 
+    def wants(self, name: str) -> int:
+        """Return how many arguments a method takes, -1 for a field that is none. Raises KeyError for an unknown name."""
+        raise NotImplementedError(name)
+
     def field(self, name: str, arguments: list[Any]) -> Any:
-        """Return the value of a field, or of a method with arguments. Raises KeyError for an unknown one."""
+        """Return the value of a field, or of a method with arguments. Raises LookupError with what is wrong."""
         raise NotImplementedError(name, arguments)
+
+    def as_text(self) -> str:
+        """Return what `.` prints."""
+        return self.as_json()
 
     def as_json(self) -> str:
         """Return what `json .` prints."""
@@ -34,10 +59,14 @@ class Fields:
 
 
 class Nil:
-    """A JSON null under a name: docker's documents are typed, so what it prints depends on what it would be."""
+    """A JSON null: docker's documents are typed, so what it prints depends on what it would be.
 
-    def __init__(self, text: str) -> None:
+    `type` is Go's name of the pointer where it is known; its fields can't be asked for then.
+    """
+
+    def __init__(self, text: str, type_: str = "") -> None:
         self.text = text
+        self.type = type_
 
 
 #: Names whose null is a pointer or a map in docker's types; every other null is an empty list.
@@ -90,8 +119,24 @@ def _inner(value: Any) -> str:
     if isinstance(value, dict):
         return f"map[{' '.join(f'{key}:{_inner(value[key])}' for key in sorted(value))}]"
     if isinstance(value, Fields):
-        return value.as_json()
+        return value.as_text()
     return str(value)
+
+
+def go_type(value: Any) -> str:
+    """Return what Go calls the type of a value."""
+    if isinstance(value, Fields):
+        return value.kind
+    names = {bool: "bool", int: "int", float: "float64", str: "string", list: "[]interface {}"}
+    names[dict] = "map[string]interface {}"
+    return names.get(type(value), "interface {}")
+
+
+def escaped(text: str) -> str:
+    """Return JSON with & < > escaped, as Go's json.Marshal writes it."""
+    for sign in "&<>":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
 
 
 def _float(value: float) -> str:
@@ -100,10 +145,12 @@ def _float(value: float) -> str:
 
 
 def _json(value: Any) -> str:
-    if isinstance(value, Fields):
-        return value.as_json()
-    plain = None if isinstance(value, Nil) else value
-    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has for a value of ours."""
+    return json.loads(value.as_json()) if isinstance(value, Fields) else None
 
 
 def _index(value: Any, *keys: Any) -> Any:
@@ -116,7 +163,10 @@ def _index(value: Any, *keys: Any) -> Any:
             if not isinstance(key, int) or isinstance(key, bool):
                 raise TypeError(f"cannot index slice/array with type {type(key).__name__}")
             if not 0 <= key < len(value):
-                raise IndexError(f"index out of range: {key}")
+                reflected = isinstance(value, str)
+                raise IndexError(
+                    "reflect: string index out of range" if reflected else f"index out of range: {key}"
+                )
             value = value[key] if isinstance(value, list) else ord(value[key])
         else:
             raise TypeError(f"can't index item of type {type(value).__name__}")
@@ -161,7 +211,7 @@ def _printf(form: Any, *values: Any) -> str:
         try:
             return str(f"%{flags}{verb}" % value)
         except (TypeError, ValueError):
-            return f"%!{verb}({_inner(value)})"
+            return f"%!{verb}({go_type(value)}={_inner(value)})"
 
     return re.sub(r"%([-+ #0]*\d*(?:\.\d+)?)([a-zA-Z%])", one, str(form))
 
@@ -190,9 +240,35 @@ def _slice(value: Any, *bounds: int) -> Any:
     if not isinstance(value, str | list):
         raise TypeError(f"can't slice item of type {type(value).__name__}")
     first, last = (bounds[0] if bounds else 0), (bounds[1] if len(bounds) > 1 else len(value))
-    if not 0 <= first <= last <= len(value):
-        raise IndexError(f"index out of range: {last}")
+    for bound in bounds:
+        if not 0 <= bound <= len(value):
+            raise IndexError(f"index out of range: {bound}")
+    if first > last:
+        raise IndexError(f"invalid slice index: {first} > {last}")
     return value[first:last]
+
+
+def _call(function: Any, *_: Any) -> Any:
+    # no document has functions in it
+    raise TypeError(f"non-function of type {go_type(function)}")
+
+
+def _joined(values: tuple[Any, ...]) -> str:
+    """Return what `html`, `js` and `urlquery` escape: the texts, or else all as `print` writes it."""
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else _print(*values)
+
+
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;", "\0": "\ufffd"})
+_SCRIPT = str.maketrans(
+    {"\\": "\\\\", "'": "\\'", '"': '\\"', **{sign: f"\\u{ord(sign):04X}" for sign in "<>&="}}
+    | {chr(code): f"\\u{code:04X}" for code in range(32)}
+)
+
+
+def _urlquery(*values: Any) -> str:
+    from urllib.parse import quote_plus  # noqa: PLC0415 - hardly ever asked for
+
+    return quote_plus(_joined(values))
 
 
 def _truncate(text: str, count: int) -> str:
@@ -200,6 +276,12 @@ def _truncate(text: str, count: int) -> str:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "and": lambda *values: values[-1],  # the template looks at one after the other
+    "or": lambda *values: values[-1],
+    "call": _call,
+    "html": lambda *values: _joined(values).translate(_HTML),
+    "js": lambda *values: _joined(values).translate(_SCRIPT),
+    "urlquery": _urlquery,
     "json": _json,
     "index": _index,
     "len": _len,
@@ -221,4 +303,25 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "title": lambda text: re.sub(r"(?<!\S)\S", lambda found: found[0].upper(), text),
     "pad": lambda text, before, after: f"{' ' * before}{text}{' ' * after}" if text else text,
     "truncate": _truncate,
+}
+
+
+class Signature(NamedTuple):
+    """What a function takes: the types of its arguments in Go, and whether more may follow."""
+
+    types: tuple[str, ...]
+    more: bool = False
+
+
+SIGNATURES: dict[str, Signature] = {
+    **dict.fromkeys(("and", "or", "call", "index", "slice", "eq"), Signature(("any",), more=True)),
+    **dict.fromkeys(("html", "js", "urlquery", "print", "println"), Signature((), more=True)),
+    **dict.fromkeys(("json", "len", "not"), Signature(("any",))),
+    **dict.fromkeys(("ne", "lt", "le", "gt", "ge"), Signature(("any", "any"))),
+    **dict.fromkeys(("lower", "upper", "title"), Signature(("string",))),
+    "printf": Signature(("string",), more=True),
+    "split": Signature(("string", "string")),
+    "join": Signature(("[]string", "string")),
+    "pad": Signature(("string", "int", "int")),
+    "truncate": Signature(("string", "int")),
 }
