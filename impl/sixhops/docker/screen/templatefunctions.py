@@ -162,10 +162,11 @@ def _index(value: Any, *keys: Any) -> Any:
         elif isinstance(value, list | str):
             if not isinstance(key, int) or isinstance(key, bool):
                 raise TypeError(f"cannot index slice/array with type {type(key).__name__}")
-            if not 0 <= key < len(value):
-                reflected = isinstance(value, str)
+            if not 0 <= key <= len(value):
+                raise IndexError(f"index out of range: {key}")
+            if key == len(value):  # Go looks at the capacity first
                 raise IndexError(
-                    "reflect: string index out of range" if reflected else f"index out of range: {key}"
+                    f"reflect: {'string' if isinstance(value, str) else 'slice'} index out of range"
                 )
             value = value[key] if isinstance(value, list) else ord(value[key])
         else:
