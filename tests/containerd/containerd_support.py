@@ -2,10 +2,12 @@
 
 import json
 import os
+import queue
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,3 +144,31 @@ def make(directory: Path) -> Containerd:
     shim.write_text(f"#!{sys.executable}\nfrom sixhops.shim.main import main\nraise SystemExit(main())\n")
     shim.chmod(0o755)
     return Containerd(directory)
+
+
+def subscribe(containerd: Containerd, *filters: str) -> "queue.SimpleQueue[Any]":
+    """Return where envelopes that one of the filters lets through come; they flow when this returns."""
+    found: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    calls = containerd.method("Events/Subscribe")(
+        events_pb2.SubscribeRequest(filters=[*filters, 'topic=="/probe"'])
+    )
+    begun = threading.Event()
+
+    def read() -> None:
+        try:
+            for envelope in calls:
+                if envelope.topic == "/probe":
+                    begun.set()
+                else:
+                    found.put(envelope)
+        except grpc.RpcError:
+            return  # the channel was closed
+
+    threading.Thread(target=read, daemon=True).start()
+    probe = events_pb2.PublishRequest(topic="/probe")
+    probe.event.type_url = "probe"
+    for _ in range(SECONDS * 10):
+        containerd.call("Events/Publish", probe)
+        if begun.wait(0.1):
+            return found
+    raise AssertionError("no event came")

@@ -15,12 +15,11 @@ from typing import Any
 
 import grpc
 import pytest
-from containerd_support import NAMESPACE, NEEDS, SECONDS, Containerd, make
+from containerd_support import NAMESPACE, NEEDS, SECONDS, Containerd, make, subscribe
 
 from sixhops.wire.proto import (
     containers_pb2,
     content_pb2,
-    events_pb2,
     payloads_pb2,
     process_pb2,
     tasks_pb2,
@@ -110,7 +109,7 @@ def test_twenty_tasks_outlive_a_killed_containerd(containerd: Containerd, runtim
     assert containerd.wait("c0") == 128 + signal.SIGKILL
     records = containerd.call("Containers/List", containers_pb2.ListContainersRequest()).containers
     assert {record.id for record in records} == set(names)
-    exits = subscribe(containerd)
+    exits = subscribe(containerd, 'topic=="/tasks/exit"')
     for name in names[1:]:
         containerd.call(
             "Tasks/Kill", tasks_pb2.KillRequest(container_id=name, signal=signal.SIGTERM, all=True)
@@ -118,40 +117,10 @@ def test_twenty_tasks_outlive_a_killed_containerd(containerd: Containerd, runtim
         containerd.call("Tasks/Kill", tasks_pb2.KillRequest(container_id=name, signal=signal.SIGKILL))
     seen = {}
     while len(seen.keys() - {"c0"}) < MANY - 1:
-        event = exits.get(timeout=SECONDS)
+        event = payloads_pb2.TaskExit.FromString(exits.get(timeout=SECONDS).event.value)
         seen[event.container_id] = (event.pid, event.exit_status)
     seen.pop("c0", None)  # its end may be told late, because nobody took it at the time
     assert seen == {name: (pids[name], 128 + signal.SIGKILL) for name in names[1:]}
-
-
-def subscribe(containerd: Containerd) -> "queue.SimpleQueue[Any]":
-    """Return where the exits of tasks come; events flow when this returns."""
-    found: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    calls = containerd.method("Events/Subscribe")(
-        events_pb2.SubscribeRequest(filters=['topic=="/tasks/exit"', 'topic=="/probe"'])
-    )
-    begun = threading.Event()
-
-    def read() -> None:
-        try:
-            for envelope in calls:
-                if envelope.topic == "/probe":
-                    begun.set()
-                else:
-                    event = payloads_pb2.TaskExit()
-                    event.ParseFromString(envelope.event.value)
-                    found.put(event)
-        except grpc.RpcError:
-            return  # the channel was closed
-
-    threading.Thread(target=read, daemon=True).start()
-    probe = events_pb2.PublishRequest(topic="/probe")
-    probe.event.type_url = "probe"
-    for _ in range(SECONDS * 10):
-        containerd.call("Events/Publish", probe)
-        if begun.wait(0.1):
-            return found
-    raise AssertionError("no event came")
 
 
 def test_second_one_waits_for_the_end_of_the_first(containerd: Containerd) -> None:

@@ -7,20 +7,17 @@ two rows of the same tests.
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from containerd_support import NAMESPACE, NEEDS, SECONDS, Containerd, make
+from containerd_support import NAMESPACE, NEEDS, SECONDS, Containerd, make, subscribe
 
 from sixhops.wire.proto import (
-    events_pb2,
     payloads_pb2,
     process_pb2,
     tasks_pb2,
 )
-from sixhops.wire.proto.services import pack
 
 pytestmark = NEEDS
 
@@ -152,14 +149,7 @@ def test_stdin_is_handed_through(containerd: Containerd, runtime: str, tmp_path:
 
 def test_events_come_in_order(containerd: Containerd, runtime: str) -> None:
     name = f"events-{runtime[14:]}"
-    stream = containerd.method("Events/Subscribe")(
-        events_pb2.SubscribeRequest(filters=["topic~=|^/tasks/|"]), timeout=SECONDS
-    )
-    marker = events_pb2.PublishRequest(topic="/tasks/marker")
-    pack(marker.event, payloads_pb2.TaskOOM(container_id=name))
-    deadline = time.monotonic() + SECONDS
-    while not stream.is_active() and time.monotonic() < deadline:
-        containerd.call("Events/Publish", marker)
+    events = subscribe(containerd, "topic~=|^/tasks/|")
 
     containerd.create(name, runtime, "true")
     containerd.start_task(name)
@@ -167,12 +157,10 @@ def test_events_come_in_order(containerd: Containerd, runtime: str) -> None:
     containerd.call("Tasks/Delete", tasks_pb2.DeleteTaskRequest(container_id=name))
 
     seen: list[str] = []
-    for envelope in stream:
-        if name.encode() in envelope.event.value and envelope.topic != "/tasks/marker":
+    while "/tasks/delete" not in seen:
+        envelope = events.get(timeout=SECONDS)
+        if name.encode() in envelope.event.value:
             seen.append(envelope.topic)
-        if envelope.topic == "/tasks/delete":
-            break
-    stream.cancel()
     assert seen == ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]
 
 
@@ -180,19 +168,13 @@ def test_killed_shim_takes_its_container_along(containerd: Containerd, runtime: 
     name = f"dead-{runtime[14:]}"
     pid = containerd.create(name, runtime, "sleep", "1000").pid
     containerd.start_task(name)
-    stream = containerd.method("Events/Subscribe")(
-        events_pb2.SubscribeRequest(filters=['topic=="/tasks/exit"']), timeout=SECONDS
-    )
-    containerd.call("Tasks/Get", tasks_pb2.GetRequest(container_id=name))
+    events = subscribe(containerd, 'topic=="/tasks/exit"')
 
     os.kill(os_parent(pid), signal.SIGKILL)
 
     event = payloads_pb2.TaskExit()
-    for envelope in stream:
-        event.ParseFromString(envelope.event.value)
-        if event.container_id == name:
-            break
-    stream.cancel()
+    while event.container_id != name:
+        event = payloads_pb2.TaskExit.FromString(events.get(timeout=SECONDS).event.value)
     assert (event.exit_status, event.pid) == (137, pid)
     assert state_of(pid) in ("", "Z")  # gone, or waiting for init to reap it
 

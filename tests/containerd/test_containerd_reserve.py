@@ -1,6 +1,7 @@
 """The shim in reserve: taken by the next container, replaced, and no loss when it has gone."""
 
 import asyncio
+import contextlib
 import marshal
 import os
 import signal
@@ -123,19 +124,20 @@ def containerd(tmp_path: Path) -> Iterator[Containerd]:
 
 
 def children(pid: int) -> dict[int, str]:
-    found = {}
+    """Return the names of a process's children by pid, the oldest first."""
+    found = []
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        found[int(child)] = Path(f"/proc/{child}/comm").read_text().strip()
-    return found
+        with contextlib.suppress(OSError):  # it has gone since
+            start = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[19])
+            found.append((start, int(child), Path(f"/proc/{child}/comm").read_text().strip()))
+    return {child: comm for _, child, comm in sorted(found)}
 
 
 def waiting(containerd: Containerd) -> int:
     """Return the pid of the one in reserve: the second of the fork server's name."""
     assert containerd.process is not None
-    for _ in range(500):
-        forks = sorted(
-            pid for pid, comm in children(containerd.process.pid).items() if comm == "containerd-fork"
-        )
+    for _ in range(100 * SECONDS):
+        forks = [pid for pid, comm in children(containerd.process.pid).items() if comm == "containerd-fork"]
         if len(forks) == 2:
             return forks[1]
         os.sched_yield()
