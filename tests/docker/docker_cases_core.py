@@ -40,12 +40,13 @@ CASES: tuple[Case, ...] = (
             "create --log-driver none --log-opt a=b x", "create -e = x", "create --network name= x",
             "create --network foo=bar x", "create --network a --network host x", "create --network host --network-alias a x",
             "create --device foo x", "create --platform a/b/c/d x", "create --sysctl a=b --foo x", "run --- x",
-            "run --=a x", "-H", "help foo", "container run", "container ls x", "image ls a b", "image rm",
+            "run --=a x", "help foo", "container run", "container ls x", "image ls a b", "image rm",
             "container inspect", "image inspect", "system info x", "version x", "info x", "events --format {{.Foo",
             "version --format {{.Foo", "info --format {{.Foo", "inspect --format {{.Foo x", "ps --format {{.Foo",
             "run -it busybox", "create --volume-driver", "ps -n a", "logs --tail", "rmi Foo", "tag Foo bar", "tag busybox Foo",
         )
     ),
+    Case("-H", explained="the help that follows is in words of our own, and names the commands that are there"),
     *(Case(line, environment={"DOCKER_HOST": "unix:///nowhere.sock"}) for line in ("ps", "run x", "images", "version -f {{.Server}}", "kill a b", "info -f {{.ID}}", "rm -f a", "exec a b", "logs a")),
     *(Case("ps", environment={"DOCKER_HOST": host}) for host in ("tcp://127.0.0.1:1", "unix:///proc/version", "foo://bar")),
     # run

@@ -145,12 +145,13 @@ def _float(value: float) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON has for a value of ours."""
-    return json.loads(value.as_json()) if isinstance(value, Fields) else None
+    if isinstance(value, Fields):
+        return value.as_json()
+    if isinstance(value, list):
+        return f"[{','.join(_json(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{_json(key)}:{_json(item)}' for key, item in value.items())}}}"
+    return json.dumps(None if isinstance(value, Nil) else value, ensure_ascii=False)
 
 
 def _index(value: Any, *keys: Any) -> Any:
