@@ -49,7 +49,7 @@ def _login(context: Context) -> int:
         sys.stdout.write("Authenticating with existing credentials...\n")
         sys.stdout.flush()
         try:
-            answer = client.json("POST", "/auth", None, _ordered(found))
+            answer = _authenticate(client, found)
         except DockerError as error:
             problem = error
             if isinstance(error, ApiError) and error.status == _UNAUTHORIZED:
@@ -58,7 +58,7 @@ def _login(context: Context) -> int:
                 sys.stderr.write(f"Login did not succeed, error: {error}\n")
     if problem is not None or not found.get("username") or not found.get("password"):
         found |= _ask(user, password, found.get("username", ""), is_default=is_default)
-        answer = client.json("POST", "/auth", None, _ordered(found))
+        answer = _authenticate(client, found)
     if answer.get("IdentityToken"):
         found.pop("password", None)
         found["identitytoken"] = answer["IdentityToken"]
@@ -72,6 +72,17 @@ def _login(context: Context) -> int:
     if answer.get("Status"):
         sys.stdout.write(f"{answer['Status']}\n")
     return 0
+
+
+def _authenticate(client: Client, found: dict[str, str]) -> dict[str, str]:
+    """Return what the engine says of somebody; when there is no engine, the registry itself is asked."""
+    try:
+        answer: dict[str, str] = client.json("POST", "/auth", None, _ordered(found))
+    except ConnectError:
+        from sixhops.docker.engine import registrylogin  # noqa: PLC0415 - TLS and URLs take long to import
+
+        return registrylogin.sign_in(found)
+    return answer
 
 
 def _password(context: Context) -> str:
