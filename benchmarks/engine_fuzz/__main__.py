@@ -2,7 +2,9 @@
 
 Starts both stacks, sends COUNT mutants, and tells where the reference's answer differs from upstream's. The exit status is 1
 when the reference breaks: a 500 where upstream gives none, no answer where upstream gives one, a daemon that has ended,
-or something that is left behind. `--differences` also counts other differences of the status.
+or something that is left behind or
+leaks (descriptors, tasks, memory of the daemon; processes, mounts, interfaces, control groups).
+`--differences` also counts other differences of the status.
 """
 
 from __future__ import annotations
@@ -73,16 +75,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(outcome: Outcome, seconds: float) -> None:
-    for title, found in (("broken", outcome.broken), ("different", outcome.differences)):
+    for title, found in (
+        ("broken", outcome.broken),
+        ("different", outcome.differences),
+        ("unanswered by upstream", outcome.unanswered),
+    ):
         for key, examples in sorted(found.items(), key=lambda item: (item[0], -len(item[1]))):
             print(f"{title}: {len(examples)} x {key}")
             for example in examples[:_SHOWN]:
                 print(f"    {example}")
+    for line in outcome.used:
+        print(f"used: {line}")
     for line in outcome.left:
         print(f"left: {line}")
     print(
         f"{outcome.count} mutants in {seconds:.0f} s: the same status {outcome.same}, "
         f"broken {sum(map(len, outcome.broken.values()))}, different {sum(map(len, outcome.differences.values()))}, "
+        f"unanswered by upstream {sum(map(len, outcome.unanswered.values()))}, "
         f"left behind {len(outcome.left)}"
     )
 

@@ -21,20 +21,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "compare"]
 
-_HEX = re.compile(r"[0-9a-f]{12,64}")
+_HEX = re.compile(r"(?<=/sixhops/)[0-9a-f]{8}(?=/)|[0-9a-f]{12,}")
 _SERVER_ERROR = 500
 _HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of it: differences by operation and the two answers, each with its examples."""
+    """What came of it: differences by operation and the two answers, each with its examples.
+
+    `unanswered`: what upstream has no answer to, as it panics or waits, while the reference has one. `used`: what each
+    engine used before and after, in words.
+    """
 
     count: int = 0
     same: int = 0
     broken: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     differences: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    unanswered: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     left: list[str] = field(default_factory=list)
+    used: list[str] = field(default_factory=list)
 
 
 def compare(
@@ -62,6 +68,7 @@ def compare(
             return list(pool.map(action, (upstream, reference)))
 
         both(lambda engine: engine.prepare())
+        before = [engine.usage() for engine in (upstream, reference)]
         for _ in range(count):
             if time.monotonic() >= deadline:
                 break
@@ -74,7 +81,15 @@ def compare(
             _note(outcome, mutant, first, second, messages=messages)
             if mutant.method not in _HARMLESS and not (_refused(first) and _refused(second)):
                 both(lambda engine: engine.restore())
-        for engine, name in ((upstream, "upstream"), (reference, "reference")):
+        both(lambda engine: engine.restore())
+        for engine, name, earlier in (
+            (upstream, "upstream", before[0]),
+            (reference, "reference", before[1]),
+        ):
+            after, lines = engine.grown(earlier)
+            outcome.used += [f"{name}: {earlier.shown()}", f"{name}: {after.shown()}"]
+            # what upstream leaks is its own affair, and shown beside
+            (outcome.used if name == "upstream" else outcome.left).extend(f"{name}: {line}" for line in lines)
             outcome.left += [f"{name}: {line}" for line in engine.remove()]
     return outcome
 
@@ -90,7 +105,12 @@ def _note(outcome: Outcome, mutant: Mutant, first: Answer, second: Answer, *, me
         return
     key = f"{mutant.operation}: upstream {_shown(first)} | reference {_shown(second)}"
     broken = second.status <= 0 < first.status or second.status >= _SERVER_ERROR > first.status > 0
-    (outcome.broken if broken else outcome.differences)[key].append(mutant.change)
+    if broken:
+        outcome.broken[key].append(mutant.change)
+    elif first.status <= 0:
+        outcome.unanswered[key].append(mutant.change)
+    else:
+        outcome.differences[key].append(mutant.change)
 
 
 def _plain(text: str) -> str:

@@ -11,13 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from benchmarks.engine_fuzz.usage import Usage, grown, measure
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sixhops.harness.stack.private import PrivateStack
+
 __all__ = ["Answer", "Engine"]
 
-_PATIENCE = 8.0
+#: A program looks for a plugin that is not there for half a minute.
+_PATIENCE = 45.0
+#: Until what requests have begun has ended, in seconds.
+_SETTLING = 15.0
 #: Answers that do not end (followed logs, statistics) are left after so many seconds.
 _STREAM = 0.5
 _LONGEST = 1 << 16
@@ -37,8 +43,10 @@ class Answer:
 class Engine:
     """An engine behind a unix socket."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stack: PrivateStack | None = None) -> None:
+        """`stack` is whose engine it is, None for one that runs elsewhere."""
         self._path = path
+        self._stack = stack
         self._client = httpx.Client(
             transport=httpx.HTTPTransport(uds=str(path)), base_url="http://engine/v1.41", timeout=60
         )
@@ -102,6 +110,20 @@ class Engine:
             for tag in image["RepoTags"] or ():
                 if tag.startswith("fuzz"):
                     self._do("DELETE", f"/images/{tag}?force=1")
+
+    def usage(self) -> Usage:
+        """Return what the engine uses now."""
+        return measure(self._get("/info"), self._stack)
+
+    def grown(self, before: Usage) -> tuple[Usage, list[str]]:
+        """Return what the engine uses, and of what that is more than before, once all that was asked for has ended."""
+        deadline = time.monotonic() + _SETTLING
+        while True:
+            after = self.usage()
+            lines = grown(before, after)
+            if not lines or time.monotonic() >= deadline:
+                return after, lines
+            time.sleep(0.2)
 
     def remove(self) -> list[str]:
         """Remove the objects; return what is left all the same, by kind and name."""

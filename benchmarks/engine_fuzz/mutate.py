@@ -268,7 +268,7 @@ def _change_path(path: str, chance: random.Random) -> str:
                 "%2e%2e",
                 "-",
                 "fuzz",
-                "0",
+                "00-0",
                 "json",
                 "sha256:" + "0" * 64,
                 "%20",

@@ -32,7 +32,7 @@ def engine_of(name: str) -> Iterator[Engine]:
             docker_archive(build(load_recipe(_RECIPE), Path(folder) / "cache"), archive)
             answer = client.post("/images/load", content=archive.read_bytes())
             answer.raise_for_status()
-        engine = Engine(Path(stack.engine.text.removeprefix("unix://")))
+        engine = Engine(Path(stack.engine.text.removeprefix("unix://")), stack)
         yield engine
         engine.close()
         stack.check_alive()

@@ -73,6 +73,12 @@ class Daemon:
             self._listener.join(BOUND)
         assert kind is not None or status == 0, self.log
 
+    def ended(self) -> int:
+        """Wait until it has ended by itself; return its exit status."""
+        status = self._process.wait(BOUND)
+        self._listener.join(BOUND)
+        return status
+
     def _listen(self) -> None:
         assert self._process.stderr is not None
         with self._process.stderr as stderr:

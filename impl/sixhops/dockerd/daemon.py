@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sixhops.dockerd import daemonlog
+from sixhops.dockerd.api import checkpoints as checkpoints_api
 from sixhops.dockerd.api import commit as commit_api
 from sixhops.dockerd.api import containers as containers_api
 from sixhops.dockerd.api import elsewhere, hijack
@@ -23,6 +24,7 @@ from sixhops.dockerd.api import swarm as swarm_api
 from sixhops.dockerd.api import system as system_api
 from sixhops.dockerd.api import trees as trees_api
 from sixhops.dockerd.api import volumes as volumes_api
+from sixhops.dockerd.api.metrics import MetricsError, MetricsServer
 from sixhops.dockerd.api.server import Server
 from sixhops.dockerd.containerd.child import ContainerdChild
 from sixhops.dockerd.containerd.client import Containerd
@@ -83,6 +85,9 @@ async def run(options: Options, arguments: list[str], helpers: ForkServer) -> in
             _log.info("Processing signal 'terminated'")
     except ListenError as error:
         sys.stderr.write(f"failed to load listeners: {error}\n")
+        return 1
+    except MetricsError as error:
+        sys.stderr.write(f"failed to start metrics server: {error}\n")
         return 1
     except (StartError, EngineError, OSError) as error:
         sys.stderr.write(f"failed to start daemon: {error}\n")
@@ -179,7 +184,8 @@ async def _start(
     trees = Trees(containers.find, layers, helpers, events)
     routes: list[Route] = [
         *system_api.routes(documents, events, lambda: options.features),
-        *containers_api.routes(containers),
+        *(checkpoints_api.routes(containers.checkpoints()) if options.experimental else []),
+        *containers_api.routes(containers, experimental=options.experimental),
         *trees_api.routes(trees),
         *commit_api.routes(Committer(containers, trees, store, images, helpers, events)),
         *hijack.routes(containers),
@@ -191,7 +197,12 @@ async def _start(
         *plugins_api.routes(),
         *elsewhere.routes(),
     ]
-    server = Server(routes, options.cors_header)
+    if options.metrics_address:
+        await documents.info()  # how long that takes is among what is told from the start
+        scraped = MetricsServer(documents.samples)
+        stack.push_async_callback(scraped.close)
+        _log.info("metrics API listening on %s", await scraped.start(options.metrics_address))
+    server = Server(routes, options.cors_header, experimental=options.experimental)
     await server.start(listeners, tls)
     stack.push_async_callback(server.close)
     # clients that wait or are attached see the containers end: only the listening stops before

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sixhops.dockerd import metrics
 from sixhops.dockerd.errors import EngineError
 from sixhops.dockerd.images.reference import parse
 
@@ -75,6 +76,7 @@ class Events:
     def emit(self, type_: str, action: str, actor: str, attributes: Mapping[str, str]) -> None:
         """Tell everybody, now."""
         event = Event(type_, action, actor, dict(attributes), self._clock())
+        metrics.EVENTS.add()
         self._past.append(event)
         for queue in list(self._listeners):
             if queue.qsize() >= LONGEST_QUEUE:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from sixhops.dockerd.goquote import quote
+from sixhops.dockerd.goquote import quote_time
 
 __all__ = ["DurationError", "parse"]
 
@@ -37,7 +37,7 @@ def parse(text: str) -> int:
     rest = text[1:] if text[:1] in {"-", "+"} else text
     if rest == "0":
         return 0
-    invalid = DurationError(f"time: invalid duration {quote(text)}")
+    invalid = DurationError(f"time: invalid duration {quote_time(text)}")
     if not rest:
         raise invalid
     total = 0
@@ -50,9 +50,9 @@ def parse(text: str) -> int:
         unit = _UNIT.match(rest)
         name = unit[0] if unit else ""
         if not name:
-            raise DurationError(f"time: missing unit in duration {quote(text)}")
+            raise DurationError(f"time: missing unit in duration {quote_time(text)}")
         if name not in _UNITS:
-            raise DurationError(f"time: unknown unit {quote(name)} in duration {quote(text)}")
+            raise DurationError(f"time: unknown unit {quote_time(name)} in duration {quote_time(text)}")
         rest = rest[len(name) :]
         total += int(whole or 0) * _UNITS[name]
         total += int(fraction or 0) * _UNITS[name] // 10 ** len(fraction)

@@ -1,13 +1,13 @@
 """Text in double quotes as Go's `%q` prints it, which is how many messages of the engine repeat what they refuse.
 
-Source: Go's strconv.Quote.
+Source: Go's strconv.Quote, and the quote of its package time.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["quote"]
+__all__ = ["quote", "quote_time"]
 
 _NAMED: Final = {
     "\a": "\\a",
@@ -27,6 +27,18 @@ _TWO_BYTES: Final = 0x10000
 def quote(text: str) -> str:
     """Return text in double quotes; what can't be printed is escaped."""
     return f'"{"".join(map(_escaped, text))}"'
+
+
+def quote_time(text: str) -> str:
+    """Return text in double quotes as Go's package time prints it: what is not ASCII byte by byte."""
+    data = text.encode("utf-8", "surrogateescape")
+    return f'"{"".join(map(_time_escaped, data))}"'
+
+
+def _time_escaped(byte: int) -> str:
+    if byte < 0x20 or byte > _DELETE:
+        return f"\\x{byte:02x}"
+    return f"\\{byte:c}" if byte in b'"\\' else chr(byte)
 
 
 def _escaped(mark: str) -> str:

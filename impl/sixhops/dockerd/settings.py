@@ -90,6 +90,7 @@ def system_settings(
         cgroup_namespace=options.default_cgroupns_mode,
         generic_resources=generic_resources(options.generic_resources),
         address_pools=options.default_address_pools,
+        experimental=options.experimental,
         exposed=[f"{scheme}://{name[0]}:{name[1]}" for name in insecurely if isinstance(name, tuple)],
     )
 

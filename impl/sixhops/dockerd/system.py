@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sixhops.dockerd import metrics
 from sixhops.dockerd.containers.checks.kernel import this_kernel
 from sixhops.dockerd.containers.logs.drivers import LOG_DRIVERS
 from sixhops.dockerd.containers.specification.initprogram import Init, describe
@@ -70,6 +71,7 @@ class SystemSettings:
     generic_resources: Sequence[dict[str, Any]] = ()
     address_pools: Sequence[tuple[str, int]] = ()
     exposed: Sequence[str] = ()
+    experimental: bool = False
 
 
 def architecture() -> str:
@@ -116,6 +118,10 @@ class System:
 
     async def version(self) -> dict[str, Any]:
         """Return GET /version."""
+        with metrics.HOST_FUNCTIONS.timed("system_version"):
+            return await self._version()
+
+    async def _version(self) -> dict[str, Any]:
         (containerd, containerd_commit), (runc, runc_commit), init = await asyncio.gather(
             self._containerd_version(), self._runc_version(), self._init_program()
         )
@@ -126,7 +132,7 @@ class System:
             "ApiVersion": API_VERSION,
             "Arch": architecture(),
             "BuildTime": built,
-            "Experimental": "false",
+            "Experimental": str(self._settings.experimental).lower(),
             "GitCommit": "",
             "GoVersion": python,
             "KernelVersion": kernel,
@@ -153,16 +159,22 @@ class System:
             "Os": "linux",
             "Arch": architecture(),
             "KernelVersion": kernel,
+            **({"Experimental": True} if self._settings.experimental else {}),
             "BuildTime": built,
         }
 
     async def info(self) -> dict[str, Any]:
         """Return GET /info."""
+        with metrics.HOST_FUNCTIONS.timed("system_info"):
+            return await self._info()
+
+    async def _info(self) -> dict[str, Any]:
         (_, containerd_commit), (_, runc_commit), init = await asyncio.gather(
             self._containerd_version(), self._runc_version(), self._init_program()
         )
         settings = self._settings
-        release = _release()
+        with metrics.HOST_FUNCTIONS.timed("operating_system"), metrics.HOST_FUNCTIONS.timed("os_version"):
+            release = _release()
         unified = (_CGROUPS / "cgroup.controllers").exists()
         limits = _limits(unified)
         found = {
@@ -211,7 +223,7 @@ class System:
             "NoProxy": _variable("NO_PROXY"),
             "Name": os.uname().nodename,
             "Labels": list(settings.labels),
-            "ExperimentalBuild": False,
+            "ExperimentalBuild": settings.experimental,
             "ServerVersion": VERSION,
             "Runtimes": settings.runtimes.documents(),
             "DefaultRuntime": settings.runtimes.default,
@@ -236,6 +248,52 @@ class System:
                 {"Base": base, "Size": size} for base, size in settings.address_pools
             ]
         return found | {"Warnings": _warnings(found, settings.exposed) or None}
+
+    def samples(self) -> list[metrics.Sample]:
+        """Return the metrics that tell how the engine is now, and what it runs on."""
+        counts, release = self._containers.counts(), _release()
+        about = {
+            "architecture": platform.machine(),
+            "commit": "",
+            "daemon_id": self.identity,
+            "graphdriver": "overlay2",
+            "kernel": os.uname().release,
+            "os": release.get("PRETTY_NAME", "Linux"),
+            "os_type": "linux",
+            "os_version": release.get("VERSION_ID", ""),
+            "version": VERSION,
+        }
+        states = [
+            (f'{{state="{state}"}}', counts[f"Containers{state.capitalize()}"])
+            for state in ("paused", "running", "stopped")
+        ]
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        found = (
+            ("container_states_containers", "The count of containers in various states", states),
+            (
+                "engine_cpus_cpus",
+                "The number of cpus that the host system of the engine has",
+                [("", len(os.sched_getaffinity(0)))],
+            ),
+            (
+                "engine_info",
+                "The information related to the engine and the OS it is running on",
+                [(metrics.labels(about), 1)],
+            ),
+            (
+                "engine_memory_bytes",
+                "The number of bytes of memory that the host system of the engine has",
+                [("", memory)],
+            ),
+            (
+                "events_subscribers_total",
+                "The number of current subscribers to events",
+                [("", self._events.listeners())],
+            ),
+        )
+        return [
+            metrics.Sample(f"engine_daemon_{name}", "gauge", words, values) for name, words, values in found
+        ]
 
     async def _containerd_version(self) -> tuple[str, str]:
         return await self._containerd.version()

@@ -228,6 +228,22 @@ def _unsupported(name: str) -> Callable[[Parsed, str], int]:
     return refuse
 
 
+#: What callers give to those two, which get the same answer with it as without.
+_BOTH = (
+    dict.fromkeys(("image-path", "work-path", "manage-cgroups-mode"), VALUE)
+    | dict.fromkeys(
+        ("tcp-established", "ext-unix-sk", "shell-job", "file-locks", "auto-dedup", "lazy-pages"), FLAG
+    )
+    | {"empty-ns": LIST}
+)
+_CHECKPOINT = _BOTH | {
+    "parent-path": VALUE,
+    "page-server": VALUE,
+    "status-fd": NUMBER,
+    "leave-running": FLAG,
+    "pre-dump": FLAG,
+}
+_RESTORE = _CREATE | _BOTH | {"detach": FLAG, "lsm-profile": VALUE, "lsm-mount-context": VALUE}
 _BUNDLE = {"b": "bundle"}
 # name -> options, short names, least and most arguments, function
 COMMANDS: dict[str, tuple[dict[str, str], dict[str, str], int, int | None, Callable[[Parsed, str], int]]] = {
@@ -290,6 +306,6 @@ COMMANDS: dict[str, tuple[dict[str, str], dict[str, str], int, int | None, Calla
     "events": ({"interval": DURATION, "stats": FLAG}, {}, 1, 1, _events),
     "spec": ({"bundle": VALUE, "rootless": FLAG}, _BUNDLE, 0, 0, _spec),
     "features": ({}, {}, 0, 0, _features),
-    "checkpoint": ({}, {}, 1, None, _unsupported("checkpoint")),
-    "restore": ({}, {}, 1, None, _unsupported("restore")),
+    "checkpoint": (_CHECKPOINT, {}, 1, None, _unsupported("checkpoint")),
+    "restore": (_RESTORE, {**_BUNDLE, "d": "detach"}, 1, None, _unsupported("restore")),
 }

@@ -152,8 +152,6 @@ def test_tls_means_that_clients_are_verified_unless_told_otherwise(
     ("flag", "value"),
     [
         ("cri-containerd", "true"),
-        ("experimental", "true"),
-        ("metrics-addr", "127.0.0.1:1"),
         ("network-diagnostic-port", "1"),
         ("rootless", "true"),
         ("swarm-default-advertise-addr", "lo"),

@@ -10,6 +10,7 @@ from sixhops.dockerd.api.gojson import Kind, Struct
 
 __all__ = [
     "AUTH",
+    "CHECKPOINT",
     "COPY",
     "CREATE",
     "EXEC_CREATE",
@@ -240,6 +241,11 @@ EXEC_CREATE = Struct(
 )
 UPDATE = Struct("UpdateConfig", {**_HOST_CONFIG.fields, "RestartPolicy": _RESTART}, "container")
 COPY = Struct("CopyConfig", {"Resource": _STRING}, "types")
+CHECKPOINT = Struct(
+    "CheckpointCreateOptions",
+    {"CheckpointID": _STRING, "CheckpointDir": _STRING, "Exit": _BOOL},
+    "types",
+)
 EXEC_START = Struct("ExecStartCheck", _all(_BOOL, "Detach", "Tty"), "types")
 VOLUME_CREATE = Struct(
     "VolumeCreateBody",

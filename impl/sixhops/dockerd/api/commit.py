@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sixhops.dockerd.api import answers, bodies, gojson
+from sixhops.dockerd.api import answers, bodies
 from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.containers.checks import config as configs
 from sixhops.dockerd.containers.rootfs.committing import CommitRequest
@@ -24,13 +24,12 @@ def routes(committer: Committer) -> list[Route]:
 
     async def commit(call: Call) -> web.StreamResponse:
         call.require_json()
-        data = await call.raw_body()
-        config = None
-        if data.strip():
-            try:
-                config = gojson.check(gojson.decode(data), bodies.CREATE)
-            except gojson.GoJsonError as error:
-                raise EngineError(500, str(error)) from error
+        try:
+            config = await call.value(bodies.CREATE, status=500)
+        except EngineError as error:
+            if error.message != "EOF":  # to have nothing to say is no error here
+                raise
+            config = None
         given = {key: value for key, value in (config or {}).items() if key in configs.CONFIG_MEMBERS}
         for key in ("Cmd", "Entrypoint", "Shell"):
             if isinstance(given.get(key), str):

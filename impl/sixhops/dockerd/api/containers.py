@@ -28,8 +28,8 @@ _LEAST_SHARES, _MOST_SHARES = 2, 1 << 18
 _CONDITIONS = frozenset({"not-running", "next-exit", "removed"})
 
 
-def routes(containers: Containers) -> list[Route]:
-    """Return the routes of a room of containers."""
+def routes(containers: Containers, *, experimental: bool = False) -> list[Route]:
+    """Return the routes of a room of containers; an experimental engine has checkpoints."""
 
     async def create(call: Call) -> web.StreamResponse:
         call.require_json()
@@ -66,10 +66,15 @@ def routes(containers: Containers) -> list[Route]:
                 )
             call.require_json()
             body = await call.json(bodies.CREATE, status=500)
-        if call.text("checkpoint"):
+        if call.text("checkpoint") and not experimental:
             raise invalid("checkpoint is only supported in experimental mode")
         # dockerd does not look at this operation's detachKeys
-        await containers.start(call["name"], body, checkpoint_directory=call.text("checkpoint-dir"))
+        await containers.start(
+            call["name"],
+            body,
+            checkpoint=call.text("checkpoint"),
+            checkpoint_directory=call.text("checkpoint-dir"),
+        )
         return answers.nothing()
 
     async def stop(call: Call) -> web.StreamResponse:

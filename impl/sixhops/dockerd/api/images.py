@@ -167,9 +167,9 @@ def credentials_of(call: Call) -> Credentials:
 async def _credentials_in_body(call: Call) -> Credentials:
     """Return what the body says, which is where clients before 2014 put it. Raises EngineError 400."""
     try:
-        value = gojson.check(gojson.decode(await call.raw_body()), bodies.AUTH)
-    except gojson.GoJsonError as error:
-        raise invalid(f"Bad parameters and missing X-Registry-Auth: {error}") from error
+        value = await call.value(bodies.AUTH)
+    except EngineError as error:
+        raise invalid(f"Bad parameters and missing X-Registry-Auth: {error.message}") from error
     return credentials(value) if isinstance(value, dict) else Credentials()
 
 

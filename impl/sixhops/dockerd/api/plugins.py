@@ -12,7 +12,7 @@ from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.errors import EngineError, invalid, not_found, system
 from sixhops.dockerd.goquote import quote
 from sixhops.dockerd.images import reference
-from sixhops.dockerd.images.unpacking.tarheads import TornError, entries
+from sixhops.dockerd.images.unpacking.tarheads import TornError, entries, is_ended
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -119,8 +119,22 @@ async def _create(call: Call) -> web.StreamResponse:
         raise system(f"failed to parse reference {name}: {error.message}") from error
     if wanted.digest:
         raise system("canonical references are not permitted")
-    _check_archive(await call.raw_body())
+    _check_archive(await _archive(call))
     raise _refused()
+
+
+async def _archive(call: Call) -> bytes:
+    """Return the body up to the end of the archive in it: nobody waits for what may follow. Raises EngineError 500."""
+    data = bytearray()
+    try:
+        async for piece in call.archive():
+            data += piece
+            if is_ended(data):
+                break
+    except EngineError as error:
+        cause = error.__cause__
+        raise system(f"failed to read from tar: {cause if cause is not None else error.message}") from error
+    return bytes(data)
 
 
 def _check_archive(data: bytes) -> None:
@@ -147,10 +161,9 @@ def _check_archive(data: bytes) -> None:
 
 async def _read_privileges(call: Call) -> None:
     try:
-        value = gojson.decode(await call.raw_body())
-        gojson.check(value, _PRIVILEGES)
-    except gojson.GoJsonError as error:
-        raise system(f"failed to parse privileges: {error}") from error
+        await call.value(_PRIVILEGES)
+    except EngineError as error:
+        raise system(f"failed to parse privileges: {error.message}") from error
 
 
 def _refused() -> EngineError:

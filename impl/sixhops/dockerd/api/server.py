@@ -243,10 +243,15 @@ def parse_bool(text: str) -> bool | None:
 class Server:
     """The API of one engine on any number of listeners."""
 
-    def __init__(self, routes: Sequence[Route], cors: str = "") -> None:
-        """`cors` is the origin that may use the API from a browser (--api-cors-header), "" for none."""
+    def __init__(self, routes: Sequence[Route], cors: str = "", *, experimental: bool = False) -> None:
+        """`cors` is the origin that may use the API from a browser (--api-cors-header), "" for none.
+
+        `experimental` is said in a header of every answer.
+        """
         self._routes = list(routes)
         self._common = _CORS | {"Access-Control-Allow-Origin": cors} if cors else {}
+        if experimental:
+            self._common = self._common | {"Docker-Experimental": "true"}
         self._runner: web.AppRunner | None = None
         self._listeners: list[asyncio.Server] = []
         self._operations: set[asyncio.Future[Any]] = set()

@@ -151,8 +151,14 @@ class Containerd:
         )
         return [container.id for container in found.containers]
 
-    async def create_task(self, identity: str, io: ProcessIo, options: ProtoAny) -> int:
-        """Make the task: the process exists but waits; return its pid."""
+    async def create_task(
+        self,
+        identity: str,
+        io: ProcessIo,
+        options: ProtoAny,
+        checkpoint: types_pb2.Descriptor | None = None,
+    ) -> int:
+        """Make the task: the process exists but waits; return its pid. `checkpoint` is the blob that it goes on from."""
         request = tasks_pb2.CreateTaskRequest(
             container_id=identity,
             stdin=io.stdin,
@@ -160,6 +166,7 @@ class Containerd:
             stderr=io.stderr,
             terminal=io.terminal,
             options=options,
+            checkpoint=checkpoint,
         )
         found = await self.channel.unary(_TASKS["Create"], request, tasks_pb2.CreateTaskResponse)
         return int(found.pid)

@@ -55,6 +55,11 @@ class ContainerFiles:
         """Where /dev/shm of a container with shareable IPC is mounted on the host."""
         return self.directory / "mounts" / "shm"
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints are, each a directory of its name."""
+        return self.directory / "checkpoints"
+
     def of(self, other: str) -> ContainerFiles:
         """Return those of the container with the id `other`."""
         return ContainerFiles(self.directory.parent / other)
@@ -62,7 +67,7 @@ class ContainerFiles:
     def make(self) -> None:
         """Make the directory, as at a create."""
         self.directory.mkdir(mode=0o710)
-        (self.directory / "checkpoints").mkdir(mode=0o700)
+        self.checkpoints.mkdir(mode=0o700)
         (self.directory / "mounts").mkdir(mode=0o710)
 
     def write(self, hostname: str, hosts: str, resolv_conf: str) -> None:

@@ -81,6 +81,8 @@ class Held:
         self.sandbox: Sandbox | None = None
         self.linked: tuple[str, ...] = ()
         self.execs: dict[str, Exec] = {}
+        #: the checkpoint that the start under way goes on from, "" for a beginning
+        self.checkpoint = ""
         self.delay = 0.0
         self.restarting: asyncio.Task[None] | None = None
         self.checks: asyncio.Task[None] | None = None

@@ -12,7 +12,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from sixhops.dockerd import metrics
 from sixhops.dockerd.containerd.client import ContainerdError
+from sixhops.dockerd.containers.checkpoints import Checkpoints
 from sixhops.dockerd.containers.checks import names, updating
 from sixhops.dockerd.containers.checks.signals import LAST_SIGNAL, parse_signal
 from sixhops.dockerd.containers.life.creation import Creator
@@ -130,6 +132,10 @@ class Containers:
                 await held.log.settled()
             held.output.end()
 
+    def checkpoints(self) -> Checkpoints:
+        """Return what an experimental engine has besides."""
+        return Checkpoints(self._registry.find, self._containerd, self._emit)
+
     @property
     def connections(self) -> Connections:
         """What puts containers on networks and takes them off."""
@@ -163,14 +169,21 @@ class Containers:
 
     async def create(self, body: dict[str, Any], name: str, platform: str) -> tuple[str, list[str]]:
         """Create a container; return its id and warnings. Raises EngineError."""
-        return await self._creator.create(body, name, platform)
+        with metrics.CONTAINER_ACTIONS.timed("create"):
+            return await self._creator.create(body, name, platform)
 
     async def start(
-        self, text: str, body: dict[str, Any] | None = None, *, checkpoint_directory: str = ""
+        self,
+        text: str,
+        body: dict[str, Any] | None = None,
+        *,
+        checkpoint: str = "",
+        checkpoint_directory: str = "",
     ) -> None:
         """Start a container. Raises EngineError, with status 304 when it runs.
 
         `body` is a create request whose HostConfig takes the place of the container's, as clients before API 1.24 send it.
+        `checkpoint` names what it goes on from.
         """
         held = self._registry.find(text)
         async with held.lock:
@@ -182,7 +195,11 @@ class Containers:
                 raise EngineError(403, "custom checkpointdir is not supported")
             if body:
                 await self._creator.reconfigure(held, body)
-            await self._supervisor.start(held)
+            held.checkpoint = checkpoint
+            try:
+                await self._supervisor.start(held)
+            finally:
+                held.checkpoint = ""
 
     async def stop(self, text: str, timeout: int | None) -> None:  # noqa: ASYNC109 - the user's, in seconds
         """Stop a container. Raises EngineError, with status 304 when it does not run."""
@@ -349,7 +366,8 @@ class Containers:
                 if force and held.container.state.is_running:
                     continue  # somebody started it while we waited for our turn
                 check(held.container.state.status, Operation.REMOVE, held.container.id)
-                await self._supervisor.remove(held, with_volumes=volumes)
+                with metrics.CONTAINER_ACTIONS.timed("delete"):
+                    await self._supervisor.remove(held, with_volumes=volumes)
                 return
         check(held.container.state.status, Operation.REMOVE, held.container.id)
 

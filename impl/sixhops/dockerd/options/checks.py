@@ -69,7 +69,7 @@ def verify(options: Options) -> None:
             f"{_START}You specified --iptables=false with --icc=false. ICC=false uses iptables to function. "
             "Please set --icc or --iptables to true"
         )
-    if options.ip6tables:
+    if options.ip6tables and not options.experimental:
         raise FlagError(f"{_START}ip6tables rules are only available if experimental features are enabled")
     _check_cgroups(options)
     _check_registries(options.nondistributable)
@@ -192,8 +192,7 @@ def _check_absent(options: Options) -> None:
     """Refuse what this engine has not, so that nobody relies on it."""
     asked = {
         "cri-containerd": options.cri_containerd,
-        "experimental": options.experimental,
-        "metrics-addr": options.metrics_address,
+        "ip6tables": options.ip6tables,
         "network-diagnostic-port": options.network_diagnostic_port,
         "rootless": options.rootless,
         "swarm-default-advertise-addr": options.advertise_address,

@@ -139,6 +139,8 @@ class Creator:
             return
         container = held.container
         before = container.host_config
+        # only a create writes down which paths are hidden by default
+        unsaid = {key: None for key in ("MaskedPaths", "ReadonlyPaths") if host[key] is None}
         try:
             security_of(host["SecurityOpt"] or [])
             self._finish(host)
@@ -153,6 +155,9 @@ class Creator:
         kept = {point.destination: point for point in (*container.mounts, *points)}
         container.mounts = tuple(kept.values())
         container.host_config = configs.printed_host_config(host)
+        for key in ("Dns", "DnsOptions", "DnsSearch"):
+            container.host_config[key] = container.host_config[key] or []
+        container.host_config |= unsaid
         if host["NetworkMode"] != before["NetworkMode"]:
             endpoints = self._networks.prepare(
                 host["NetworkMode"], {}, is_disabled=bool(container.config.get("NetworkDisabled"))

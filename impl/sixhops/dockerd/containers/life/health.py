@@ -11,6 +11,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from sixhops.dockerd import metrics
 from sixhops.dockerd.containers.times import rfc3339
 from sixhops.dockerd.errors import EngineError
 
@@ -90,11 +91,13 @@ class Health:
 
     async def _probe(self, held: Held, words: Sequence[str], timeout: float) -> tuple[int, str]:  # noqa: ASYNC109 - the user's, in seconds
         """Return exit code and output of one run of the probe, or why there is none."""
+        metrics.HEALTH_CHECKS.add()
         try:
             return await self._execs.probe(held, words, timeout)
         except TimeoutError:
             return _NO_RESULT, f"Health check exceeded timeout ({_span(timeout)})"
         except EngineError as error:
+            metrics.HEALTH_CHECKS_FAILED.add()
             return _NO_RESULT, error.message
 
 

@@ -12,7 +12,10 @@ import logging
 import time
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from sixhops.dockerd import metrics
+from sixhops.dockerd.containerd.checkpoints import restored_from
 from sixhops.dockerd.containerd.client import UNKNOWN_STATUS, ContainerdError, runc_options
+from sixhops.dockerd.containers import checkpoints
 from sixhops.dockerd.containers.checks import validation
 from sixhops.dockerd.containers.life import volumes
 from sixhops.dockerd.containers.life.creation import make_working_directory
@@ -36,10 +39,12 @@ from sixhops.wire.rawstream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from sixhops.dockerd.containerd.client import Containerd, TaskExit, TaskState
     from sixhops.dockerd.containers.held import Held
     from sixhops.dockerd.containers.life.health import Health
+    from sixhops.dockerd.containers.logs.records import Record
     from sixhops.dockerd.containers.model import Container
     from sixhops.dockerd.containers.settings import ContainerSettings
     from sixhops.dockerd.events import Events
@@ -93,7 +98,8 @@ class Runner:
         # what was fine at the creation may not be any more
         validation.validate(None, container.host_config, self._settings.runtimes)
         try:
-            await self._start(held, by_policy=by_policy)
+            with metrics.CONTAINER_ACTIONS.timed("start"):
+                await self._start(held, by_policy=by_policy)
         except BaseException as error:
             await asyncio.shield(self._undo(held))
             if isinstance(error, EngineError):
@@ -111,6 +117,7 @@ class Runner:
             await self._networks.link(held.sandbox, address, ports)
         around = await asyncio.to_thread(self._surroundings, held, root, linked)
         spec = make_spec(container, around)
+        checkpoint = self._checkpoint(held)
         prepare_parents(spec["linux"]["cgroupsPath"], self._settings.realtime)
         self._settings.runtimes.check(host["Runtime"])
         if not by_policy:
@@ -128,9 +135,10 @@ class Runner:
             try:
                 self._open_stdio(held)
                 assert held.stdio is not None
-                pid = await self._containerd.create_task(identity, held.stdio.io, options)
-                container.state.pid = pid
-                await self._containerd.start(identity)
+                async with restored_from(self._containerd, checkpoint) as descriptor:
+                    pid = await self._containerd.create_task(identity, held.stdio.io, options, descriptor)
+                    container.state.pid = pid
+                    await self._containerd.start(identity)
             finally:
                 (failure,) = await asyncio.gather(released, return_exceptions=True)
                 if failure is not None:
@@ -217,15 +225,22 @@ class Runner:
         """Return what takes a program's output: log first, then clients; it tells whether there is room for more."""
         splitters = {stream: LineSplitter(stream.label) for stream in (Stream.STDOUT, Stream.STDERR)}
 
+        def write(records: list[Record]) -> None:
+            try:
+                if held.log is not None:
+                    held.log.write(records)
+            except OSError as error:
+                # a full disk: the program goes on, and so does what clients see of it
+                metrics.LOG_WRITE_FAILURES.add()
+                _log.error("Failed to log messages of container %s: %s", held.container.id, error)
+
         def take(stream: Stream, data: bytes) -> bool:
-            if held.log is not None:
-                held.log.write(splitters[stream].feed(data, time.time_ns()))
+            write(splitters[stream].feed(data, time.time_ns()))
             return held.output.publish(stream, data)
 
         def finish() -> None:
-            if held.log is not None:
-                for splitter in splitters.values():
-                    held.log.write(splitter.finish(time.time_ns()))
+            for splitter in splitters.values():
+                write(splitter.finish(time.time_ns()))
 
         held.finish_log = finish
         return take
@@ -290,6 +305,14 @@ class Runner:
         if held.stdio is not None:
             self._close_output(held)
 
+    @staticmethod
+    def _checkpoint(held: Held) -> Path | None:
+        """Return the directory of the checkpoint that a start goes on from, None for none. Raises EngineError 500."""
+        if not held.checkpoint:
+            return None
+        container = held.container
+        return checkpoints.existing(held.files.checkpoints, held.checkpoint, f"/{container.name}")
+
     def _failed(self, container: Container, error: EngineError) -> None:
         """Note why a start failed; the container stays what it was."""
         container.state.error = error.message
@@ -314,7 +337,9 @@ class Runner:
         mode = container.host_config["NetworkMode"]
         if mode.startswith("container:") or container.config.get("NetworkDisabled"):
             return
-        held.sandbox = await self._networks.allocate(self._member(held))
+        # what dockerd does in two steps is one here
+        with metrics.NETWORK_ACTIONS.timed("allocate"), metrics.NETWORK_ACTIONS.timed("connect"):
+            held.sandbox = await self._networks.allocate(self._member(held))
         container.endpoint = held.sandbox.saved
 
     def _member(self, held: Held) -> Member:
@@ -323,7 +348,8 @@ class Runner:
     async def _disconnect(self, held: Held) -> None:
         sandbox, held.sandbox = held.sandbox, None
         if sandbox is not None:
-            await self._networks.release(sandbox)
+            with metrics.NETWORK_ACTIONS.timed("release"):
+                await self._networks.release(sandbox)
 
     def _mount_root(self, container: Container) -> str:
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
+from sixhops.dockerd import metrics
+
 __all__ = ["PARTIAL_SIZE", "LineSplitter", "Partial", "Record", "Selection"]
 
 #: Longer lines are cut into records of this size; dockerd's own number.
@@ -92,6 +94,7 @@ class LineSplitter:
     def _part(self, piece: bytes, now: int) -> Record:
         if not self._id:
             self._id, self._ordinal, self._since = secrets.token_hex(_ID_BYTES), 1, now
+        metrics.LOG_PARTIAL.add()
         record = Record(self._stream, piece, self._since, Partial(self._id, self._ordinal, last=False))
         self._ordinal += 1
         return record

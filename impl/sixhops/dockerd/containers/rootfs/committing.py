@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sixhops.dockerd import metrics
 from sixhops.dockerd.containers.lifecycle import Status
 from sixhops.dockerd.errors import EngineError, conflict, invalid, system
 from sixhops.dockerd.images.configuration import changes as change_lines
@@ -69,6 +70,10 @@ class Committer:
 
     async def commit(self, request: CommitRequest) -> str:
         """Make an image of a container; return its id. Raises EngineError."""
+        with metrics.CONTAINER_ACTIONS.timed("commit"):
+            return await self._commit(request)
+
+    async def _commit(self, request: CommitRequest) -> str:
         if not request.container:
             raise invalid('invalid name or ID supplied: ""')
         held = self._containers.find(request.container)

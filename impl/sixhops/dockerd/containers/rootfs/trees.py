@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sixhops.dockerd import metrics
 from sixhops.dockerd.containers.rootfs import treework
 from sixhops.dockerd.containers.specification import user
 from sixhops.dockerd.errors import EngineError, not_found, system
@@ -99,8 +100,10 @@ class Trees:
         held = self._find(text)
         layer = self._layers.writable(held.container.layer)
         arguments = {"upper": layer.upper, "layers": str(Path(layer.upper).parents[1])}
+        timed = metrics.CONTAINER_ACTIONS.timed("changes")
         async with self._working("changes", held, arguments) as worker:
-            found: list[dict[str, Any]] = (await worker.report())["changes"]
+            with timed:
+                found: list[dict[str, Any]] = (await worker.report())["changes"]
         return found or None
 
     async def stat(self, text: str, path: str) -> str:

@@ -10,6 +10,7 @@ import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sixhops.dockerd.containers.checks.config import MASKED_PATHS, READONLY_PATHS
 from sixhops.dockerd.containers.specification import capabilities, resources, seccomp
 from sixhops.dockerd.containers.specification.mounts import spec_mounts
 from sixhops.dockerd.containers.specification.seccompprofile import read_profile
@@ -222,9 +223,12 @@ def _linux(
         found["rootfsPropagation"] = around.root_propagation
     if not privileged:
         found |= {
-            member: host[key]
-            for member, key in (("maskedPaths", "MaskedPaths"), ("readonlyPaths", "ReadonlyPaths"))
-            if host[key]
+            member: host[key] or list(usual)
+            for member, key, usual in (
+                ("maskedPaths", "MaskedPaths", MASKED_PATHS),
+                ("readonlyPaths", "ReadonlyPaths", READONLY_PATHS),
+            )
+            if host[key] or host[key] is None  # None: a client before API 1.24 has given it with the start
         }
     return found
 

@@ -13,6 +13,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sixhops.dockerd import metrics
 from sixhops.dockerd.containerd.client import ProcessIo
 from sixhops.wire.rawstream import Stream
 
@@ -147,6 +148,9 @@ class _Copier:
             data = os.read(self._descriptor, _PIECE)
         except BlockingIOError:
             return
+        except OSError:
+            metrics.LOG_READ_FAILURES.add()
+            data = b""
         if not data:
             self.close()
         elif not self._take(data):

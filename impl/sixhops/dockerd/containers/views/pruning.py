@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 from typing import TYPE_CHECKING
 
-from sixhops.dockerd import goduration
-from sixhops.dockerd.containers.times import parse_rfc3339
+from sixhops.dockerd import gotime
 from sixhops.dockerd.errors import invalid, system
-from sixhops.dockerd.goquote import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,10 +13,6 @@ if TYPE_CHECKING:
     from sixhops.dockerd.containers.model import Container
 
 __all__ = ["oldest", "takes"]
-
-_SECOND = 1_000_000_000
-_LAST_SECOND = 2**63
-_SECONDS = re.compile(r"[0-9]+(\.[0-9]{1,9})?", re.ASCII)
 
 
 def oldest(filters: Mapping[str, Sequence[str]], now: int) -> int | None:
@@ -36,18 +28,10 @@ def oldest(filters: Mapping[str, Sequence[str]], now: int) -> int | None:
         return None
     if len(texts) > 1:
         raise system("more than one until filter specified")
-    text = texts[0]
-    if text != "0":
-        with contextlib.suppress(goduration.DurationError):
-            return now - goduration.parse(text)
-    if _SECONDS.fullmatch(text) and float(text) < _LAST_SECOND:
-        return int(float(text) * _SECOND)
-    for suffix in ("", "Z", ":00Z", "T00:00:00Z"):
-        try:
-            return parse_rfc3339(text + suffix)
-        except ValueError:
-            continue
-    raise system(f"failed to parse value as time or duration: {quote(text)}")
+    try:
+        return gotime.parse_moment(texts[0], now)
+    except gotime.TimeError as error:
+        raise system(str(error)) from error
 
 
 def takes(container: Container, filters: Mapping[str, Sequence[str]], until: int | None) -> bool:

@@ -47,7 +47,7 @@ def is_insecure(domain: str, insecure: Sequence[str]) -> bool:
         addresses = {entry[4][0] for entry in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):  # the latter for what can be no name of a host
         return False
-    networks = ["127.0.0.0/8", "::1/128", *(entry for entry in insecure if "/" in entry)]
+    networks = ["127.0.0.0/8", *(entry for entry in insecure if "/" in entry)]
     return any(
         ipaddress.ip_address(address) in ipaddress.ip_network(network)
         for address in addresses

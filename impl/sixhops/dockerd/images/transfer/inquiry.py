@@ -66,12 +66,17 @@ async def log_in(address: str, credentials: Credentials, settings: PullSettings,
 
     Raises EngineError: 401 when its token server refuses, 400 for an address that is none, else 500.
     """
-    host = _host(address)
+    written = _host(address)
+    host = written.removesuffix(":")
     if not host:
-        raise system('Get "https:/v2/": http: no Host in request URL')
+        raise system(f'Get "https:{"//" if written else ""}/v2/": http: no Host in request URL')
     failure: RemoteError | None = None
     for endpoint in await asyncio.to_thread(endpoints_for, host, (), settings.insecure):
-        async with open_session(endpoint) as session:
+        try:
+            opened = open_session(endpoint)
+        except RemoteError as error:
+            raise system(str(error)) from error
+        async with opened as session:
             authorizer = Authorizer(replace(credentials, registry_token=""), agent, offline=True)
             headers = CIMultiDict({"User-Agent": agent, "Accept-Encoding": "gzip", "Connection": "close"})
             url = f"{endpoint.url}/v2/"
@@ -180,4 +185,4 @@ def _host(address: str) -> str:
     except OSError as error:
         # dockerd looks there for the registry's certificates, so what can't be a file's name can't be a registry's
         raise invalid(f"open {certificates}: {os.strerror(error.errno or 0).lower()}") from error
-    return host.removesuffix(":")
+    return host

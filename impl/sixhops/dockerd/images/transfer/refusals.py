@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import ssl
 import urllib.parse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -33,6 +36,13 @@ __all__ = [
 
 _LONGEST_REFUSAL = 64 * 1024
 _LAST_PORT: Final = 65535
+_DNS: Final = 53
+#: OpenSSL's X509_V_ERR_*: no issuer there, a self-signed one, in the chain or alone, nobody who vouches for the first.
+_UNKNOWN_AUTHORITY: Final = frozenset({2, 18, 19, 20, 21})
+#: What the alert was, in OpenSSL's name of the error: [SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED].
+_ALERT: Final = re.compile(r"ALERT_([A-Z_]+)")
+#: So many servers of resolv.conf(5) are asked.
+_SERVERS: Final = 3
 #: What Go prints of an address as it is; the rest is escaped.
 _PRINTED: Final = "".join(map(chr, range(0x20, 0x7F)))
 #: Where asyncio says which address it tried.
@@ -100,15 +110,23 @@ def go_words(verb: str, url: str, error: BaseException) -> str:
     """Return an error of the transport as Go's client words it."""
     shown = urllib.parse.quote(url, safe=_PRINTED)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        why = (error.os_error.strerror or "").replace("Name or service not known", "") or "no such host"
         # aiohttp's own is in lower case; what is not in ASCII it has encoded as Go does
         host = _host_of(url) if url.isascii() else error.host
-        return f'{verb} "{shown}": dial tcp: lookup {host}: {why}'
+        return f'{verb} "{shown}": dial tcp: lookup {host}{_no_lookup(error.os_error)}'
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f'{verb} "{url}": {_distrust(error)}'
+    if isinstance(error, (aiohttp.ClientConnectorSSLError, ssl.SSLError)):
+        return f'{verb} "{url}": {_tls_words(error)}'
     if isinstance(error, aiohttp.ClientConnectorError):
         reason = error.os_error
         text = os.strerror(reason.errno).lower() if reason.errno and reason.errno > 0 else str(reason)
         found = _ADDRESS.search(str(reason))
-        return f'{verb} "{url}": dial tcp {found[1] if found else error.host}:{error.port}: connect: {text}'
+        address = found[1] if found else error.host
+        if not _host_of(url):
+            address = ""  # who names nobody means this machine
+        elif ":" in address:
+            address = f"[{address.strip('[]')}]"
+        return f'{verb} "{url}": dial tcp {address}:{error.port}: connect: {text}'
     if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
         return f'{verb} "{shown}": dial tcp: {_no_address(url)}'
     if isinstance(error, TimeoutError):
@@ -119,6 +137,50 @@ def go_words(verb: str, url: str, error: BaseException) -> str:
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return f'{verb} "{url}": EOF'
     return f'{verb} "{url}": {error}'
+
+
+def _distrust(error: aiohttp.ClientConnectorCertificateError) -> str:
+    """Return why a registry's certificate is not believed, as Go's crypto/x509 says it."""
+    problem = error.certificate_error
+    code = getattr(problem, "verify_code", 0)
+    if code in _UNKNOWN_AUTHORITY:
+        return "x509: certificate signed by unknown authority"
+    return f"x509: {getattr(problem, 'verify_message', problem)}"
+
+
+def _tls_words(error: BaseException) -> str:
+    """Return what the other side of TLS said, as Go's crypto/tls says it."""
+    found = _ALERT.search(str(error))
+    if found is not None:
+        return f"remote error: tls: {found[1].lower().replace('_', ' ')}"
+    if "WRONG_VERSION_NUMBER" in str(error):
+        return "http: server gave HTTP response to HTTPS client"
+    return str(error)
+
+
+def _no_lookup(error: OSError) -> str:
+    """Return why a name was not found, as Go's resolver says it: when nobody can be asked, which server that was."""
+    if error.errno != socket.EAI_AGAIN:
+        return f": {(error.strerror or '').replace('Name or service not known', '') or 'no such host'}"
+    server = _last_server()
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as asked:
+            asked.connect((server, _DNS))
+    except OSError as reason:
+        at = f"[{server}]:{_DNS}" if ":" in server else f"{server}:{_DNS}"
+        return f" on {at}: dial udp {at}: connect: {os.strerror(reason.errno or 0).lower()}"
+    return f": {error.strerror}"
+
+
+def _last_server() -> str:
+    """Return the last name server of resolv.conf(5) that is asked, whose failure is the one that Go tells."""
+    try:
+        lines = Path("/etc/resolv.conf").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    words = [line.split() for line in lines]
+    servers = [entry[1] for entry in words if len(entry) > 1 and entry[0] == "nameserver"]
+    return servers[:_SERVERS][-1] if servers else "127.0.0.1"
 
 
 def _authority(url: str) -> str:

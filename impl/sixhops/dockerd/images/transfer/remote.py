@@ -14,6 +14,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from sixhops.dockerd.images.transfer import certificates
 from sixhops.dockerd.images.transfer.authorization import Authorizer, Credentials
 from sixhops.dockerd.images.transfer.refusals import (
     BrokenOff,
@@ -232,9 +233,11 @@ class Remote:
 
 
 def open_session(endpoint: Endpoint) -> aiohttp.ClientSession:
-    """Return a client for one endpoint, without connections that stay."""
+    """Return a client for one endpoint, without connections that stay. Raises RemoteError for its certificates."""
     tls: ssl.SSLContext | bool = True
-    if not endpoint.verify:
+    if endpoint.verify and endpoint.url.startswith("https://"):
+        tls = certificates.context_for(endpoint.url.partition("://")[2]) or True
+    elif not endpoint.verify:
         tls = ssl.create_default_context()
         tls.check_hostname = False
         tls.verify_mode = ssl.CERT_NONE
@@ -292,7 +295,11 @@ class _Opened:
             await self._authorize(self._authorizer)
         try:
             self._response = await self._session.request(
-                self._method, self._url, headers=self._headers, data=self._body
+                # an address that names nobody is this machine's own to Go's client
+                self._method,
+                self._url.replace("://:", "://127.0.0.1:", 1),
+                headers=self._headers,
+                data=self._body,
             )
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             words = go_words(self._method.capitalize(), self._url, error)

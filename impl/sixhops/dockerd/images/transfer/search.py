@@ -79,7 +79,11 @@ async def search(
         raise system('Invalid repository name (ex: "registry.domain.tld/myrepos")')
     host, name = _split(term)
     insecure = host != _HUB and is_insecure(host, settings.insecure)
-    async with open_session(Endpoint(f"https://{host}", verify=not insecure)) as session:
+    try:
+        opened = open_session(Endpoint(f"https://{host}", verify=not insecure))
+    except RemoteError as error:
+        raise system(str(error)) from error
+    async with opened as session:
         headers = CIMultiDict({"User-Agent": agent, "Accept-Encoding": "gzip"})
         headers.extend(meta)
         base = f"https://{host}/v1/"

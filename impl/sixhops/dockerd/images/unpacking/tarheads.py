@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["StrictHead", "TornError", "entries", "go_head", "members"]
+__all__ = ["StrictHead", "TornError", "entries", "go_head", "is_ended", "members"]
 
 #: tarfile's own, which its stub does not have: nothing there, zeros, half a head, no second head after an extended one.
 _EMPTY: type[Exception] = tarfile.EmptyHeaderError  # type: ignore[attr-defined]
@@ -78,6 +78,20 @@ def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
                 return
             raise TornError("unexpected EOF") from error
         yield last
+
+
+def is_ended(data: bytes | bytearray) -> bool:
+    """Tell whether these bytes of a tar reach to its end (two blocks of zeros), or to a head that is none."""
+    at, block = 0, tarfile.BLOCKSIZE
+    while at + 2 * block <= len(data):
+        if not any(data[at : at + 2 * block]):
+            return True
+        try:
+            size = tarfile.TarInfo.frombuf(bytes(data[at : at + block]), "utf-8", "surrogateescape").size
+        except (tarfile.HeaderError, ValueError):
+            return any(data[at : at + block])
+        at += block + -(-size // block) * block
+    return False
 
 
 def go_head(info: tarfile.TarInfo) -> bytes:
