@@ -50,7 +50,7 @@ def measure(info: Mapping[str, int], stack: PrivateStack | None) -> Usage:
     memory = re.search(r"VmRSS:\s+(\d+)", status)
     things = Counter[str]()
     things.update(_named("process", (str(process["comm"]) for process in host.processes())))
-    things.update(_named("mount", host.mounts()))
+    things.update(_named("mount", host.mounts().values()))
     things.update(_named("interface", host.links()))
     things.update(_named("control group", host.cgroups()))
     return Usage(info["NFd"], info["NGoroutines"], int(memory[1]) if memory else 0, things)

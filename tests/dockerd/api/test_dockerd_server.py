@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sixhops.dockerd.api import answers, hijack
+from sixhops.dockerd.api.gojson import Kind
 from sixhops.dockerd.api.server import Call, Server, route, unix_listener
 from sixhops.dockerd.errors import EngineError, conflict, not_found
 
@@ -70,6 +71,10 @@ async def refused(call: Call) -> web.StreamResponse:
     raise EngineError(409, 'a "name" <x>')
 
 
+async def body(call: Call) -> web.StreamResponse:
+    return await answers.json_answer(call.request, await call.value(Kind("map[string]string", "map")))
+
+
 async def bug(call: Call) -> web.StreamResponse:
     raise KeyError("x")
 
@@ -90,6 +95,7 @@ def run(path: Path, client: Callable[[Any, Any], Coroutine[Any, Any, bytes]]) ->
                 route("POST", "/nothing", nothing),
                 route("GET", "/refused", refused),
                 route("GET", "/bug", bug),
+                route("POST", "/body", body),
                 route("GET", "/filters", filters),
                 *hijack.routes(containers),
             ]
@@ -268,3 +274,55 @@ def test_requests_behind_a_declined_hijack_are_answered(tmp_path: Path) -> None:
         "HTTP/1.1 404 Not Found",
         "HTTP/1.1 200 OK",
     ]
+
+
+def exchange(path: Path, *pieces: str) -> str:
+    """Send pieces, each once what came before it was answered, and return all that comes until the connection ends."""
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        found = b""
+        for piece in pieces:
+            if found:
+                found += await reader.readuntil(b"\r\n\r\n")
+            writer.write(piece.encode())
+            found = found or b" "
+        return found[1:] + await reader.read()
+
+    return re.sub(r"Date: [^\r]*", "Date: D", run(path, client))
+
+
+def test_who_waits_for_it_is_told_to_go_on_when_the_body_is_wanted(tmp_path: Path) -> None:
+    head = "POST /body HTTP/1.1\r\nHost: d\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+
+    found = exchange(tmp_path / "s", head, "{}")
+
+    assert found.startswith("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "status"),
+    [
+        # nobody reads it, so that nobody knows what of it comes
+        ("POST /nothing", "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n", "204 No Content"),
+        ("POST /body", "Expect: something\r\n\r\n", "417 Expectation Failed"),
+        ("POST /body", "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n", "400 Bad Request"),
+        ("POST /body", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nA b\r\n\r\n", "200 OK"),
+    ],
+)
+def test_a_connection_whose_body_is_unclear_ends(tmp_path: Path, line: str, fields: str, status: str) -> None:
+    found = exchange(tmp_path / "s", f"{line} HTTP/1.1\r\nHost: d\r\n{fields}")
+
+    assert found.startswith(f"HTTP/1.1 {status}\r\n")
+    assert "\r\nConnection: close\r\n" in found
+
+
+def test_a_length_beyond_64_bits_is_none(tmp_path: Path) -> None:
+    found = exchange(tmp_path / "s", f"POST /body HTTP/1.1\r\nHost: d\r\nContent-Length: {2**63}\r\n\r\n")
+
+    assert found.startswith("HTTP/1.1 400 Bad Request\r\n")
+
+
+def test_a_long_error_is_chunked(tmp_path: Path) -> None:
+    found = ask(tmp_path / "s", "GET /filters?filters=" + "x" * 3000)
+
+    assert found.startswith("HTTP/1.1 500 ")

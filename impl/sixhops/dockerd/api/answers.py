@@ -53,12 +53,6 @@ async def arrange(request: web.BaseRequest, response: web.StreamResponse) -> Non
     headers = CIMultiDict(response.headers)
     if headers.pop(_TYPELESS, None) is not None or response.status in {204, 304}:
         headers.popall(hdrs.CONTENT_TYPE, None)
-    if isinstance(response, web.WebSocketResponse):
-        # dockerd hands the connection to another library, which says only what the protocol needs
-        for name in (hdrs.SERVER, hdrs.DATE, hdrs.CONTENT_TYPE):
-            response.headers.popall(name, None)
-        response.headers[hdrs.CONNECTION] = "Upgrade"
-        return
     if headers.pop(_BARE, None) is None:
         headers.update(COMMON)
         if isinstance(request.protocol, Connection):

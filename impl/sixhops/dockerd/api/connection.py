@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "HijackedStream", "Taken", "refuse"]
 
+#: How long a client may take to see that its connection ends, in seconds; Go's server's own number.
+_LINGERING = 0.5
 _TEXT = "text/plain; charset=utf-8"
 #: How much of a client's input may wait for the container, in bytes.
 _LONGEST_INPUT = 1 << 18
@@ -106,6 +108,8 @@ class Connection(web.RequestHandler):
         self._stream: HijackedStream | None = None
         #: Whether the head of the present request's answer has been sent.
         self.answer_has_begun = False
+        #: Whether the client of the present request waits to be told that its body is wanted.
+        self.is_waited_for = False
         self._half_closed = False
         self._answers_with_stream = False
         self._reader = RequestReader(self, loop)
@@ -160,6 +164,17 @@ class Connection(web.RequestHandler):
             return True
         super().eof_received()
         return None
+
+    def let_go_on(self) -> None:
+        """Tell a client that waits for it that its body is wanted (RFC 9110, 10.1.1)."""
+        if self.is_waited_for and self.transport is not None:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.is_waited_for = False
+
+    def wait_for_no_body(self) -> None:
+        """Note that what may come of the body after the answer is hardly waited for, as nobody knows whether it comes."""
+        self.is_waited_for = False
+        self._lingering_time = _LINGERING
 
     def begin_stream(self) -> None:
         """Note that the answer has no end of its own, so that it ends when the client closes its side."""

@@ -11,17 +11,17 @@ import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from aiohttp import WSMsgType, web
-
-from sixhops.dockerd.api import answers, bodies
+from sixhops.dockerd.api import answers, bodies, websocket
 from sixhops.dockerd.api.connection import Connection, Taken
 from sixhops.dockerd.api.containers import size_of
 from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.containers.streams.connection import AttachOptions
 from sixhops.dockerd.errors import EngineError, conflict
-from sixhops.wire.rawstream import Decoder, Stream, encode
+from sixhops.wire.rawstream import Stream, encode
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from sixhops.dockerd.api.server import Call
     from sixhops.dockerd.containers.manager import Containers
     from sixhops.dockerd.containers.streams.connection import ClientStream, Session
@@ -31,7 +31,6 @@ __all__ = ["routes"]
 _RAW = "Content-Type: application/vnd.docker.raw-stream\r\n"
 _UPGRADED = f"HTTP/1.1 101 UPGRADED\r\n{_RAW}Connection: Upgrade\r\nUpgrade: tcp\r\n"
 _PLAIN = f"HTTP/1.1 200 OK\r\n{_RAW}"
-_GOING_AWAY_AFTER = 10.0
 
 
 def routes(containers: Containers) -> list[Route]:
@@ -62,12 +61,17 @@ def routes(containers: Containers) -> list[Route]:
 
     async def attach_websocket(call: Call) -> web.StreamResponse:
         session = await containers.attach(call["name"], _options(call))
-        socket = web.WebSocketResponse(timeout=_GOING_AWAY_AFTER, autoclose=True, max_msg_size=0)
-        await socket.prepare(call.request)
-        stream = _WebSocketStream(socket, framed=not session.tty)
+        connection = _take(call)
+        refusal = websocket.refusal(call.request.headers)
+        if refusal:
+            await connection.write(refusal)
+            connection.close()
+            return Taken()
+        await connection.write(websocket.answer(call.request.headers))
+        stream = websocket.WebSocketStream(connection, framed=not session.tty)
         await run(session, stream)
         await stream.finish()
-        return socket
+        return Taken()
 
     async def exec_create(call: Call) -> web.StreamResponse:
         call.require_json()
@@ -157,36 +161,3 @@ def _options(call: Call) -> AttachOptions:
         logs=call.flag("logs"),
         detach_keys=call.text("detachKeys"),
     )
-
-
-class _WebSocketStream:
-    """A `ClientStream` over a websocket: a message carries bytes of either stream, without raw-stream frames."""
-
-    def __init__(self, socket: web.WebSocketResponse, *, framed: bool) -> None:
-        self._socket = socket
-        self._decoder = Decoder() if framed else None
-        self._closing: asyncio.Task[bool] | None = None
-
-    async def read(self) -> bytes:
-        """Return the next message's bytes, b"" when the client has closed."""
-        message = await self._socket.receive()
-        if message.type is WSMsgType.TEXT:
-            return str(message.data).encode()
-        return bytes(message.data) if message.type is WSMsgType.BINARY else b""
-
-    async def write(self, data: bytes) -> None:
-        """Send bytes, out of their frames."""
-        pieces = [data] if self._decoder is None else [frame.data for frame in self._decoder.feed(data)]
-        for piece in pieces:
-            await self._socket.send_bytes(piece)
-
-    def close(self) -> None:
-        """Begin to close; `finish` waits for the end of it."""
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._socket.close())
-
-    async def finish(self) -> None:
-        """Return when the websocket is closed."""
-        self.close()
-        assert self._closing is not None
-        await self._closing

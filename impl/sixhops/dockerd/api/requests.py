@@ -31,6 +31,8 @@ __all__ = ["BadRequestError", "Body", "BodyError", "RequestReader"]
 #: What Go reads of a head: a mebibyte, and a little slack.
 _LONGEST_HEAD = (1 << 20) + 4096
 _LONGEST_CHUNK_LINE = 4096
+#: A length is Go's int64.
+_NO_LENGTH = 2**63
 _LONGEST_CHUNK_SIZE = 16
 _BUFFERED = 1 << 16
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -267,6 +269,10 @@ class RequestReader:
                 if not line.rstrip(b"\r"):
                     body.feed_eof()
                     return True
+                if b":" not in line:
+                    raise BodyError(
+                        f"malformed MIME header line: {line.rstrip(bytes((13,))).decode('latin-1')}"
+                    )
         except BodyError as error:
             body.fail(str(error))
             return True
@@ -342,7 +348,9 @@ def _check_fields(
         if len(encodings) > 1 or encodings[0].lower() != "chunked":
             raise BadRequestError(501, "Not Implemented", "Unsupported transfer encoding")
         headers.popall("Content-Length", None)
-    elif len(lengths) > 1 or not all(length.isascii() and length.isdigit() for length in lengths):
+    elif len(lengths) > 1 or not all(
+        length.isascii() and length.isdigit() and int(length) < _NO_LENGTH for length in lengths
+    ):
         raise BadRequestError(400, "Bad Request")
     hosts = [value for name, value in fields if name.lower() == b"host"]
     if len(hosts) > 1:

@@ -21,7 +21,7 @@ from aiohttp import web
 from sixhops.dockerd.api import answers, gojson
 from sixhops.dockerd.api.connection import Connection, Taken, refuse
 from sixhops.dockerd.api.gojson import Kind
-from sixhops.dockerd.api.requests import BodyError
+from sixhops.dockerd.api.requests import Body, BodyError
 from sixhops.dockerd.api.tls import TlsProtocol
 from sixhops.dockerd.errors import EngineError, invalid, system
 from sixhops.dockerd.goquote import quote
@@ -161,7 +161,7 @@ class Call:
         """Return the whole body. EngineError when it is longer than any document should be."""
         data = bytearray()
         try:
-            async for piece in self.request.content.iter_any():
+            async for piece in self._body():
                 data += piece
                 if len(data) > _LONGEST_BODY:
                     raise system("http: request body too large")
@@ -173,13 +173,20 @@ class Call:
         """Give the body's bytes piece by piece. Raises EngineError 500 where it breaks off, in the words for a tar."""
         size = 0
         try:
-            async for piece in self.request.content.iter_any():
+            async for piece in self._body():
                 size += len(piece)
                 yield piece
         except BodyError as error:
             # the first bytes are looked at for a compression, and nobody has begun to unpack by then
             text = str(error) if size < _LOOKED_AT else f"Error processing tar file({error}): "
             raise system(text) from error
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        """Give the body's bytes, telling a client that waits for it to go on (RFC 9110, 10.1.1). Raises BodyError."""
+        if isinstance(self.request.protocol, Connection):
+            self.request.protocol.let_go_on()
+        async for piece in self.request.content.iter_any():
+            yield piece
 
     def require_json(self) -> None:
         """Raise EngineError 400 when there is a body that does not say that it is JSON."""
@@ -209,7 +216,7 @@ class Call:
         """Return the body's first JSON value, without waiting for what may follow it."""
         data = bytearray()
         enough = 0
-        async for piece in self.request.content.iter_any():
+        async for piece in self._body():
             data += piece
             if len(data) > _LONGEST_BODY:
                 raise system("http: request body too large")
@@ -260,7 +267,7 @@ class Server:
         """Serve on sockets that are bound already; with `tls` that is spoken on all but unix sockets."""
         application = web.Application(client_max_size=0)
         application.on_response_prepare.append(cast("Any", answers.arrange))
-        application.router.add_route("*", "/{path:.*}", self._answer)
+        application.router.add_route("*", "/{path:.*}", self._answer, expect_handler=_expect)
         self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=_LAST_WORDS)
         await self._runner.setup()
         server = self._runner.server
@@ -314,6 +321,12 @@ class Server:
             _log.exception("%s %s", request.method, request.raw_path)
             response = _failed(request, system("the engine has a bug; its log says which"))
         if isinstance(connection, Connection):
+            if connection.is_waited_for or (
+                isinstance(request.content, Body) and request.content.failure is not None
+            ):
+                # what may still come of the body is no request
+                response.force_close()
+                connection.wait_for_no_body()
             connection.decline()
         return response
 
@@ -375,6 +388,18 @@ class Server:
             operation.exception()
 
 
+async def _expect(request: web.Request) -> web.StreamResponse | None:
+    """Note that a client waits until its body is wanted; refuse any other expectation."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        response = answers.bare(answers.nothing(417))
+        response.force_close()
+        return response
+    if request.version >= (1, 1):
+        assert isinstance(request.protocol, Connection)
+        request.protocol.is_waited_for = True
+    return None
+
+
 def _check_query(query: str) -> None:
     for pair in query.split("&"):
         if ";" in pair:
@@ -396,7 +421,10 @@ def _failed(request: web.BaseRequest, error: EngineError) -> web.StreamResponse:
         versioned = _VERSIONED.match(request.raw_path)
         if versioned is not None and _compare(versioned[1], _JSON_ERRORS_SINCE) < 0:
             return answers.plain(f"{error.message}\n", error.status, {"X-Content-Type-Options": "nosniff"})
-        return answers.failure(error)
+        answer = answers.failure(error)
+        if request.version >= (1, 1) and len(cast("bytes", answer.body or b"")) > answers.BUFFER:
+            answer.enable_chunked_encoding()
+        return answer
     # what has begun can't become an error any more: the client sees a stream that breaks off
     _log.warning("%s %s: %s", request.method, request.raw_path, error.message)
     if request.transport is not None:

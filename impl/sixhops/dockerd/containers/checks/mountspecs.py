@@ -12,6 +12,7 @@ from typing import Any
 
 from sixhops.dockerd.containers.model import MountPoint
 from sixhops.dockerd.errors import EngineError, invalid, system
+from sixhops.dockerd.goquote import quote
 
 __all__ = [
     "MAKE",
@@ -39,7 +40,7 @@ _KINDS = (
     frozenset({_NO_COPY}),
     frozenset({"consistent", "cached", "delegated"}),
 )
-_PREFIX = 'invalid mount config for type "{}": {}'
+_PREFIX = "invalid mount config for type {}: {}"
 
 
 def check_place(place: str) -> None:
@@ -55,7 +56,7 @@ def check_mount(entry: dict[str, Any], *, source_exists: bool = True) -> None:
     try:
         _check(kind, entry, source_exists=source_exists)
     except EngineError as error:
-        raise invalid(_PREFIX.format(kind, error.message)) from error
+        raise invalid(_PREFIX.format(quote(kind), error.message)) from error
 
 
 def parse_mount(entry: dict[str, Any]) -> MountPoint:

@@ -216,13 +216,15 @@ class Execs:
             self._all.pop(identity, None)
 
     async def start(self, identity: str, *, detach: bool, tty: bool) -> Session | None:
-        """Start an exec: a session that starts it and moves its bytes, None when detached. Raises EngineError."""
-        del tty  # dockerd takes the terminal from the creation alone
+        """Start an exec: a session that starts it and moves its bytes, None when detached. Raises EngineError.
+
+        `tty`: the bytes come without frames; whether the program has a terminal its creation has said.
+        """
         exec_ = self._of_running(identity)
         if detach:
             await self._run(exec_)
             return None
-        return _ExecSession(self, exec_)
+        return _ExecSession(self, exec_, raw=tty)
 
     async def resize(self, identity: str, height: int, width: int) -> None:
         """Set the terminal's size. Raises EngineError."""
@@ -344,8 +346,8 @@ class _Beginning:
 class _ExecSession:
     """Starts the program once the answer's head is out, then moves bytes."""
 
-    def __init__(self, execs: Execs, exec_: Exec) -> None:
-        self.tty = exec_.tty
+    def __init__(self, execs: Execs, exec_: Exec, *, raw: bool) -> None:
+        self.tty = raw
         self._execs = execs
         self._exec = exec_
 
@@ -366,7 +368,9 @@ class _ExecSession:
         source = None
         if request.get("AttachStdin"):
             source = Input(
-                self._write, self._close, parse_keys(request.get("DetachKeys") or "") if self.tty else None
+                self._write,
+                self._close,
+                parse_keys(request.get("DetachKeys") or "") if self._exec.tty else None,
             )
         await AttachSession(tty=self.tty, output=output, source=source).run(stream)
 
