@@ -110,7 +110,8 @@ class Connection(web.RequestHandler):
         self.answer_has_begun = False
         #: Whether the client of the present request waits to be told that its body is wanted.
         self.is_waited_for = False
-        self._half_closed = False
+        #: Whether the client will send no more.
+        self.has_half_closed = False
         self._answers_with_stream = False
         self._reader = RequestReader(self, loop)
         # the seam at which aiohttp itself chooses between its two parsers
@@ -123,7 +124,7 @@ class Connection(web.RequestHandler):
         rest = self._reader.take_rest()
         if rest:
             stream.feed(rest)
-        if self._half_closed:
+        if self.has_half_closed:
             stream.end()
         return stream
 
@@ -134,7 +135,7 @@ class Connection(web.RequestHandler):
         self._answers_with_stream = False
         self._reader.finished()
         super().data_received(b"")
-        if self._half_closed and not self._reader.is_busy:
+        if self.has_half_closed and not self._reader.is_busy:
             self.close()
 
     def let_in(self, wanted: bool) -> None:
@@ -160,7 +161,7 @@ class Connection(web.RequestHandler):
             return True
         if self._reader.is_busy and not self._answers_with_stream:
             self._reader.feed_eof()
-            self._half_closed = True
+            self.has_half_closed = True
             return True
         super().eof_received()
         return None
@@ -179,7 +180,7 @@ class Connection(web.RequestHandler):
     def begin_stream(self) -> None:
         """Note that the answer has no end of its own, so that it ends when the client closes its side."""
         self._answers_with_stream = True
-        if self._half_closed and self.transport is not None:
+        if self.has_half_closed and self.transport is not None:
             self.transport.close()
 
     def handle_error(

@@ -322,7 +322,9 @@ class Server:
             response = _failed(request, system("the engine has a bug; its log says which"))
         if isinstance(connection, Connection):
             if connection.is_waited_for or (
-                isinstance(request.content, Body) and request.content.failure is not None
+                isinstance(request.content, Body)
+                and request.content.failure is not None
+                and not connection.has_half_closed
             ):
                 # what may still come of the body is no request
                 response.force_close()
