@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def certify(folder: Path) -> Path:
-    """Write cert.pem, key.pem and, with both in it, both.pem into a folder; return it."""
+def certify(folder: Path, address: str = "") -> Path:
+    """Write cert.pem, key.pem and, with both in it, both.pem into a folder; return it. `address` is good for besides."""
+    names: list[x509.GeneralName] = [x509.DNSName("localhost")]
+    names += [x509.IPAddress(ipaddress.ip_address(address))] if address else []
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
@@ -27,7 +30,7 @@ def certify(folder: Path) -> Path:
         .serial_number(1)
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -28,7 +28,7 @@ class Stack:
     """Where the engine and containerd listen, and a folder with `busybox.tar`, an image archive.
 
     `inside` is what stands before a command that runs on the stack's own machine; the registry there is `registry`, and
-    control groups belong below `cgroup`.
+    control groups belong below `cgroup`. `root` is where that machine's files are seen.
     """
 
     engine: str
@@ -37,6 +37,7 @@ class Stack:
     inside: tuple[str, ...]
     registry: str
     cgroup: str
+    root: str
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a client's command."""
@@ -70,6 +71,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             tuple(private.machine.command([])),
             private.registry.prefix,
             f"/{private.sandbox.cgroup}",
+            str(private.sandbox.root),
         )
     finally:
         left = private.close()

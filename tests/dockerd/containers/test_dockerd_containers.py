@@ -125,7 +125,9 @@ class Containerd:
         self.calls.append("create container")
         return asyncio.create_task(asyncio.sleep(0))
 
-    async def create_task(self, identity: str, io: ProcessIo, options: object) -> int:
+    async def create_task(
+        self, identity: str, io: ProcessIo, options: object, checkpoint: object = None
+    ) -> int:
         self.calls.append("create task")
         if self.refusal:
             raise ContainerdError(grpc.StatusCode.UNKNOWN, self.refusal)

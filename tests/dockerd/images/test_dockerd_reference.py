@@ -18,7 +18,6 @@ DIGEST = "sha256:" + "ab" * 32
         ("index.docker.io/busybox", "docker.io/library/busybox", "busybox"),
         ("localhost/app", "localhost/app", "localhost/app"),
         ("127.0.0.1:5000/library/app:x", "127.0.0.1:5000/library/app:x", "127.0.0.1:5000/library/app:x"),
-        ("[::1]:5000/app", "[::1]:5000/app", "[::1]:5000/app"),
         (f"busybox@{DIGEST}", f"docker.io/library/busybox@{DIGEST}", f"busybox@{DIGEST}"),
         (f"busybox:1@{DIGEST}", f"docker.io/library/busybox@{DIGEST}", f"busybox@{DIGEST}"),
         ("a__b/c-d.e", "docker.io/a__b/c-d.e", "a__b/c-d.e"),
