@@ -29,6 +29,13 @@ RUN = REPOSITORY / "docs" / "runs" / "dockerd-20.10"
 RUNS = ("RUN", "A", "B", "first", "mine")
 #: A part of each line, and why.
 NOT_RUN = {
+    "make run": "CI runs it, as a part of make test",
+    "make test": "CI runs it",
+    "make mixes": "CI runs it",
+    "make vm": "CI runs what it runs",
+    "make matrix": "builds root file systems from Debian's archive",
+    "pytest conformance/ -n 2": "CI runs it, as a part of make test",
+    "pytest conformance/ --target upstream -n 2": "the same",
     "make setup": "it made the environment that these tests run in",
     "python -m benchmarks.taps": "minutes; tests/ has the taps' own tests",
     "go build": "needs the conformance suite of the distribution specification, and Go",
@@ -47,13 +54,21 @@ NOT_RUN = {
 }
 #: What a run of many scenarios is narrowed to.
 NARROWED = {
+    r"^(pytest conformance/ --target ADDRESS) (--baseline results/OLD)$": (
+        r"\1 -k version/ping --results results/OLD; \1 -k version/ping \2"
+    ),
+    r"^(pytest conformance/ -m registry .*)$": r"\1 -k registry/catalog",
     r"^(pytest conformance/(?!.* -k ).*)$": r"\1 -k containers/rename",
+    r"^(pytest conformance/ .*) -k walkthrough$": r"\1 -k walkthrough/remove-image-first",
+    # The stack is another release than that one, and differs.
+    r"^(sixhops diff ADDRESS --against dockerd-28)": r"\1 engine/version/ping || test $? = 1",
     r"^(sixhops test .*)$": r"\1 -k containers/rename",
     r"'walkthrough/\*'": "walkthrough/remove-image-first",
     r"^(sixhops diff results/A reference)": r"\1 walkthrough/hello-world",
 }
 NEEDS_ENGINE = re.compile(
-    r"sixhops (run|up|down|ps|test|trace)|pytest conformance|nsenter|ctr |docker run|diff (upstream|results/\w+ reference)"
+    r"sixhops (run|up|down|ps|test|trace)|ADDRESS|pytest conformance|nsenter|ctr |docker run|"
+    r"diff (upstream|results/\w+ reference)"
 )
 NEEDS_DOCKER = re.compile(r"upstream|^docker |^ctr |eval ")
 SECONDS = 240
@@ -91,7 +106,25 @@ def blocks() -> Iterator[Block]:
                 lines.append(line)
 
 
-BLOCKS = list(blocks())
+def readme_blocks() -> Iterator[Block]:
+    """Yield each command of the README that no page has; the lines from a stack's start to its end are one script."""
+    known = {line.split("  #")[0].strip() for block in blocks() for line in block.lines}
+    together: list[str] = []
+    inside = False
+    for number, line in enumerate((REPOSITORY / "README.md").read_text().splitlines(), start=1):
+        command = line.replace(".venv/bin/", "")
+        if line.startswith("```"):
+            inside = line == "```sh"
+        elif inside and command.strip() and command.split("  #")[0].strip() not in known:
+            together.append(command)
+            if not together[0].startswith("eval") or "sixhops down" in command:
+                if any(map(is_run, together)):
+                    yield Block(f"README.md:{number}", tuple(together))
+                together = []
+    assert together == []
+
+
+BLOCKS = [*blocks(), *readme_blocks()]
 FAST = [block for block in BLOCKS if not block.needs_engine]
 SLOW = [block for block in BLOCKS if block.needs_engine]
 
@@ -105,6 +138,7 @@ def script_of(block: Block, socket: str = "", pid: str = "", identifier: str = "
         text = text.replace("unix:///run/podman/podman.sock", f"unix://{socket}").replace(
             "--target PID", f"--target {pid}"
         )
+        text = text.replace("ADDRESS", f"unix://{socket}")
         text = text.replace("sixhops/ID/", f"sixhops/{identifier}/").replace("/srv/images", "images")
         if text == "sixhops up --stack upstream":
             # Until Ctrl-C, which ends it well; what stands behind `&` would ignore it.
@@ -114,8 +148,11 @@ def script_of(block: Block, socket: str = "", pid: str = "", identifier: str = "
             )
         # Other stacks of this machine are not to be stopped.
         text = re.sub(r"(sixhops up [^\")]*--detach)", r"\1 | tee -a stacks.txt", text)
-        if text == "sixhops down":
-            text = "sixhops down $(sed -n 's/^# stack \\([0-9a-f]*\\):.*/\\1/p' stacks.txt)"
+        if text.endswith("sixhops down"):
+            text = (
+                text.removesuffix("sixhops down")
+                + "sixhops down $(sed -n 's/^# stack \\([0-9a-f]*\\):.*/\\1/p' stacks.txt)"
+            )
         lines.append(text)
     return "\n".join(["set -e -o pipefail", *lines])
 
@@ -198,6 +235,7 @@ def test_commands_that_need_an_engine(block: Block, folder: Path, engine: dict[s
 
 def test_what_is_not_run_is_still_in_the_documentation() -> None:
     lines = [line for block in BLOCKS for line in block.lines]
+    lines += (REPOSITORY / "README.md").read_text().replace(".venv/bin/", "").splitlines()
 
     assert [part for part in NOT_RUN if not any(part in line for line in lines)] == []
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sixhops.harness.cli.select import find, open_library, report_errors, scenarios_option
+from sixhops.harness.cli.select import find, open_library, report_errors, scenarios_option, stack_options
 from sixhops.harness.errors import UsageError
 from sixhops.harness.integrity import Exit
 
@@ -39,16 +39,7 @@ __all__ = ["diff"]
 @click.option(
     "--json", "output", type=click.Path(path_type=Path, dir_okay=False), help="write all to this file"
 )
-@click.option(
-    "-n", "--workers", type=click.IntRange(1), default=1, show_default=True, help="stacks side by side"
-)
-@click.option(
-    "--taps",
-    type=click.Choice(["auto", "all", "outer"]),
-    default="all",
-    show_default=True,
-    help="which hops of a stack are recorded, as for the suite",
-)
+@stack_options
 @click.option(
     "--results",
     type=click.Path(path_type=Path, file_okay=False),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sixhops.harness.cli.select import find, open_library, report_errors, scenarios_option
+from sixhops.harness.cli.select import find, open_library, report_errors, scenarios_option, stack_options
 from sixhops.harness.integrity import Exit
 
 if TYPE_CHECKING:
@@ -32,16 +32,7 @@ _WORDS = ("passed", "failed", "skipped", "known")
     multiple=True,
     help="only these scenarios, as for `sixhops run` (default: all)",
 )
-@click.option(
-    "-n", "--workers", type=click.IntRange(1), default=1, show_default=True, help="stacks side by side"
-)
-@click.option(
-    "--taps",
-    type=click.Choice(["auto", "all", "outer"]),
-    default="all",
-    show_default=True,
-    help="which hops of a stack are recorded, as for the suite",
-)
+@stack_options
 @click.option(
     "-o",
     "--output",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sixhops.harness.plugin.library import Library
     from sixhops.harness.scenario.model import Scenario
 
-__all__ = ["find", "open_library", "report_errors", "scenarios_option"]
+__all__ = ["find", "open_library", "report_errors", "scenarios_option", "stack_options"]
 
 
 def scenarios_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,6 +30,21 @@ def scenarios_option(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Path(path_type=Path),
         help="the scenario folder (default: ./scenarios, else the one that is installed with sixhops)",
     )(command)
+
+
+def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that starts stacks the options --workers and --taps."""
+    taps = click.option(
+        "--taps",
+        type=click.Choice(["auto", "all", "outer"]),
+        default="all",
+        show_default=True,
+        help="which hops of a stack are recorded, as for the suite",
+    )
+    workers = click.option(
+        "-n", "--workers", type=click.IntRange(1), default=1, show_default=True, help="stacks side by side"
+    )
+    return workers(taps(command))
 
 
 def open_library(root: Path | None) -> Library:

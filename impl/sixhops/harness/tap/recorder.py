@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sixhops.harness.exchange import Facet, HopMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from sixhops.harness.scenario.model import Hop
 
-__all__ = ["OpenMessage", "Recorder", "note_broken"]
+__all__ = ["OpenMessage", "Recorder", "break_off", "note_broken"]
 
 
 class OpenMessage:
@@ -147,6 +147,22 @@ class Recorder:
             found = [message for message in self._messages if message.sequence >= mark]
         found += [view for view in views if view is not None]
         return sorted(found, key=lambda message: message.sequence)
+
+
+class _Call(Protocol):
+    """What a reader of a hop keeps of a call that nobody has answered yet."""
+
+    def break_off(self, reason: str) -> None:
+        """End its message with `reason` as the error."""
+
+
+def break_off(calls: Iterable[_Call], reason: str) -> bool:
+    """End the calls that were open when their connection went; return whether there was any."""
+    found = False
+    for call in calls:
+        call.break_off(reason)
+        found = True
+    return found
 
 
 def note_broken(recorder: Recorder, hop: Hop, client: int, reason: str, head: bytes | None) -> None:

@@ -29,7 +29,7 @@ from sixhops.harness.tap.grpc.session import (
     Reset,
     Session,
 )
-from sixhops.harness.tap.recorder import note_broken
+from sixhops.harness.tap.recorder import break_off, note_broken
 from sixhops.harness.tap.values import BYTES_LIMIT, shorten
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ class CallLog:
         no call was open, as a message of its own.
         """
         calls, self._calls = self._calls, {}
-        for call in calls.values():
-            call.break_off(reason)
-        if broken and not calls:
+        if not break_off(calls.values(), reason) and broken:
             note_broken(self._recorder, self._hop, self._client, reason, None if self._any else self._head)
 
     @property

@@ -15,7 +15,7 @@ from sixhops.harness.scenario.model import Hop
 from sixhops.harness.tap.decode import decode, decode_bytes, find_method
 from sixhops.harness.tap.errors import ProtocolError
 from sixhops.harness.tap.grpc.metadata import code_name
-from sixhops.harness.tap.recorder import note_broken
+from sixhops.harness.tap.recorder import break_off, note_broken
 from sixhops.harness.tap.values import BYTES_LIMIT, shorten
 from sixhops.wire.proto import rpc_pb2
 from sixhops.wire.ttrpc.frames import FrameDecoder, FrameError, FrameType
@@ -89,9 +89,7 @@ class TtrpcLog:
         no call was open, as a message of its own.
         """
         calls, self._calls = self._calls, {}
-        for call in calls.values():
-            call.break_off(reason)
-        if broken and not calls:
+        if not break_off(calls.values(), reason) and broken:
             note_broken(self._recorder, self._hop, self._client, reason, None if self._any else self._head)
 
     @property
