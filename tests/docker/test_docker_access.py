@@ -21,7 +21,8 @@ from sixhops.docker.errors import DockerError
         ("tcp://", "tcp://localhost:2375"),
         ("host", "tcp://host:2375"),
         (":1", "tcp://localhost:1"),
-        ("tcp://[::1]", "tcp://[::1]:2375"),
+        ("tcp://[::1]:1", "tcp://[::1]:1"),
+        ("tcp://a:1:2", "tcp://[a:1:2]:2375"),
         ("tcp://a:2/x", "tcp://a:2/x"),
         ("ssh://me@far:22", "ssh://me@far:22"),
     ],
@@ -30,10 +31,15 @@ def test_addresses_are_completed(text, address):
     assert endpoint.parse_host(text) == address
 
 
-@pytest.mark.parametrize("text", ["foo://x", "tcp://a:b", "unix://tcp://x", "tcp://unix://x"])
+@pytest.mark.parametrize("text", ["foo://x", "tcp://[::1]", "unix://tcp://x", "tcp://unix://x"])
 def test_addresses_that_are_none(text):
     with pytest.raises(DockerError, match="Invalid"):
         endpoint.parse_host(text)
+
+
+def test_a_port_that_is_none():
+    with pytest.raises(DockerError, match=r'^parse "tcp://a:b": invalid port ":b" after host$'):
+        endpoint.parse_host("tcp://a:b")
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,11 @@ def _inspect(context: Context) -> int:
         else:
             files, places = store.tls_files(name), store.places(name)
         return {
-            **{key: found[key] for key in ("Name", "Metadata", "Endpoints") if found.get(key)},
+            **{
+                key: found[key]
+                for key in ("Name", "Metadata", "Endpoints")
+                if found.get(key) or (key == "Metadata" and found.get(key) is not None)
+            },
             "TLSMaterial": files,
             "Storage": {"MetadataPath": places[0], "TLSPath": places[1]},
         }

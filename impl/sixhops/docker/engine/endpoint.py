@@ -72,8 +72,14 @@ def _tcp(place: str) -> str:
     host, colon, port = parts.netloc.rpartition(":")
     if not colon or port.endswith("]"):
         host, port = parts.netloc, ""
-    if (":" in host and not host.startswith("[")) or (port and not port.isdigit()):
-        raise DockerError(f"Invalid bind address format: {place}")
+    if port and not port.isdigit():
+        raise DockerError(f'parse "tcp://{place}": invalid port ":{port}" after host')
+    if host.startswith("[") and not port:
+        raise DockerError(
+            f"Invalid bind address format: {place}"
+        )  # docker adds brackets before a port that it adds
+    if ":" in host and not host.startswith("["):
+        host, port = f"[{parts.netloc}]", ""
     return f"tcp://{host or 'localhost'}:{port or '2375'}{parts.path}"
 
 
