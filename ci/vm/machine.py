@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -36,7 +37,7 @@ class Machine:
         """The settings with which ssh reaches the guest as `vm`."""
         return self.work / "ssh_config"
 
-    def ssh(self, command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def ssh(self, command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a command line in the guest; raises TimeoutExpired."""
         return subprocess.run(
             ["ssh", "-F", str(self.ssh_config), "vm", command],
@@ -85,7 +86,7 @@ def boot(work: Path, *, memory: int = 2048, bound: float = 300) -> Machine:
     chosen = accelerator(work)
     disk = work / "running.img"
     subprocess.run(["cp", "--sparse=always", str(work / "disk.img"), str(disk)], check=True)
-    ssh_port, tls_port = _free_port(), _free_port()
+    ssh_port, tls_port = _free_ports(2)
     serial = work / "serial.log"
     serial.unlink(missing_ok=True)
     command = [
@@ -197,8 +198,17 @@ def _forward(here: int, there: int) -> str:
     return f"hostfwd=tcp:127.0.0.1:{here}-:{there}"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _free_ports(count: int) -> list[int]:
+    """Return ports of the loopback that nobody has. qemu takes them a little later, so they are below those that the
+    kernel gives to whoever asks for any.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    possible = range(max(1024, first - 10_000), first) or range(1024, 1 << 16)
+    found: list[int] = []
+    for port in random.sample(possible, len(possible)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
