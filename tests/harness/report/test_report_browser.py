@@ -302,6 +302,7 @@ def test_what_came_of_a_call_is_in_sight_on_a_narrow_screen_as_well(
         for place in ("#/", "#/s/engine%2Fa?view=1", "#/s/engine%2Fa?view=0,1"):
             browser.open(pair, place)
             assert browser.js("return document.documentElement.scrollWidth <= innerWidth")
+            assert all(name.size["width"] > 200 for name in browser.all("a.name"))
         assert len(browser.all(".flagged .flag")) == 2
         hidden = browser.js(
             "return [...document.querySelectorAll('.flagged')].filter((half) => {"
