@@ -17,9 +17,17 @@ def rehearse(document):
     global known
     known = document
 
-def main(arguments, *, sibling):
+def foresee(bundle):
+    global known
+    known += "-" + bundle
+
+def main(arguments, *, sibling, leave):
     assert sibling
     os.write(1, f"{known} {os.getpid()} {os.getcwd()} {' '.join(arguments)}".encode())
+    if "open" in arguments:
+        gate = os.open(arguments[1], os.O_WRONLY)
+        os.write(gate, b"0")
+        leave(gate)
     if "wait" in arguments:
         os.read(0, 1)
     if "leave" in arguments and os.fork() == 0:
@@ -96,6 +104,35 @@ def test_one_process_creates_and_starts(loop: Loop, made: Resident, streams: Str
     assert step(loop, made, "start", "3", streams=streams) == 3
     assert streams.said().split()[1] == first
     assert not made.takes("start")
+
+
+def test_it_is_told_of_the_bundle_before(loop: Loop, made: Resident, streams: Streams) -> None:
+    made.foretell("bundle")
+    assert step(loop, made, "create", "0", streams=streams) == 0
+    assert streams.said().split()[0] == "known-bundle"
+
+
+def test_start_is_done_when_the_gate_is_closed_on_the_other_side(
+    loop: Loop, made: Resident, streams: Streams, tmp_path: Path
+) -> None:
+    assert step(loop, made, "create", "0", streams=streams) == 0
+    fifo = tmp_path / "gate"
+    os.mkfifo(fifo)
+    inside = os.open(fifo, os.O_RDWR)
+    task: Task[int | None] = Task(made.run(loop, ["runtime", "open", str(fifo), "0"], streams.child))
+    opened: list[bool] = []
+
+    def begin() -> None:
+        loop.forget(inside)
+        opened.append(task.done)
+        os.close(inside)
+
+    loop.on_readable(inside, begin)
+    task.on_done(loop.stop)
+    loop.later(10.0, loop.stop)
+    loop._running = True
+    loop.run()
+    assert (opened, task.result()) == ([False], 0)
 
 
 def test_failure_ends_it(loop: Loop, made: Resident, streams: Streams) -> None:

@@ -14,6 +14,7 @@ _WORD = 4  # bytes of a descriptor
 _RIGHTS = _socket.SCM_RIGHTS
 _LEVEL = _socket.SOL_SOCKET
 _CLOSE = _socket.MSG_CMSG_CLOEXEC
+_DONT_WAIT = _socket.MSG_DONTWAIT
 
 
 def pair() -> tuple[_socket.socket, _socket.socket]:
@@ -27,13 +28,16 @@ def send(connection: _socket.socket, data: bytes, descriptors: tuple[int, ...]) 
     connection.sendmsg([data], [(_LEVEL, _RIGHTS, words)])
 
 
-def receive(connection: _socket.socket, limit: int, count: int) -> tuple[bytes, list[int]]:
+def receive(
+    connection: _socket.socket, limit: int, count: int, *, wait: bool = True
+) -> tuple[bytes, list[int]]:
     """Wait for one message; return its bytes (none at the other side's end) and at most `count` descriptors.
 
-    They are closed on exec. Raises OSError.
+    They are closed on exec. Raises OSError; BlockingIOError when there is none and it is not to `wait`.
     """
     space = _socket.CMSG_SPACE(count * _WORD)
-    data, rights, _flags, _address = connection.recvmsg(limit, space, _CLOSE)
+    flags = _CLOSE if wait else _CLOSE | _DONT_WAIT
+    data, rights, _flags, _address = connection.recvmsg(limit, space, flags)
     found: list[int] = []
     for level, kind, words in rights:
         if level == _LEVEL and kind == _RIGHTS:

@@ -32,18 +32,26 @@ _UPDATE_VALUES = (
 
 
 _settings = {"systemd": False, "sibling": False}
+_leave: list[Callable[[int], None]] = []
 
 
 def run_command(
-    name: str, words: list[str], root: str, *, systemd: bool = False, sibling: bool = False
+    name: str,
+    words: list[str],
+    root: str,
+    *,
+    systemd: bool = False,
+    sibling: bool = False,
+    leave: Callable[[int], None] | None = None,
 ) -> int:
     """Parse a command's words and run it; return the exit status. Raises RuntimeFault.
 
     `systemd` says that control groups are to be made by the service manager, `sibling` that `create` makes a child of
-    our parent where it can.
+    our parent where it can, `leave` who waits in `start`'s place.
     """
     _settings["systemd"] = systemd
     _settings["sibling"] = sibling
+    _leave[:] = [leave] if leave is not None else []
     options, short, least, most, function = COMMANDS[name]
     if "--help" in words[:1] or "-h" in words[:1]:
         from sixhops.runc.usage import command_usage
@@ -108,7 +116,8 @@ def _prefixed(prefix: str, error: RuntimeFault | OSError, status: int) -> Runtim
 def _start(parsed: Parsed, root: str) -> int:
     from sixhops.runc.control import start
 
-    start(root, parsed.arguments[0], os.environ.get("NOTIFY_SOCKET", ""))
+    leave = _leave[0] if _leave else None
+    start(root, parsed.arguments[0], os.environ.get("NOTIFY_SOCKET", ""), leave)
     return 0
 
 

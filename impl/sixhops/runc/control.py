@@ -15,6 +15,10 @@ from sixhops.linux.pidfd import open_process, send_signal
 from sixhops.runc import log, state
 from sixhops.runc.errors import HookError, NoSuchContainer, RuntimeFault
 
+TYPE_CHECKING = False  # typing's own would cost 5 ms of import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["delete", "describe_state", "kill", "pause", "resume", "start", "unmount_root"]
 
 _DELETE_PATIENCE = 10.0
@@ -23,27 +27,30 @@ _DELETE_PATIENCE = 10.0
 _PROGRAM_PATIENCE = 10
 
 
-def start(root: str, identifier: str, notify_socket: str = "") -> None:
+def start(
+    root: str, identifier: str, notify_socket: str = "", leave: Callable[[int], None] | None = None
+) -> None:
     """Open the gate: the container's process becomes the user's program. Runs the poststart hooks. Raises RuntimeFault.
 
     With the service manager's socket, returns only after the container said that it is ready, or ended.
+    Where nothing is to be done once the program has begun, `leave` is called with the gate's descriptor, to be copied,
+    and the caller waits in our place, by `poll(2)` for an error, before it takes the container for started.
     """
     container = state.load(root, identifier)
-    listener = None
-    if notify_socket and os.path.isdir(container.notify):
-        from sixhops.runc import notify
+    if not notify_socket or not os.path.isdir(container.notify):
+        _start(root, identifier, leave)
+        return
+    from sixhops.runc import notify
 
-        listener = notify.bind(container)
+    listener = notify.bind(container)
     try:
-        _start(root, identifier)
-        if listener is not None:
-            notify.forward(listener, notify_socket, container.pid, container.pid)
+        _start(root, identifier, None)
+        notify.forward(listener, notify_socket, container.pid, container.pid)
     finally:
-        if listener is not None:
-            listener.close()
+        listener.close()
 
 
-def _start(root: str, identifier: str) -> None:
+def _start(root: str, identifier: str, leave: Callable[[int], None] | None) -> None:
     container = state.load(root, identifier)
     held = state.lock(container)
     try:
@@ -64,7 +71,10 @@ def _start(root: str, identifier: str) -> None:
         try:
             os.unlink(container.gate)
             os.write(gate, b"0")
-            _await_program(gate)
+            if leave is not None and not container.hooks.get("poststart"):
+                leave(gate)
+            else:
+                _await_program(gate)
         finally:
             os.close(gate)
         if container.hooks.get("poststart"):

@@ -55,9 +55,13 @@ if TYPE_CHECKING:
 __all__ = [
     "CreateRequest",
     "create",
+    "foresee",
     "hook_values",
     "read_bundle",
 ]
+
+# the one document that `foresee` has read, by its text
+_foreseen: dict[str, Spec] = {}
 
 #: Seconds that a killed process is waited for at most.
 _DEATH_PATIENCE = 10
@@ -117,10 +121,29 @@ def read_bundle(bundle: str) -> tuple[str, Spec]:
         raise RuntimeFault("read config.json: is a directory") from error
     except OSError as error:
         raise RuntimeFault(reason(error, "open")) from error
+    known = _foreseen.get(text)
+    if known is not None:
+        return text, known
     try:
         return text, parse_spec(text)
     except SpecError as error:
         raise RuntimeFault(str(error)) from error
+
+
+def foresee(bundle: str) -> None:
+    """Read and check the document of a container that will be created in a moment, so that `create` need not.
+
+    It reads the file again all the same, and takes what is known only for the same text. What is wrong, it will say.
+    """
+    _foreseen.clear()
+    try:
+        text, spec = read_bundle(bundle)
+        early = not (spec.process is not None and spec.process.no_new_privileges)
+        if check_filter(spec.linux.seccomp, early=early) is not None and spec.linux.seccomp is not None:
+            compile_document(spec.linux.seccomp)
+    except (RuntimeFault, LinuxError):
+        return
+    _foreseen[text] = spec
 
 
 def create(request: CreateRequest) -> state.Container:
@@ -257,6 +280,7 @@ def _make(
         own_user="user" in kinds,
         own_groups=kinds.get("cgroup") == "",
         waits="user" in kinds or "mount" not in kinds,
+        meets=_meets(spec),
         personality=spec.linux.personality,
         create_container=hook_values(spec.hooks.create_container),
         start_container=hook_values(spec.hooks.start_container),
@@ -312,6 +336,11 @@ def _make(
     state.publish(container)
 
 
+def _meets(spec: Spec) -> bool:
+    hooks, memory = spec.hooks, spec.linux.resources.memory
+    return bool(hooks.prestart or hooks.create_runtime or hooks.create_container or memory.limit)
+
+
 def _accompany(
     spec: Spec,
     container: state.Container,
@@ -354,7 +383,8 @@ def _accompany(
         if kind == ch.HOOKS:
             _limit(container.groups, linux.resources)
             _run_early_hooks(spec.hooks, container, pid)
-            ours.send(ch.HOOKS)
+            if first.meets:
+                ours.send(ch.HOOKS)
         elif kind == ch.FILTER:
             assert first.filter is not None
             hand_listener(first.filter, container, pid, int(body))

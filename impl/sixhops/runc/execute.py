@@ -86,9 +86,15 @@ def execute(operation: op.Operation, run: Execution) -> None:
 def _propagate_root(operation: op.PropagateRoot, run: Execution) -> None:
     try:
         m.mount("", "/", flags=operation.flags)
-        _parent_private(run.rootfs)
+        if not _cuts_off(operation.flags):
+            _parent_private(run.rootfs)
     except LinuxError as error:
         raise RuntimeFault(f"error preparing rootfs: {error}") from error
+
+
+def _cuts_off(flags: int) -> bool:
+    """Whether no mount is shared any more: then the list of all, which may be long, need not be read for one."""
+    return bool(flags & m.MS_REC and flags & (m.MS_SLAVE | m.MS_PRIVATE))
 
 
 def _parent_private(rootfs: str) -> None:

@@ -16,6 +16,8 @@ _EPERM = 1
 _LAST_ARGUMENT = 5
 _REMEMBERED = 16
 _compiled: dict[Seccomp, bytes] = {}
+# the last one again, found without a look at each of its hundreds of names
+_latest: list[tuple[Seccomp, bytes]] = []
 _NOTIFY = "SCMP_ACT_NOTIFY"
 _CARRIES_ERRNO = {"SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"}
 
@@ -84,12 +86,15 @@ def compile_document(document: Seccomp) -> bytes:
 
     Raises LinuxError, and RuntimeFault if libseccomp is missing.
     """
+    if _latest and _latest[0][0] is document:
+        return _latest[0][1]
     program = _compiled.get(document)
     if program is None:
         program = _compile(document)
         if len(_compiled) >= _REMEMBERED:
             _compiled.clear()
         _compiled[document] = program
+    _latest[:] = [(document, program)]
     return program
 
 

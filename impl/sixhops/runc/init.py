@@ -79,6 +79,9 @@ class FirstProcess(Value):
     mapped: dict[Mappings, int] = _NONE
     # whether the mounts have to wait for GO: maps are needed for them, or others than we see them
     waits: bool = True
+    # whether the parent's part in between has to be done before we go on: hooks may mount and write, and a limit of
+    # memory is for all that follows
+    meets: bool = True
 
     def descriptors(self) -> frozenset[int]:
         """Return what must stay open in the process: streams, preserved ones, channel, gate, console, groups."""
@@ -148,7 +151,8 @@ def _prepare(first: FirstProcess) -> None:
 
 def _parent_step(first: FirstProcess) -> None:
     first.channel.send(ch.HOOKS)
-    first.channel.expect(ch.HOOKS)
+    if first.meets:
+        first.channel.expect(ch.HOOKS)
 
 
 def _container_hooks(first: FirstProcess) -> None:

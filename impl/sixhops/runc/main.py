@@ -15,7 +15,11 @@ from sixhops.runc import log
 from sixhops.runc.errors import RuntimeFault, UsageFault, reason
 from sixhops.runc.options import FLAG, VALUE, parse
 
-__all__ = ["main", "rehearse"]
+TYPE_CHECKING = False  # typing's own would cost 5 ms of import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["foresee", "main", "rehearse"]
 
 _GLOBAL = {
     "debug": FLAG,
@@ -33,14 +37,17 @@ _ENTERS = {"create", "run", "exec"}
 _DEFAULT_ROOT = "/run/runc"
 
 
-def main(arguments: list[str] | None = None, *, sibling: bool = False) -> int:
+def main(
+    arguments: list[str] | None = None, *, sibling: bool = False, leave: Callable[[int], None] | None = None
+) -> int:
     """Run the program; return its exit status.
 
     `sibling`: `create` may leave a child of our parent instead of ours, because we stay until it is started.
+    `leave`: `start` may leave the wait for the program's begin to whoever it calls this with (`control.start`).
     """
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        return _main(words, sibling)
+        return _main(words, sibling, leave)
     except UsageFault as error:
         return _show_usage(error)
     except RuntimeFault as error:
@@ -62,7 +69,14 @@ def rehearse(document: str) -> None:
     go_through(document)
 
 
-def _main(words: list[str], sibling: bool) -> int:
+def foresee(bundle: str) -> None:
+    """Get ready for the `create` that will come for a bundle in a moment; it has no effect."""
+    from sixhops.runc.create import foresee as get_ready
+
+    get_ready(bundle)
+
+
+def _main(words: list[str], sibling: bool, leave: Callable[[int], None] | None) -> int:
     options = parse(words, _GLOBAL, _SHORT)
     if "version" in options.flags:
         from sixhops.runc.about import version_text
@@ -91,7 +105,8 @@ def _main(words: list[str], sibling: bool) -> int:
     if command not in COMMANDS:
         raise RuntimeFault(f"No help topic for '{command}'", 3)
     root = os.path.abspath(options.values.get("root", _DEFAULT_ROOT))
-    return run_command(command, rest, root, systemd="systemd-cgroup" in options.flags, sibling=sibling)
+    systemd = "systemd-cgroup" in options.flags
+    return run_command(command, rest, root, systemd=systemd, sibling=sibling, leave=leave)
 
 
 def _show_usage(error: UsageFault) -> int:

@@ -8,11 +8,12 @@ for the start, and goes; every other step is forked when it comes. One that is n
 Theory of operation: a SOCK_SEQPACKET pair. The shim sends a command line with the descriptors 0, 1 and 2; the answer to a
 step that is not the last one is DONE. The last one is answered by the end of the process, as is one that failed, or
 whose container has become the child of the runtime. GONE: the runtime leaves, and has not begun what was sent.
+OPENED, with the container's gate: it leaves while the container's process becomes the program, and the shim awaits both.
+An empty command line only tells which bundle it will be; it is not answered.
 """
 
 from __future__ import annotations
 
-import _socket
 import contextlib
 import gc
 import importlib
@@ -27,10 +28,12 @@ from typing import TYPE_CHECKING, NoReturn
 from sixhops.linux import passing, prctl
 from sixhops.linux.clone import fork_plainly
 from sixhops.linux.signals import DEFAULT, set_handler
-from sixhops.shim.loop import Future
+from sixhops.shim.loop import Future, TimedOutError
 
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Sequence
+    from types import ModuleType
 
     from sixhops.shim.loop import ExitStatus, Loop
 
@@ -43,7 +46,8 @@ NAME = "containerd-shim"  # as every step that is forked from the shim
 IDLE_SECONDS = 5.0  # between the steps
 MESSAGE_LIMIT = 1 << 16
 STREAMS = 3
-DONE, GONE = b"d", b"g"
+PROGRAM_SECONDS = 10.0  # that a program may take to begin
+DONE, GONE, OPENED = b"d", b"g", b"o"
 
 
 class Resident:
@@ -58,6 +62,11 @@ class Resident:
         theirs.close()
         self._steps = list(STEPS)
         self._end: Future[ExitStatus] | None = None
+
+    def foretell(self, bundle: str) -> None:
+        """Tell it of the bundle of the container that it will have to create, so that it can read while we are at work."""
+        with contextlib.suppress(OSError):  # it has gone, and the step will show it
+            self._connection.send(marshal.dumps(((), bundle)))
 
     def watch(self, loop: Loop) -> None:
         """Have the process's end told by the loop that runs from now on."""
@@ -77,8 +86,9 @@ class Resident:
             self.dismiss()
             return None
         await self._answered(loop, self._end)
+        gate: list[int] = []
         try:
-            answer = self._connection.recv(1, _socket.MSG_DONTWAIT)
+            answer, gate = passing.receive(self._connection, 1, 1, wait=False)
         except ConnectionResetError:
             answer = GONE  # it never read what was sent
         except BlockingIOError:
@@ -86,6 +96,8 @@ class Resident:
         if answer == DONE:
             return 0
         self.dismiss()
+        for descriptor in gate:
+            await _begun(loop, descriptor)
         return None if answer == GONE else (await self._end).status
 
     async def _answered(self, loop: Loop, end: Future[ExitStatus]) -> None:
@@ -104,6 +116,20 @@ class Resident:
         self._connection.close()
 
 
+async def _begun(loop: Loop, gate: int) -> None:
+    """Wait until the first process has become the program or has died, and closed its side of the gate by that.
+
+    A hook inside the container may take longer than the bound; the runtime would not wait for it any longer either.
+    """
+    try:
+        await loop.within(loop.readable(gate), PROGRAM_SECONDS)
+    except TimedOutError:
+        return
+    finally:
+        loop.forget(gate)
+        os.close(gate)
+
+
 def _be(module: str, connection: _socket.socket, document: int) -> NoReturn:
     status = 1
     gc.disable()  # it would copy pages to free some that are freed in a moment anyway
@@ -120,7 +146,7 @@ def _be(module: str, connection: _socket.socket, document: int) -> NoReturn:
         runtime = importlib.import_module(module)
         if text:
             runtime.rehearse(text.decode(errors="replace"))
-        status = _serve(runtime.main, connection)
+        status = _serve(runtime, connection)
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
     except BaseException:  # noqa: BLE001 - the process ends here either way; its output is in the error of the call
@@ -133,23 +159,29 @@ def _be(module: str, connection: _socket.socket, document: int) -> NoReturn:
             os._exit(status)
 
 
-def _serve(main: object, connection: _socket.socket) -> int:
-    assert callable(main)
+def _serve(runtime: ModuleType, connection: _socket.socket) -> int:
+    def leave(gate: int) -> None:
+        passing.send(connection, OPENED, (gate,))
+
     for last in (False, True):
         if last and not select.select([connection.fileno()], [], [], IDLE_SECONDS)[0]:
             with contextlib.suppress(OSError):
                 connection.send(GONE)
             return 1
-        data, streams = passing.receive(connection, MESSAGE_LIMIT, STREAMS)
-        if not data:
-            return 0
-        argv, directory = marshal.loads(data)
+        argv: tuple[str, ...] = ()
+        while not argv:
+            data, streams = passing.receive(connection, MESSAGE_LIMIT, STREAMS)
+            if not data:
+                return 0
+            argv, directory = marshal.loads(data)
+            if not argv:
+                runtime.foresee(directory)
         prctl.set_name(NAME)
         os.chdir(directory)
         for number, descriptor in enumerate(streams):
             os.dup2(descriptor, number)
             os.close(descriptor)
-        status = int(main(argv[1:], sibling=True) or 0)
+        status = int(runtime.main(argv[1:], sibling=True, leave=leave if last else None) or 0)
         if status or last or _has_children():
             return status
         _let_go_of_streams()

@@ -39,4 +39,7 @@ def stand_by(arguments: dict[str, Any], descriptors: list[int]) -> int:
     connection.close()
     if not data:
         return 0
-    return run_forked(marshal.loads(data), given, resident)
+    settings = marshal.loads(data)
+    if resident is not None:
+        resident.foretell(settings["bundle"])
+    return run_forked(settings, given, resident)
