@@ -64,4 +64,4 @@ class ConsoleSocket:
 
 def resize(master: int, width: int, height: int) -> None:
     """Set the size of a terminal, in characters. OSError when it has gone."""
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", height & 0xFFFF, width & 0xFFFF, 0, 0))

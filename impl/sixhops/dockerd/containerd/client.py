@@ -47,6 +47,7 @@ _DAY = 86400
 #: What containerd's client gives as the exit status of a task that it can no longer ask.
 UNKNOWN_STATUS = 255
 CLEANUP_TIMEOUT = 30.0
+_UINT32 = 2**32 - 1
 
 _CONTAINERS = service(containers_pb2.DESCRIPTOR, "Containers").methods
 _TASKS = service(tasks_pb2.DESCRIPTOR, "Tasks").methods
@@ -237,9 +238,9 @@ class Containerd:
         await self.channel.unary(_TASKS["Update"], request, Empty)
 
     async def resize(self, identity: str, height: int, width: int, exec_id: str = "") -> None:
-        """Set the size of a process's terminal, in characters."""
+        """Set the size of a process's terminal, in characters; of larger numbers the low 32 bits count, as in Go."""
         request = tasks_pb2.ResizePtyRequest(
-            container_id=identity, exec_id=exec_id, width=width, height=height
+            container_id=identity, exec_id=exec_id, width=width & _UINT32, height=height & _UINT32
         )
         await self.channel.unary(_TASKS["ResizePty"], request, Empty)
 
