@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import tarfile
 
 import pytest
 
 from sixhops.docker import config, credentials
+from sixhops.docker.commands import contextfile
 from sixhops.docker.documents import ipam
 from sixhops.docker.engine import contexts, endpoint, ssh
 from sixhops.docker.errors import DockerError
@@ -139,3 +142,17 @@ def test_options_of_a_network_meet_in_its_subnets():
 def test_networks_that_make_no_sense(arguments, message):
     with pytest.raises(DockerError, match=message):
         ipam.configs(*arguments)
+
+
+@pytest.mark.parametrize(("missing", "whole"), [(0, True), (1, False), (600, False)])
+def test_an_exported_context_may_end_with_its_last_byte(missing, whole, tmp_path):
+    """docker leaves out what fills the last block, and the end of the archive."""
+    data = b""
+    for name, content in (("meta.json", b'{"Name":"x"}'), ("tls/docker/key.pem", b"k" * 700)):
+        item = tarfile.TarInfo(name)
+        item.size = len(content)
+        data += bytes(-len(data) % tarfile.BLOCKSIZE) + item.tobuf() + content
+    data = data[: len(data) - missing]
+
+    with contextlib.nullcontext() if whole else pytest.raises(DockerError, match=r"^unexpected EOF$"):
+        assert [name for name, _ in contextfile._members(data)] == ["meta.json", "tls/docker/key.pem"]

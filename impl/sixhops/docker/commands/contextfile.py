@@ -138,9 +138,13 @@ def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
             raise DockerError(f"zip: {error}") from error
         return
+    # docker's own exports end with the last file's last byte, where tarfile wants whole blocks
+    padded = data + bytes(-len(data) % tarfile.BLOCKSIZE)
     try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+        with tarfile.open(fileobj=io.BytesIO(padded), mode="r:") as archive:
             for item in archive:
+                if item.offset_data + item.size > len(data):
+                    raise tarfile.ReadError("unexpected end of data")
                 stream = archive.extractfile(item) if item.isreg() else None
                 if stream is not None:
                     yield item.name, stream.read()
