@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.exchange import Exchange, HopMessage
 from sixhops.harness.run.transcript import TranscriptWriter
+from sixhops.harness.scenario.digest import digest_of
+from sixhops.harness.scenario.load import load_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,19 +37,29 @@ def library(folder: Path, *names: str) -> Path:
 
 
 def save(
-    run: Path, *names: str, maker: str = "upstream", status: int = 201, large: bytes = b"", **target: Any
+    run: Path,
+    *names: str,
+    maker: str = "upstream",
+    status: int = 201,
+    large: bytes = b"",
+    text: str = SCENARIO,
+    **target: Any,
 ) -> Path:
-    """Write a run of scenarios, in which an id, a time and a stack's place stand everywhere that one may be."""
+    """Write a run of scenarios, in which an id, a time and a stack's place stand everywhere that one may be.
+
+    `text` is the scenario as it was then, with busybox for its name.
+    """
     for name in names:
         stack, unique, identifier = secrets.token_hex(4), secrets.token_hex(4), secrets.token_hex(32)
         registry = f"127.0.0.1:{40000 + secrets.randbelow(9999)}"
         place = f"/var/lib/sixhops/{stack}"
         now = datetime.now(UTC)
-        text = now.strftime("%Y-%m-%dT%H:%M:%S.%f") + f"{secrets.randbelow(999):03d}Z"
+        moment = now.strftime("%Y-%m-%dT%H:%M:%S.%f") + f"{secrets.randbelow(999):03d}Z"
         header = {
             "scenario": f"engine/{name}",
             "path": f"scenarios/engine/{name}.yaml:1",
             "title": "create",
+            "digest": digest_of(load_text(text.replace("busybox", name))[0]),
             "hop": "engine",
             "target": {
                 "name": maker,
@@ -69,7 +81,7 @@ def save(
                 "scenario": {"unique": unique},
             }
         )
-        body = f'{{"Id": "{identifier}", "At": "{text}", "Short": "{identifier[:12]}"}}'
+        body = f'{{"Id": "{identifier}", "At": "{moment}", "Short": "{identifier[:12]}"}}'
         facets = {
             "status": status,
             "headers": {"date": now.strftime("%a, %d %b %Y %H:%M:%S GMT"), "content-length": str(len(body))},
@@ -86,7 +98,7 @@ def save(
         }
         if large:
             facets["body"] = large
-        framed = b"\x01\0\0\0\0\0\0\xc8" + f"{identifier} {text}\n".encode().ljust(200, b".")
+        framed = b"\x01\0\0\0\0\0\0\xc8" + f"{identifier} {moment}\n".encode().ljust(200, b".")
         message = {
             "path": f"/v2/{identifier[:12]}",
             "request_headers": {"host": registry},

@@ -11,11 +11,11 @@ from recorded_runs import SCENARIO, library, save
 from sixhops.harness.baselines import BASELINES, find_baseline, list_baselines
 from sixhops.harness.baselines.fit import OF_MACHINE, fit, other_machine
 from sixhops.harness.baselines.record import Made, record
-from sixhops.harness.baselines.suite import digest_of, digests
 from sixhops.harness.diff import Difference
 from sixhops.harness.errors import UsageError
 from sixhops.harness.plugin.library import Library
-from sixhops.harness.run.transcript import read_transcript
+from sixhops.harness.run.transcript import read_header, read_transcript
+from sixhops.harness.scenario.digest import digests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def test_a_run_comes_back_whole(tmp_path: Path) -> None:
     baseline = find_baseline("engine-1.0", tmp_path / "baselines")
     folder = baseline.unpack(tmp_path / "out")
 
-    assert made.kept == made.outdated == ()
+    assert made.kept == made.gone == made.changed == made.undated == ()
     assert baseline.recorded == made.recorded
     assert made.recorded.counts == {"passed": 2}
     assert sorted(path.name for path in folder.rglob("*.jsonl")) == ["a.jsonl", "b.jsonl"]
@@ -90,21 +90,76 @@ def test_runs_that_make_no_baseline_are_refused(tmp_path: Path) -> None:
 
     assert "a baseline's name has small letters" in refused("../x", run)
     assert "a baseline is of one engine" in refused("x", run, other)
-    assert "no transcript of a scenario of this suite" in refused("x", save(tmp_path / "c", "c"))
+    assert "no transcript of a scenario of this suite, as it is now" in refused(
+        "x", save(tmp_path / "c", "c")
+    )
+    assert "there is no transcript here" in refused("x", tmp_path / "scenarios")
     file = run / "transcripts/engine/a.jsonl"
     file.write_text("\n".join(file.read_text().splitlines()[:-1]) + "\n")
     assert "broke off" in refused("x", run)
 
 
-def test_a_digest_tells_what_a_scenario_does_and_not_how_it_is_written() -> None:
-    def digest(text: str) -> str:
-        return digest_of(text, "x.yaml")
+def test_later_runs_replace_and_add(tmp_path: Path) -> None:
+    first = recorded(tmp_path, "a", "b")
+    scenarios = Library(library(tmp_path / "later", "b", "c")).everything()
+    runs = [save(tmp_path / "one", "b", "c", status=409), save(tmp_path / "two", "c", status=404)]
 
-    same = SCENARIO.replace("title: create", "# words\ntitle: other").replace("201", "200")
-    assert digest(same.replace("{Image: busybox}", '\n      Image: "busybox"')) == digest(SCENARIO)
-    assert digest(SCENARIO.replace("busybox", "other")) != digest(SCENARIO)
-    assert digest(SCENARIO.replace("{Image", "!exact {Image")) != digest(SCENARIO)
-    assert digest(f"{SCENARIO}  - name: more\n    request: GET /x\n") != digest(SCENARIO)
+    baseline = find_baseline("engine-1.0", first.path.parent)
+    made = record("engine-1.0", runs, scenarios, first.path.parent, update=baseline)
+
+    folder = find_baseline("engine-1.0", first.path.parent).unpack(tmp_path / "out")
+    statuses = {
+        path.stem: read_transcript(path).exchanges[0].facets["status"] for path in folder.rglob("*.jsonl")
+    }
+    assert statuses == {"b": 409, "c": 404}
+    assert made.gone == ("engine/a",)
+    assert list(made.recorded.scenarios) == ["engine/b", "engine/c"]
+
+
+def test_what_an_update_does_not_replace_stays_as_it_was(tmp_path: Path) -> None:
+    first = recorded(tmp_path, "a", "b", large=b"\0" * 70_000)
+    kept = first.path.rename(tmp_path / "kept.tar.zst")
+    scenarios = Library(tmp_path / "scenarios").everything()
+
+    folder = tmp_path / "new"
+    record("engine-1.0", [save(tmp_path / "b", "b")], scenarios, folder, update=find_baseline(str(kept)))
+
+    old, new = (find_baseline(str(path)) for path in (kept, folder / "engine-1.0.tar.zst"))
+    texts = [
+        (item.unpack(tmp_path / name) / "engine/a.jsonl").read_bytes()
+        for item, name in ((old, "old"), (new, "updated"))
+    ]
+    assert texts[0] == texts[1]
+    assert len(list((tmp_path / "updated/bodies").iterdir())) == 1
+
+
+def test_what_was_run_in_another_version_is_left_out(tmp_path: Path) -> None:
+    scenarios = Library(library(tmp_path, "a", "b", "c")).everything()
+    run = save(tmp_path / "run", "a")
+    save(run, "b", text=SCENARIO.replace("POST", "PUT"))
+    undated = save(run, "c") / "transcripts/engine/c.jsonl"
+    undated.write_text(undated.read_text().replace('"digest": "', '"was": "', 1))
+
+    made = record("engine-1.0", [run], scenarios, tmp_path)
+
+    assert made.changed == ("engine/b",)
+    assert made.undated == ("engine/c",)
+    assert list(made.recorded.scenarios) == ["engine/a"]
+
+
+def test_the_place_of_a_tree_is_not_recorded(tmp_path: Path) -> None:
+    scenarios = Library(library(tmp_path, "a")).everything()
+    run = save(tmp_path / "run", "a", name="upstream@/srv/my/engine-9")
+    file = run / "transcripts/engine/a.jsonl"
+    file.write_text(file.read_text().replace('"method": "POST"', '"argv": ["/srv/my/engine-9/bin/docker"]'))
+
+    made = record("engine-1.0", [run], scenarios, tmp_path)
+
+    assert made.recorded.target["name"] == "upstream@/trees/engine-9"
+    found = find_baseline(str(made.path)).unpack(tmp_path / "out") / "engine/a.jsonl"
+    assert read_transcript(found).exchanges[0].sent["argv"] == ["/trees/engine-9/bin/docker"]
+    assert "/srv" not in found.read_text()
+    assert read_header(found)["digest"] == made.recorded.scenarios["engine/a"].digest
 
 
 def test_what_can_not_be_compared_is_told(tmp_path: Path) -> None:

@@ -73,6 +73,38 @@ def test_what_the_baseline_does_not_have_is_told_and_no_error(root: Path, tmp_pa
     assert "there is no baseline 'no-such'" in sixhops("diff", run, "--against", "no-such", code=4)
 
 
+def test_a_run_of_another_version_of_a_scenario_is_not_compared(root: Path, tmp_path: Path) -> None:
+    run = save(tmp_path / "mine", "a")
+    save(run, "b", status=200, text=SCENARIO.replace("POST", "PUT"))
+    options = ("--scenarios", root)
+
+    told = "not compared: 1 scenarios did something else in "
+    said = sixhops("diff", run, "--against", tmp_path / "one.tar.zst", *options)
+    assert "1 scenarios compared: 0 differences" in said
+    assert f"{told}the baseline one than in {run}: engine/b" in said
+    said = sixhops("diff", tmp_path / "run", run, *options)
+    assert f"{told}{tmp_path}/run than in {run}: engine/b" in said
+    nothing = sixhops("diff", tmp_path / "run", run, "engine/b", *options, code=4)
+    assert "there is nothing to compare" in nothing
+    assert told in nothing
+    report = ("report", tmp_path / "run", run, *options, "-o", tmp_path / "report")
+    assert f"{told}upstream run than in upstream mine: engine/b" in sixhops(*report)
+    rows = json.loads((tmp_path / "report/summary.json").read_text())["scenarios"]
+    assert [row["differences"][1] for row in rows] == [{"news": 0, "accepted": 0}, None]
+
+
+def test_a_baseline_is_updated(root: Path, tmp_path: Path) -> None:
+    (root / "engine/c.yaml").write_text(SCENARIO.replace("busybox", "c"))
+    (root / "engine/b.yaml").write_text(SCENARIO.replace("POST", "PUT"))
+    run = save(tmp_path / "new", "c")
+
+    said = sixhops("dev", "baseline", "one", run, "--update", "-o", tmp_path, "--scenarios", root)
+
+    assert "engine 20.10.24, 2 passed" in said
+    assert "left out, for they have changed since they were run: engine/b" in said
+    assert "no baseline 'two'" in sixhops("dev", "baseline", "two", run, "--update", "-o", tmp_path, code=4)
+
+
 def test_a_report_has_the_baseline_as_its_first_column(root: Path, tmp_path: Path) -> None:
     run = save(tmp_path / "mine", "a", status=200, maker="reference")
 

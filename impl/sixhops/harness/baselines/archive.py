@@ -5,7 +5,8 @@
     bodies/<sha256>
 
 `tar --zstd -xf` unpacks one as well. The index is `{"sixhops-baseline": 1, "name", "engine", "recorded", "suite", "target",
-"counts", "scenarios": {id: {"digest", "verdict", "places"}}}`; `digest` is that of `suite`, `places` where it failed.
+"counts", "scenarios": {id: {"digest", "verdict", "places"}}}`; `digest` is that of `scenario.digest`,
+`places` where it failed.
 """
 
 from __future__ import annotations

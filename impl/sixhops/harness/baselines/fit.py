@@ -9,11 +9,11 @@ from sixhops.harness.diff.accepted import Accepted, Entry
 from sixhops.harness.errors import Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sixhops.harness.baselines.archive import Recorded
 
-__all__ = ["OF_MACHINE", "Fit", "fit", "other_machine"]
+__all__ = ["OF_MACHINE", "Fit", "fit", "not_compared", "other_machine"]
 
 _MOST: Final = 5
 _OF_MACHINE: Final = {
@@ -65,8 +65,13 @@ class Fit:
             (self.gone, f"of {since} are no longer in the suite"),
         ):
             if names:
-                more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-                yield f"not compared: {len(names)} scenarios {what}: {', '.join(names[:_MOST])}{more}"
+                yield not_compared(names, what)
+
+
+def not_compared(names: Sequence[str], what: str) -> str:
+    """Return a line that counts scenarios and names the first; `what` is true of them."""
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return f"not compared: {len(names)} scenarios {what}: {', '.join(names[:_MOST])}{more}"
 
 
 def fit(recorded: Recorded, suite: Mapping[str, str], wanted: Iterable[str] | None = None) -> Fit:

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.harness.baselines.archive import BASELINES, SUFFIX, Entry, Recorded, counts_of, write_archive
 from sixhops.harness.baselines.reduce import is_faithful, reduce
-from sixhops.harness.baselines.suite import digests
 from sixhops.harness.errors import UsageError
 from sixhops.harness.plugin.results import transcript_name
 from sixhops.harness.replay import transcript_files
 from sixhops.harness.run.transcript import read_header, read_transcript, transcript_of
+from sixhops.harness.scenario.digest import digests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
 
+    from sixhops.harness.baselines.archive import Baseline
     from sixhops.harness.run.transcript import Transcript
     from sixhops.harness.scenario.model import Scenario
 
 __all__ = ["Made", "record"]
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+#: What is in front of a tree's name where a transcript speaks of files in it (`upstream@NAME`), and what stands for it.
+_TREE: Final = (r"/(?:[\w.+@-]+/)+", "/trees/")
 _BODY: Final = re.compile(r'"\$body": \{"sha256": "([0-9a-f]{64})"')
 #: Fewer transcripts than this are read faster than processes start.
 _WORTH_PROCESSES: Final = 16
@@ -38,14 +42,18 @@ _LONGEST: Final = timedelta(hours=20)
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A baseline that was written. `kept`: scenarios in which nothing could be replaced; `outdated`: those left out, since
-    they are no longer what they were when the run was made.
+    """A baseline that was written.
+
+    `kept`: scenarios in which nothing could be replaced. Left out are `gone`, which the suite does not have, `changed`,
+    which do something else now than when they were run, and `undated`, whose transcripts don't say which version was run.
     """
 
     path: Path
     recorded: Recorded
     kept: tuple[str, ...]
-    outdated: tuple[str, ...]
+    gone: tuple[str, ...]
+    changed: tuple[str, ...]
+    undated: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,45 +69,75 @@ class _Reduced:
     is_reduced: bool
 
 
-def record(name: str, runs: Sequence[Path], scenarios: Sequence[Scenario], folder: Path = BASELINES) -> Made:
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A transcript that goes into a baseline. `moment` stands for its times; None: it is from a baseline, and stays."""
+
+    path: Path
+    header: dict[str, Any]
+    moment: datetime | None
+
+
+def record(
+    name: str,
+    runs: Sequence[Path],
+    scenarios: Sequence[Scenario],
+    folder: Path = BASELINES,
+    *,
+    update: Baseline | None = None,
+) -> Made:
     """Write the baseline `name` of saved runs (folders or transcripts; several make up one) of one engine.
 
-    Of repetitions the first counts; scenarios that are not among `scenarios` are left out. Raises UsageError for a bad name,
-    for runs of several engines or that took longer than 20 hours in all, and for one that broke off; ScenarioError for a
-    file that is no transcript.
+    What a later run has replaces what an earlier one, or the baseline to `update`, has of a scenario; of repetitions in one
+    run the first counts. Scenarios that are not as they are among `scenarios` are left out. Raises UsageError for a bad
+    name, for runs of several engines or that took longer than 20 hours in all, and for one that broke off; ScenarioError for
+    a file that is no transcript.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"a baseline's name has small letters, digits, '.', '+' and '-', not {name!r}")
-    files: dict[str, Path] = {}
-    engines: dict[str, Path] = {}
+    new: dict[str, _File] = {}
     moments: list[datetime] = []
-    for file in transcript_files(runs):
-        header = read_header(file)
-        files.setdefault(str(header["scenario"]), file)
-        engines.setdefault(str(header["target"]["engine_version"]), file)
-        moments.append(datetime.fromisoformat(header["clock"]["wall"]).astimezone(UTC))
-    known = digests(scenarios)
-    outdated = tuple(sorted(files.keys() - known.keys()))
-    chosen = {scenario: file for scenario, file in sorted(files.items()) if scenario in known}
-    if not chosen:
-        raise UsageError("there is no transcript of a scenario of this suite here")
-    if len(engines) > 1:
-        raise UsageError(f"a baseline is of one engine, and these are runs of {', '.join(engines)}")
+    for run in runs:
+        found: dict[str, _File] = {}
+        for path in transcript_files([run]):
+            header = read_header(path)
+            moments.append(datetime.fromisoformat(header["clock"]["wall"]).astimezone(UTC))
+            found.setdefault(str(header["scenario"]), _File(path, header, moments[-1]))
+        new.update(found)
+    if not new:
+        raise UsageError("there is no transcript here")
     if max(moments) - min(moments) > _LONGEST:
         raise UsageError("these runs are too far apart to be one: more than 20 hours")
     # The last scenario may have taken a while.
     moment = max(moments).replace(microsecond=0) + timedelta(hours=1)
-    work = partial(_reduced, moment=moment)
+    with TemporaryDirectory(prefix="sixhops-baseline-") as unpacked:
+        files: dict[str, _File] = {}
+        if update is not None:
+            for path in transcript_files([update.unpack(Path(unpacked))]):
+                header = read_header(path)
+                files[str(header["scenario"])] = _File(path, header, None)
+        files |= {scenario: replace(file, moment=moment) for scenario, file in new.items()}
+        return _record(name, files, digests(scenarios), folder, min(moments))
+
+
+def _record(name: str, files: dict[str, _File], known: dict[str, str], folder: Path, began: datetime) -> Made:
+    engines = {str(file.header["target"]["engine_version"]) for file in files.values()}
+    if len(engines) > 1:
+        raise UsageError(f"a baseline is of one engine, and these are runs of {', '.join(sorted(engines))}")
+    versions = {scenario: file.header.get("digest") for scenario, file in files.items()}
+    chosen = {name: file for name, file in sorted(files.items()) if versions[name] == known.get(name, "")}
+    if not chosen:
+        raise UsageError("there is no transcript of a scenario of this suite, as it is now, here")
     if len(chosen) < _WORTH_PROCESSES:
-        reduced = list(map(work, chosen.values()))
+        reduced = list(map(_reduced, chosen.values()))
     else:
         with ProcessPoolExecutor(min(os.cpu_count() or 1, len(chosen))) as pool:
-            reduced = list(pool.map(work, chosen.values(), chunksize=8))
+            reduced = list(pool.map(_reduced, chosen.values(), chunksize=8))
     entries = {item.scenario: Entry(known[item.scenario], item.verdict, item.places) for item in reduced}
     recorded = Recorded(
         name=name,
-        engine=next(iter(engines)),
-        recorded=min(moments).isoformat(timespec="seconds"),
+        engine=engines.pop(),
+        recorded=began.isoformat(timespec="seconds"),
         suite=version("sixhops"),
         target=reduced[0].target,
         counts=counts_of(entries.values()),
@@ -110,29 +148,48 @@ def record(name: str, runs: Sequence[Path], scenarios: Sequence[Scenario], folde
         path,
         recorded,
         {transcript_name(item.scenario): item.data for item in reduced},
-        _bodies(chosen, reduced),
+        _bodies(chosen.values(), reduced),
     )
-    return Made(path, recorded, tuple(item.scenario for item in reduced if not item.is_reduced), outdated)
+    left = sorted((scenario, versions[scenario]) for scenario in files.keys() - chosen.keys())
+    return Made(
+        path,
+        recorded,
+        kept=tuple(item.scenario for item in reduced if not item.is_reduced),
+        gone=tuple(scenario for scenario, _ in left if scenario not in known),
+        changed=tuple(scenario for scenario, digest in left if scenario in known and digest is not None),
+        undated=tuple(scenario for scenario, digest in left if scenario in known and digest is None),
+    )
 
 
-def _reduced(file: Path, *, moment: datetime) -> _Reduced:
-    transcript = read_transcript(file)
+def _reduced(file: _File) -> _Reduced:
+    transcript = read_transcript(file.path)
     if not transcript.outcome:
-        raise UsageError(f"{file} broke off: a baseline is made of whole runs")
-    text = file.read_text(encoding="utf-8")
-    lines = reduce(text.split("\n"), transcript, moment)
-    is_reduced = is_faithful(transcript, transcript_of(lines, file))
-    if is_reduced:
-        text = "\n".join([*lines, ""])
+        raise UsageError(f"{file.path} broke off: a baseline is made of whole runs")
+    text = file.path.read_text(encoding="utf-8")
+    is_reduced = True
+    if file.moment is not None:
+        text = _without_place(text, str(transcript.header["target"]["name"]))
+        lines = reduce(text.split("\n"), transcript, file.moment)
+        is_reduced = is_faithful(transcript, transcript_of(lines, file.path))
+        if is_reduced:
+            text = "\n".join([*lines, ""])
     return _Reduced(
         scenario=transcript.scenario,
         data=text.encode(),
         bodies=frozenset(_BODY.findall(text)),
         verdict=str(transcript.outcome.get("verdict", "")),
         places=_places(transcript),
-        target=transcript.header["target"],
+        target=json.loads(text.partition("\n")[0])["target"],
         is_reduced=is_reduced,
     )
+
+
+def _without_place(text: str, target: str) -> str:
+    """Return a transcript's text without the place on the recording machine where the target's tree is."""
+    _, _, tree = target.partition("@")
+    name = tree.rstrip("/").rpartition("/")[2]
+    before, stands = _TREE
+    return re.sub(rf"{before}{re.escape(name)}(?![\w.+-])", stands + name, text) if name else text
 
 
 def _places(transcript: Transcript) -> tuple[str, ...]:
@@ -146,10 +203,9 @@ def _places(transcript: Transcript) -> tuple[str, ...]:
     return tuple(dict.fromkeys(places))
 
 
-def _bodies(chosen: dict[str, Path], reduced: Sequence[_Reduced]) -> list[Path]:
+def _bodies(files: Iterable[_File], reduced: Sequence[_Reduced]) -> list[Path]:
     found: dict[str, Path] = {}
-    for file, item in zip(chosen.values(), reduced, strict=True):
-        if item.bodies:
-            folder = file.parent / str(read_header(file)["bodies"])
-            found.update((name, folder / name) for name in sorted(item.bodies))
+    for file, item in zip(files, reduced, strict=True):
+        folder = file.path.parent / str(file.header["bodies"])
+        found.update((name, folder / name) for name in sorted(item.bodies))
     return list(found.values())

@@ -61,24 +61,34 @@ def engine_requirements(swagger: Path) -> int:
     type=click.Path(path_type=Path, file_okay=False),
     help="the folder for NAME.tar.zst (default: that of the baselines that come with sixhops)",
 )
+@click.option(
+    "--update", is_flag=True, help="add to what the baseline NAME has, and replace what was run again"
+)
 @scenarios_option
-def baseline(name: str, runs: tuple[Path, ...], output: Path | None, root: Path | None) -> int:
+def baseline(name: str, runs: tuple[Path, ...], output: Path | None, update: bool, root: Path | None) -> int:
     """Make the baseline NAME of an engine from saved RUNS of the suite on it, with all hops tapped (--taps all).
 
-    Several runs, such as one for each folder of scenarios, make up one baseline.
+    Several runs, such as one for each folder of scenarios, make up one baseline; what a later one has of a scenario replaces
+    what an earlier one has. Scenarios that have changed since they were run are left out.
     """
-    from sixhops.harness.baselines import BASELINES
+    from sixhops.harness.baselines import BASELINES, find_baseline
     from sixhops.harness.baselines.record import record
 
     library = open_library(root)
     scenarios = library.everything()
     if report_errors(library.errors):
         return Exit.USAGE
-    made = record(name, runs, scenarios, output or BASELINES)
+    folder = output or BASELINES
+    made = record(name, runs, scenarios, folder, update=find_baseline(name, folder) if update else None)
     counts = ", ".join(f"{count} {word}" for word, count in made.recorded.counts.items())
     click.echo(f"{made.path}: engine {made.recorded.engine}, {counts}; {made.path.stat().st_size} bytes")
     if made.kept:
         click.echo(f"{len(made.kept)} as they were, nothing replaced: {', '.join(made.kept)}")
-    if made.outdated:
-        click.echo(f"left out, for the suite does not have them: {', '.join(made.outdated)}")
+    for names, why in (
+        (made.gone, "the suite does not have them"),
+        (made.changed, "they have changed since they were run"),
+        (made.undated, "the transcripts do not say which version of them was run"),
+    ):
+        if names:
+            click.echo(f"left out, for {why}: {', '.join(names)}")
     return Exit.OK

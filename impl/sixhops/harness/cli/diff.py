@@ -48,6 +48,9 @@ __all__ = ["diff"]
 @click.option(
     "-v", "--verbose", is_flag=True, help="also the differences that are accepted, with their reasons"
 )
+@click.option(
+    "--group", "grouped", is_flag=True, help="a line for each thing that differs, the most frequent first"
+)
 @scenarios_option
 def diff(
     words: tuple[str, ...],
@@ -58,6 +61,7 @@ def diff(
     taps: str,
     results: Path | None,
     verbose: bool,
+    grouped: bool,
     root: Path | None,
 ) -> int:
     """Compare what A and B did: every field on every hop, asserted or not.
@@ -70,10 +74,10 @@ def diff(
         return _list()
     sides, names = _split(words, 2 if against is None else 1)
     from sixhops.harness.baselines import find_baseline
-    from sixhops.harness.baselines.fit import OF_MACHINE
+    from sixhops.harness.baselines.fit import OF_MACHINE, not_compared
     from sixhops.harness.diff.accepted import sort_out
     from sixhops.harness.diff.report import report_data, report_lines
-    from sixhops.harness.diff.runs import RunFailedError, compare_all
+    from sixhops.harness.diff.runs import RunFailedError, changed_between, compare_all
 
     baseline = None if against is None else find_baseline(against)
     library = open_library(root)
@@ -99,6 +103,14 @@ def diff(
                     notices.append(f"not compared: {lacks} scenarios of the baseline are not in {right.name}")
                 left = left.only(right.files.keys())
                 notices += _machines(baseline, right)
+            changed = changed_between(left, right)
+            if changed:
+                notices.append(
+                    not_compared(changed, f"did something else in {left.name} than in {right.name}")
+                )
+                if left.files.keys() & right.files.keys() <= set(changed):
+                    raise UsageError("\n".join(["there is nothing to compare", *notices]))
+                left, right = (side.only(side.files.keys() - set(changed)) for side in (left, right))
             comparisons = compare_all(left, right)
     except RunFailedError as error:
         click.echo(str(error), err=True)
@@ -106,7 +118,7 @@ def diff(
     if baseline is not None:
         accepted = [*accepted, OF_MACHINE]
     result = sort_out(comparisons, accepted, [scenario.id for scenario in everything])
-    for line in report_lines(comparisons, result, verbose=verbose):
+    for line in report_lines(comparisons, result, verbose=verbose, grouped=grouped):
         click.echo(line)
     for notice in notices:
         click.echo(notice)
@@ -149,8 +161,8 @@ def _recorded(
 ) -> tuple[Saved, list[Scenario]]:
     """Return the baseline's side, and the scenarios that it can be compared in; what it can't be is told in `notices`."""
     from sixhops.harness.baselines.fit import fit
-    from sixhops.harness.baselines.suite import digests
     from sixhops.harness.diff.runs import Saved, find_saved
+    from sixhops.harness.scenario.digest import digests
 
     wanted = None if chosen is None else [scenario.id for scenario in chosen]
     fits = fit(baseline.recorded, digests(everything if chosen is None else chosen), wanted)

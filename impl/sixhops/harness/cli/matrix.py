@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sixhops.harness.cli.report import changed_lines
 from sixhops.harness.cli.select import find, open_library, report_errors, scenarios_option, stack_options
 from sixhops.harness.integrity import Exit
 
@@ -87,6 +88,8 @@ def matrix(
     made = gather([run / "transcripts" for run in runs], accepted, with_differences=not no_diff)
     page = write_report(made, output, "The suite on several engines")
     for line in table(made):
+        click.echo(line)
+    for line in changed_lines(made):
         click.echo(line)
     for problem in (*made.problems, *stale):
         click.echo(problem, err=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +16,12 @@ from sixhops.harness.cli.show import HOPS
 from sixhops.harness.errors import UsageError
 from sixhops.harness.integrity import Exit
 
-__all__ = ["report"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sixhops.harness.report.model import Report
+
+__all__ = ["changed_lines", "report"]
 
 
 @click.command()
@@ -81,10 +87,22 @@ def report(
     for number, column in enumerate(made.columns):
         counts = ", ".join(f"{count} {word}" for word, count in made.counts(number).items() if count)
         click.echo(f"{column.name}, engine {column.engine}: {counts}")
+    for line in changed_lines(made):
+        click.echo(line)
     for problem in made.problems:
         click.echo(problem, err=True)
     click.echo(f"report: {page}")
     return Exit.USAGE if made.problems else Exit.OK
+
+
+def changed_lines(made: Report) -> Iterator[str]:
+    """Yield a line for each column in which scenarios did something else than in the first."""
+    from sixhops.harness.baselines.fit import not_compared
+
+    for number, column in enumerate(made.columns):
+        changed = made.changed(number)
+        if changed:
+            yield not_compared(changed, f"did something else in {made.columns[0].name} than in {column.name}")
 
 
 def _unpacked(name: str, files: tuple[Path, ...], stack: ExitStack) -> Path:

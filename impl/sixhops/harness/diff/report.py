@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from sixhops.harness.diff.grouped import group, group_data, group_lines
 from sixhops.harness.show.text import printable
 
 if TYPE_CHECKING:
@@ -30,8 +31,18 @@ _WORDS: Final = {
 }
 
 
-def report_lines(comparisons: Sequence[Comparison], result: Sorted, *, verbose: bool) -> Iterator[str]:
-    """Yield the report's lines: news by scenario, step and hop, then the sums; `verbose`: accepted ones as well."""
+def report_lines(
+    comparisons: Sequence[Comparison], result: Sorted, *, verbose: bool, grouped: bool = False
+) -> Iterator[str]:
+    """Yield the report's lines: news by scenario, step and hop, then the sums; `verbose`: accepted ones as well.
+
+    `grouped`: the news by what they are about instead.
+    """
+    if grouped:
+        yield from group_lines(group(result.news))
+        yield from result.stale
+        yield from _sums(comparisons, result, verbose=verbose)
+        return
     news = {id(item) for item in result.news}
     reasons = {id(item): entry.reason for item, entry in result.accepted}
     for comparison in comparisons:
@@ -110,5 +121,6 @@ def report_data(comparisons: Sequence[Comparison], result: Sorted) -> dict[str, 
             for comparison in comparisons
             for item in comparison.differences
         ],
+        "groups": group_data(group(result.news)),
         "stale": result.stale,
     }

@@ -25,7 +25,7 @@ from sixhops.harness.run.transcript import read_header, read_transcript
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-__all__ = ["RunFailedError", "Saved", "compare_all", "find_saved", "is_saved", "run_on"]
+__all__ = ["RunFailedError", "Saved", "changed_between", "compare_all", "find_saved", "is_saved", "run_on"]
 
 #: Fewer pairs than this are compared faster than processes start.
 _WORTH_PROCESSES = 16
@@ -89,6 +89,19 @@ def run_on(
         raise RunFailedError(target, done.returncode)
     found = find_saved(str(results / "transcripts"))
     return Saved(target, found.files)
+
+
+def changed_between(a: Saved, b: Saved) -> tuple[str, ...]:
+    """Return the scenarios that did something else in the one run than in the other, where both tell it.
+
+    Raises ScenarioError for a file that is no transcript.
+    """
+    found = []
+    for name in sorted(a.files.keys() & b.files.keys()):
+        left, right = (read_header(side.files[name]).get("digest") for side in (a, b))
+        if left is not None and right is not None and left != right:
+            found.append(name)
+    return tuple(found)
 
 
 def compare_all(a: Saved, b: Saved) -> list[Comparison]:

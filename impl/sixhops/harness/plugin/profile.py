@@ -30,8 +30,8 @@ _DIFFERENCE_KEYS = ("scenario", "step", "facet", "leaves", "crash", "sometimes",
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One known difference: in the scenarios and steps that the globs match, this facet may not be as
-    expected.
+    """One known difference: in the scenarios and steps that the globs match, these facets (globs too) may
+    not be as expected.
 
     `step` matches a step's name or its number, counted from 1 over steps and then cleanup. `leaves` are globs for what stays
     behind. `crash`: a program of the target dies of it. `sometimes`: it need not occur.
@@ -39,7 +39,7 @@ class Difference:
 
     scenario: str
     step: str
-    facet: str
+    facets: tuple[str, ...]
     reason: str
     ref: str
     mark: Mark
@@ -53,7 +53,7 @@ class Difference:
 
     def covers(self, step: Step, facet: str) -> bool:
         """Return whether a mismatch of this facet in this step is the known one."""
-        return self.covers_step(step) and fnmatchcase(facet, self.facet)
+        return self.covers_step(step) and any(fnmatchcase(facet, glob) for glob in self.facets)
 
     def covers_step(self, step: Step) -> bool:
         """Return whether the difference may show in this step."""
@@ -129,7 +129,7 @@ def _differences(node: Node) -> list[Difference]:
         Difference(
             scenario=scenario,
             step=_step_pattern(fields["step"]) if "step" in fields else "*",
-            facet=fields["facet"].filled_text("facet") if "facet" in fields else "*",
+            facets=tuple(_texts(fields["facet"], "facet")) if "facet" in fields else ("*",),
             reason=fields["reason"].filled_text("reason"),
             ref=fields["ref"].filled_text("ref") if "ref" in fields else "",
             mark=node.mark,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sixhops.harness.run.transcript import TranscriptWriter
+from sixhops.harness.scenario.digest import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +50,7 @@ def open_transcript(folder: Path, name: str, scenario: Scenario, facts: TargetFa
         "scenario": scenario.id,
         "path": f"{scenario.mark.path}:{scenario.mark.line}",
         "title": scenario.title,
+        "digest": digest_of(scenario),
         "hop": scenario.hop,
         "target": _facts(facts),
     }

@@ -53,7 +53,8 @@ class Cell:
 @dataclass(slots=True)
 class ScenarioRow:
     """One scenario in all columns. `differences`: for each column but the first, how many are (news, accepted), None
-    where nothing was compared. `data` is the gzipped JSON document of the page, see `document`.
+    where nothing was compared. `changed`: columns in which the scenario did something else than in the first, and so could
+    not be. `data` is the gzipped JSON document of the page, see `document`.
     """
 
     id: str
@@ -63,6 +64,7 @@ class ScenarioRow:
     cells: list[Cell | None]
     differences: list[tuple[int, int] | None] = field(default_factory=list)
     document: dict[str, Any] = field(default_factory=dict)
+    changed: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -86,6 +88,10 @@ class Report:
             if cell is not None:
                 found.setdefault(row.id.split("/", 1)[0], Counter())[cell.verdict] += 1
         return {folder: {word: seen.get(word, 0) for word in VERDICTS} for folder, seen in found.items()}
+
+    def changed(self, column: int) -> list[str]:
+        """Return the scenarios that did something else in a column than in the first, by id."""
+        return [row.id for row in self.rows if column in row.changed]
 
     def hops(self, column: int) -> dict[str, int]:
         """Return how many messages a column saw on each hop."""
