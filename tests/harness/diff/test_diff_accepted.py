@@ -143,6 +143,16 @@ def test_what_could_not_be_seen_is_not_stale(tmp_path: Path) -> None:
     assert len(sort_out([comparison()], files, ["engine/a"]).stale) == 1
 
 
+def test_an_entry_of_any_hop_may_have_occurred_on_one_that_was_not_seen(tmp_path: Path) -> None:
+    files = load(
+        tmp_path,
+        f"{HEAD}differences: [{{field: x, reason: r}}, {{hop: [engine, shim], field: x, reason: r}}]\n",
+    )
+
+    assert sort_out([comparison(unseen={"shim": "no tap"})], files, ["engine/a"]).stale == []
+    assert len(sort_out([comparison()], files, ["engine/a"]).stale) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -105,7 +105,8 @@ def sort_out(
 ) -> Sorted:
     """Return the differences by whether they are accepted, and the entries that no longer occur.
 
-    An entry is judged only when all scenarios that it means, out of `all_scenarios`, were compared with its hop observed.
+    An entry is judged only when all scenarios that it means, out of `all_scenarios`, were compared with its hops
+    observed: with all of them, if it says none.
     """
     listed, known = list(files), list(all_scenarios)
     result = Sorted()
@@ -116,7 +117,7 @@ def sort_out(
         holding = [e for file in listed if file.applies(comparison.a, comparison.b) for e in file.differences]
         for entry in holding:
             strict[id(entry)] = entry
-            if any(hop not in comparison.unseen for hop in entry.hops):
+            if not any(fnmatchcase(hop, glob) for hop in comparison.unseen for glob in entry.hops):
                 may_occur.setdefault(id(entry), set()).add(comparison.scenario)
         entries = [*holding, *(entry for file in listed for entry in file.varies)]
         for difference in comparison.differences:

@@ -12,16 +12,19 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from sixhops.harness.scenario.model import Hop
 from sixhops.harness.show.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sixhops.harness.diff.model import Difference
 
 __all__ = ["Group", "group", "group_data", "group_lines"]
 
-_LONGEST: Final = 110
+_LONGEST: Final = 80
+#: The places of groups begin with one of these; in this order they are shown.
+_ORDER: Final = ("scenario", *(f"{hop} hop" for hop in Hop))
 _INDEX: Final = re.compile(r"(?<=\.)\d+(?=\.|$)|\[\d+\]")
 _TOKEN: Final = re.compile(r"[^/ ]*⟨[^⟩]*⟩[^/ ?]*")
 _QUERY: Final = re.compile(r"\?\S*")
@@ -58,17 +61,32 @@ def group(differences: Iterable[Difference]) -> list[Group]:
     return sorted(found.values(), key=lambda one: (-len(one.scenarios), -one.count, one.place, one.what))
 
 
-def group_lines(groups: Iterable[Group]) -> Iterator[str]:
-    """Yield a line for each group (scenarios, differences, what) and two with its first example."""
-    yield "scenarios  differences  what differs, and the first of them"
+def group_lines(groups: Sequence[Group], most: int | None = None) -> Iterator[str]:
+    """Yield lines for each hop: for each group the scenarios, the differences, what, and its first example in a second line.
+
+    `most`: how many groups of a hop are shown; the others are counted.
+    """
+    by_hop: dict[str, list[Group]] = {}
     for one in groups:
-        yield printable(f"{len(one.scenarios):9}  {one.count:11}  {one.place}: {one.what}")
-        step = f" step {one.first.step + 1}" if one.first.step >= 0 else ""
-        message = f", {one.first.message}" if one.first.message else ""
-        yield printable(f"{'':24}{one.first.scenario}{step}{message}")
-        values = [("A", one.first.a)] if one.first.kind != "added" else []
-        values += [("B", one.first.b)] if one.first.kind != "missing" else []
-        yield printable(f"{'':24}{'   '.join(f'{side}: {_shown(value)}' for side, value in values)}")
+        by_hop.setdefault(one.place.partition(",")[0], []).append(one)
+    yield "scenarios  differences  what differs, and the first of them"
+    for hop in sorted(by_hop, key=_ORDER.index):
+        listed = by_hop[hop]
+        yield f"{hop}: {len(listed)} changes"
+        for one in listed[:most]:
+            where = one.place.partition(", ")[2]
+            yield printable(f"{len(one.scenarios):9}  {one.count:11}  {where}: {one.what}")
+            yield printable(f"{'':24}{_example(one.first)}")
+        if most is not None and len(listed) > most:
+            left = len(listed[most].scenarios)
+            yield f"{'':24}and {len(listed) - most} more, of which none is in more than {left} scenarios (-v shows them)"
+
+
+def _example(item: Difference) -> str:
+    step = f" step {item.step + 1}" if item.step >= 0 else ""
+    values = [("A", item.a)] if item.kind != "added" else []
+    values += [("B", item.b)] if item.kind != "missing" else []
+    return f"{item.scenario}{step}: {', '.join(f'{side} {_shown(value)}' for side, value in values)}"
 
 
 def group_data(groups: Iterable[Group]) -> list[dict[str, Any]]:

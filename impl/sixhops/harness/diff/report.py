@@ -21,6 +21,8 @@ FORMAT: Final = 1
 """Version of the JSON; it changes when a reader of the old one would misread the new."""
 
 _LONGEST: Final = 400
+#: Groups of a hop that are shown unless all are asked for: what fits on a page.
+_MOST: Final = 10
 _WORDS: Final = {
     "changed": "differs",
     "missing": "only in A",
@@ -36,10 +38,10 @@ def report_lines(
 ) -> Iterator[str]:
     """Yield the report's lines: news by scenario, step and hop, then the sums; `verbose`: accepted ones as well.
 
-    `grouped`: the news by what they are about instead.
+    `grouped`: the news by what they are about instead, the most frequent of each hop, or all with `verbose`.
     """
     if grouped:
-        yield from group_lines(group(result.news))
+        yield from group_lines(group(result.news), None if verbose else _MOST)
         yield from result.stale
         yield from _sums(comparisons, result, verbose=verbose)
         return
