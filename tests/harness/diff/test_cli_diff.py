@@ -15,7 +15,7 @@ from sixhops.harness.run.transcript import TranscriptWriter
 if TYPE_CHECKING:
     from pathlib import Path
 
-ENTRY = "a: {dockerd: upstream}\nb: {dockerd: reference}\ndifferences:\n  - {field: json.Driver, reason: another driver}\n"
+ENTRY = "a: {dockerd: upstream}\nb: {dockerd: reference}\ndifferences:\n  - {hop: engine, field: json.Driver, reason: another driver}\n"
 
 
 @pytest.fixture
