@@ -15,7 +15,12 @@ from sixhops.harness.run.transcript import TranscriptWriter
 if TYPE_CHECKING:
     from pathlib import Path
 
-ENTRY = "a: {dockerd: upstream}\nb: {dockerd: reference}\ndifferences:\n  - {hop: engine, field: json.Driver, reason: another driver}\n"
+ENTRY = """\
+a: {dockerd: upstream}
+b: {dockerd: reference}
+differences:
+  - {hop: engine, field: json.Driver, reason: another driver}
+"""
 
 
 @pytest.fixture
