@@ -379,8 +379,13 @@ def _accompany(
     while True:
         kind, body = ours.receive()
         if kind == ch.READY:
+            if not first.meets:
+                # between the refusal of all devices and what is allowed of them, the child could not open its terminal
+                _allow_devices(container.groups, linux.resources)
             return
         if kind == ch.HOOKS:
+            if first.meets:
+                _allow_devices(container.groups, linux.resources)
             _limit(container.groups, linux.resources)
             _run_early_hooks(spec.hooks, container, pid)
             if first.meets:
@@ -440,10 +445,17 @@ def _remove_made(made: list[str]) -> None:
     control.remove({path: path for path in reversed(made)})
 
 
+def _allow_devices(groups: dict[str, str], resources: Resources) -> None:
+    _set_limits(lambda: apply_rules(groups, (*resources.devices, *_ALWAYS_ALLOWED)))
+
+
 def _limit(groups: dict[str, str], resources: Resources) -> None:
+    _set_limits(lambda: apply(groups, replace(resources, devices=())))
+
+
+def _set_limits(write: Callable[[], None]) -> None:
     try:
-        apply_rules(groups, (*resources.devices, *_ALWAYS_ALLOWED))
-        apply(groups, replace(resources, devices=()))
+        write()
     except (LinuxError, LimitError) as error:
         raise RuntimeFault(
             "unable to start container process: error during container init: "
