@@ -7,7 +7,10 @@ import pytest
 from sixhops.linux.borrow import can_borrow, run_borrowed
 from sixhops.linux.clone import fork_plainly
 
-pytestmark = pytest.mark.skipif(not can_borrow(), reason="this interpreter checks on which stack it runs")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(not can_borrow(), reason="this interpreter checks on which stack it runs"),
+]
 
 
 def test_child_works_in_our_memory_and_has_all_else_of_its_own() -> None:

@@ -1,6 +1,10 @@
 import os
 
+import pytest
+
 from sixhops.linux.clone import fork_plainly
+
+pytestmark = pytest.mark.alone
 
 
 def test_child_is_ours_and_has_what_we_have() -> None:

@@ -10,6 +10,8 @@ from sixhops.shim import resident
 from sixhops.shim.loop import Loop, Task
 from sixhops.shim.resident import Resident
 
+pytestmark = pytest.mark.alone
+
 RUNTIME = """
 import os
 
@@ -91,6 +93,7 @@ def step(loop: Loop, waiting: Resident, *words: str, streams: Streams) -> int | 
     if not task.done:
         loop._running = True  # a loop of one life, lived once more
         loop.run()
+    assert task.done, "the step takes longer than ten seconds"
     return task.result()
 
 

@@ -10,6 +10,8 @@ import pytest
 from sixhops.shim.loop import Loop, Task
 from sixhops.shim.runtime import Runtime, RuntimeFailedError, RuntimeOptions
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def loop() -> Iterator[Loop]:
