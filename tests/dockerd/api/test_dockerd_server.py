@@ -326,3 +326,9 @@ def test_a_long_error_is_chunked(tmp_path: Path) -> None:
     found = ask(tmp_path / "s", "GET /filters?filters=" + "x" * 3000)
 
     assert found.startswith("HTTP/1.1 500 ")
+
+
+def test_filters_without_a_value_are_none(tmp_path: Path) -> None:
+    found = ask(tmp_path / "s", "GET /filters?filters=%7B%22name%22:%5B%22a%22%5D,%22id%22:null%7D")
+
+    assert found.endswith('{"name":["a"],"id":[]}\n')

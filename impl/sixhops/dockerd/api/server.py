@@ -413,7 +413,8 @@ def _check_query(query: str) -> None:
 
 def _is_old_filters(value: object) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(member, list) and all(item is None or isinstance(item, str) for item in member)
+        member is None
+        or (isinstance(member, list) and all(item is None or isinstance(item, str) for item in member))
         for member in value.values()
     )
 

@@ -231,7 +231,8 @@ class Containers:
                 if not held.container.state.is_running:  # somebody else may have started it
                     await self._supervisor.start(held)
         except EngineError as error:
-            raise EngineError(error.status, f"Cannot restart container {text}: {error.message}") from error
+            # whatever it is, dockerd keeps the words of it alone
+            raise system(f"Cannot restart container {text}: {error.message}") from error
         finally:
             held.is_restarting = False
         self._emit(held, "restart")

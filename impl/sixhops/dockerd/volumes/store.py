@@ -258,7 +258,7 @@ class Volumes:
         is_short = len(name) <= _LONGEST_NAME
         if is_short and _NAME.fullmatch(name) and (directory / "_data").is_dir():
             return self._read(name)
-        if len(name) == 1:
+        if len(name.encode(errors="replace")) == 1:
             raise invalid(
                 f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
             )

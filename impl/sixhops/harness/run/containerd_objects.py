@@ -28,6 +28,11 @@ __all__ = ["ContainerdClient", "Objects", "new_objects", "remove_objects"]
 _TIMEOUT = 10.0
 #: Seconds for killed tasks to end, and for what is cleared away by itself.
 _SETTLE = 5.0
+#: Seconds for containerd's collector to take what dockerd let go. It collects in a fiftieth of its time at most, so after
+#: collections that a busy disk has made slow the next one is many seconds off (pause_threshold of its configuration).
+_COLLECTED = 60.0
+#: Seconds between two looks, the first and the longest.
+_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 #: dockerd's namespaces: what is new there is for dockerd to remove.
 _DOCKER = frozenset({"moby", "plugins.moby"})
 _KILL = 9
@@ -118,21 +123,27 @@ def remove_objects(before: Objects, client: ContainerdClient) -> list[str]:
     What dockerd has in its own namespaces is waited for, not removed. A namespace comes with the first thing in it, so
     it is only worth a line when it stays.
     """
-    deadline = time.monotonic() + _SETTLE
+    began = time.monotonic()
     left = new_objects(before, client.objects())
     lines = [_line(*item) for item in left if item[0] not in _DOCKER and item[1] != "namespace"]
-    while left and time.monotonic() < deadline:
+    pause = _PAUSE
+    while left and time.monotonic() - began < _patience(left):
         for namespace, kind, name in sorted(left, key=lambda item: list(_REMOVERS).index(item[1])):
             if namespace not in _DOCKER:
                 _try(_REMOVERS[kind], client, namespace, name)
         left = new_objects(before, client.objects())
         if left:
-            time.sleep(0.02)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
     stays = [_line(*item) for item in left]
     return [
         *(f"{line} (it refuses to go)" if line in stays else line for line in lines),
         *(line for line in stays if line not in lines),
     ]
+
+
+def _patience(left: list[tuple[str, str, str]]) -> float:
+    return _COLLECTED if all(namespace in _DOCKER for namespace, _kind, _name in left) else _SETTLE
 
 
 def _line(namespace: str, kind: str, name: str) -> str:

@@ -94,6 +94,10 @@ def test_limits_beside_host_config_count_when_it_has_none() -> None:
             "Conflicting options: Nano CPUs and CPU Quota cannot both be set",
         ),
         ({"CpusetCpus": "x"}, "Invalid value x for cpuset cpus: invalid format: x"),
+        (
+            {"CpusetCpus": "9999999999999999999999"},
+            "Invalid value 9999999999999999999999 for cpuset cpus: invalid format: 9999999999999999999999",
+        ),
         ({"OomScoreAdj": 1001}, "Invalid value 1001, range for oom score adj is [-1000, 1000]"),
         ({"ShmSize": -1}, "SHM size can not be less than 0"),
         ({"RestartPolicy": {"Name": "often"}}, "invalid restart policy 'often'"),

@@ -20,6 +20,7 @@ __all__ = ["check", "parse_set"]
 _SMALLEST_MEMORY = 6 << 20
 _BILLION = 10**9
 _MOST_CPUS = 8192
+_INT64_MAX = 2**63 - 1
 _NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _UNSUPPORTED = "Your kernel does not support {} or the cgroup is not mounted. {} discarded."
 
@@ -155,7 +156,7 @@ def parse_set(text: str, largest: int = 0) -> set[int]:
             raise ValueError(f"invalid format: {text}")
         low = int(first)
         high = int(last) if dash else low
-        if high < low:
+        if high < low or high > _INT64_MAX:
             raise ValueError(f"invalid format: {text}")
         if largest and high > largest:
             raise ValueError(f"value of out range, maximum is {largest}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from sixhops.dockerd.containers.lifecycle import Status
@@ -51,6 +52,9 @@ async def _ps(words: list[str]) -> str:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+    except ValueError as error:
+        # a zero byte in a word, which execve can't carry
+        raise system(f"ps: fork/exec {shutil.which('ps') or 'ps'}: invalid argument") from error
     except OSError as error:
         raise system(f'ps: exec: "ps": {(error.strerror or "").lower()}') from error
     async with asyncio.timeout(_PATIENCE):
