@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from daemons import DOCKERS, OURS
 
 from sixhops.harness.images import build, docker_archive, load_recipe, push
 from sixhops.harness.stack.facts import engine_client
@@ -76,3 +78,22 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     finally:
         left = private.close()
     assert left == []
+
+
+@pytest.fixture(params=[OURS, DOCKERS], ids=["ours", "docker's"])
+def program(request: pytest.FixtureRequest) -> str:
+    """A dockerd to be run as a `Daemon`."""
+    path = str(request.param)
+    if not os.access(path, os.X_OK):
+        pytest.skip(f"needs {path} (apt-get install docker.io)")
+    return path
+
+
+@pytest.fixture
+def folder(program: str) -> Iterator[Path]:
+    """A folder for the daemon's state. Its name is a namespace of containerd's."""
+    # tmp_path can be longer than a socket's address may be (unix(7))
+    with tempfile.TemporaryDirectory(prefix="sixhops-") as directory:
+        place = Path(directory) / ("ours" if program == OURS else "dockers")
+        place.mkdir()
+        yield place

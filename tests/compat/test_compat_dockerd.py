@@ -6,8 +6,6 @@ import datetime as dt
 import json
 import os
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,10 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from daemons import DOCKERS, OURS, Daemon
+from daemons import Daemon
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from conftest import Stack
 
@@ -36,23 +34,6 @@ os.set_inheritable(3, True)
 os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
 os.execv(sys.argv[2], sys.argv[2:])
 """
-
-
-@pytest.fixture(params=[OURS, DOCKERS], ids=["ours", "docker's"])
-def program(request: pytest.FixtureRequest) -> str:
-    path = str(request.param)
-    if not os.access(path, os.X_OK):
-        pytest.skip(f"needs {path} (apt-get install docker.io)")
-    return path
-
-
-@pytest.fixture
-def folder(program: str) -> Iterator[Path]:
-    # Its name is a namespace of containerd's. tmp_path can be longer than a socket's address may be (unix(7)).
-    with tempfile.TemporaryDirectory(prefix="sixhops-") as directory:
-        place = Path(directory) / ("ours" if program == OURS else "dockers")
-        place.mkdir()
-        yield place
 
 
 def certify(folder: Path) -> None:

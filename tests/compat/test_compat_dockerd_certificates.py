@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from daemons import BOUND, DOCKERS, OURS, Daemon
+from daemons import BOUND, OURS, Daemon
 
 from certificates import certify
 
@@ -27,14 +27,6 @@ pytestmark = pytest.mark.skipif(
 #: A name that leads to an address which is not the loopback's, as registries there are not verified.
 ADDRESS = "198.18.0.1"
 PORT = 5443
-
-
-@pytest.fixture(params=[OURS, DOCKERS], ids=["ours", "docker's"])
-def program(request: pytest.FixtureRequest) -> str:
-    path = str(request.param)
-    if not os.access(path, os.X_OK):
-        pytest.skip(f"needs {path} (apt-get install docker.io)")
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,13 @@ import json
 import os
 import re
 import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from daemons import BOUND, DOCKERS, OURS, Daemon
+from daemons import BOUND, Daemon
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from conftest import Stack
 
@@ -41,23 +39,6 @@ NAMES = {
     "process_open_fds",
     "promhttp_metric_handler_requests_total",
 }
-
-
-@pytest.fixture(params=[OURS, DOCKERS], ids=["ours", "docker's"])
-def program(request: pytest.FixtureRequest) -> str:
-    path = str(request.param)
-    if not os.access(path, os.X_OK):
-        pytest.skip(f"needs {path} (apt-get install docker.io)")
-    return path
-
-
-@pytest.fixture
-def folder(program: str) -> Iterator[Path]:
-    # Its name is a namespace of containerd's. tmp_path can be longer than a socket's address may be (unix(7)).
-    with tempfile.TemporaryDirectory(prefix="sixhops-") as directory:
-        place = Path(directory) / ("ours-metrics" if program == OURS else "dockers-metrics")
-        place.mkdir()
-        yield place
 
 
 def fetch(stack: Stack, url: str, *words: str) -> str:
