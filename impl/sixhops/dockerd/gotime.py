@@ -12,7 +12,7 @@ from typing import Final
 from sixhops.dockerd import goduration
 from sixhops.dockerd.goquote import quote, quote_time
 
-__all__ = ["TimeError", "parse_moment"]
+__all__ = ["TimeError", "parse_moment", "parse_timestamp"]
 
 _DAYS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _SECOND: Final = 1_000_000_000
@@ -33,6 +33,7 @@ _YEAR_DIGITS: Final = 4
 #: The year 0, which Python's calendar has not: long before any container.
 _BEFORE: Final = -62167219200
 _ZONE_LENGTH: Final = 6
+_NANO_DIGITS: Final = 9
 
 
 class TimeError(ValueError):
@@ -157,3 +158,25 @@ def _no_part(layout: str, text: str, rest: str, part: str) -> TimeError:
 
 def _quoted(text: str) -> str:
     return quote_time(text.encode("latin-1").decode("utf-8", "surrogateescape"))
+
+
+def parse_timestamp(text: str) -> int:
+    """Return nanoseconds of `seconds[.fraction]`, which is how clients send moments. Raises TimeError.
+
+    As ParseTimestamps of moby's api/types/time reads it: two numbers, the second brought to nanoseconds by its length.
+    """
+    whole, point, fraction = text.partition(".")
+    seconds = _int64(whole)
+    if not point:
+        return seconds * _SECOND
+    digits = len(fraction)
+    rest: int = _int64(fraction) * 10 ** max(_NANO_DIGITS - digits, 0) // 10 ** max(digits - _NANO_DIGITS, 0)
+    return seconds * _SECOND + rest
+
+
+def _int64(text: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise TimeError(f"strconv.ParseInt: parsing {quote(text)}: invalid syntax")
+    if int(text) not in _INT64:
+        raise TimeError(f"strconv.ParseInt: parsing {quote(text)}: value out of range")
+    return int(text)

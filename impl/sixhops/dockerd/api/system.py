@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from sixhops.dockerd.api import answers
 from sixhops.dockerd.api.gojson import encode
 from sixhops.dockerd.api.server import Route, route
 from sixhops.dockerd.errors import invalid, system
-from sixhops.dockerd.goquote import quote
+from sixhops.dockerd.gotime import TimeError, parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +23,6 @@ __all__ = ["routes"]
 
 _UNCACHED = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache"}
 _SECOND = 10**9
-_TIME = re.compile(r"(-?\d+)(?:\.(\d{0,9})\d*)?")
 
 
 def routes(documents: System, events: Events, features: Callable[[], Mapping[str, bool]]) -> list[Route]:
@@ -89,17 +87,8 @@ def _time(text: str) -> int | None:
     """
     if not text:
         return None
-    whole, point, fraction = text.partition(".")
-    seconds = _int64(whole)
-    rest = _int64(fraction) * 10 ** (9 - len(fraction)) if point and len(fraction) <= 9 else 0
-    if point and len(fraction) > 9:
-        rest = _int64(fraction) // 10 ** (len(fraction) - 9)
-    return None if seconds == -1 else seconds * _SECOND + rest
-
-
-def _int64(text: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]+", text, re.ASCII):
-        raise system(f"strconv.ParseInt: parsing {quote(text)}: invalid syntax")
-    if not -(2**63) <= int(text) < 2**63:
-        raise system(f"strconv.ParseInt: parsing {quote(text)}: value out of range")
-    return int(text)
+    try:
+        moment = parse_timestamp(text)
+    except TimeError as error:
+        raise system(str(error)) from error
+    return None if moment // _SECOND == -1 else moment

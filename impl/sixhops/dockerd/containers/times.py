@@ -7,7 +7,7 @@ import time
 from calendar import timegm
 
 from sixhops.dockerd.errors import system
-from sixhops.dockerd.goquote import quote
+from sixhops.dockerd.gotime import TimeError, parse_timestamp
 
 __all__ = ["NEVER", "fixed", "parse_query", "parse_rfc3339", "rfc3339"]
 
@@ -15,7 +15,6 @@ __all__ = ["NEVER", "fixed", "parse_query", "parse_rfc3339", "rfc3339"]
 NEVER = "0001-01-01T00:00:00Z"
 _SECOND = 1_000_000_000
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_SECONDS = re.compile(r"(-?\d+)(?:\.(\d{1,9}))?", re.ASCII)
 
 
 def rfc3339(nanoseconds: int) -> str:
@@ -50,10 +49,10 @@ def parse_query(text: str) -> int | None:
     """
     if text in {"", "0"}:
         return None
-    found = _SECONDS.fullmatch(text)
-    if found is not None:
-        return int(found[1]) * _SECOND + int((found[2] or "").ljust(9, "0"))
-    raise system(f"strconv.ParseInt: parsing {quote(text.partition('.')[0])}: invalid syntax")
+    try:
+        return parse_timestamp(text)
+    except TimeError as error:
+        raise system(str(error)) from error
 
 
 def _whole(nanoseconds: int) -> str:

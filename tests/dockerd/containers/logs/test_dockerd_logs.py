@@ -165,8 +165,10 @@ def test_times() -> None:
     assert fixed(1_500_000_000) == "1970-01-01T00:00:01.500000000Z"
     assert parse_query("1.5") == 1_500_000_000
     assert parse_query("0") is None
-    with pytest.raises(EngineError):
+    with pytest.raises(EngineError, match='parsing "yesterday": invalid syntax'):
         parse_query("yesterday")
+    with pytest.raises(EngineError, match='parsing "99999999999999999999": value out of range'):
+        parse_query("99999999999999999999.5")
 
 
 def test_every_stored_line_is_json(log: LogFiles) -> None:
