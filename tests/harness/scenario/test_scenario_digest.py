@@ -67,6 +67,16 @@ def test_what_it_does_counts(old: str, new: str) -> None:
     assert digest(ONE.replace(old, new)) != digest(ONE)
 
 
+@pytest.mark.parametrize("bound", ["20s", "{timeout: 5s}", "{timeout: 20s, fail_if: {status: 500}}"])
+def test_for_how_long_a_step_is_repeated_does_not_count_but_that_it_is_does(bound: str) -> None:
+    repeated = ONE + "    eventually: 5s\n"
+
+    assert (
+        digest(ONE + f"    eventually: {bound}\n") == digest(repeated) == "6b74333c284dd038"
+    )  # in recorded runs
+    assert digest(repeated) != digest(ONE)
+
+
 def test_a_row_has_its_own_digest_of_what_is_sent_of_it() -> None:
     one, two = digests(load_text(ROWS)).values()
 

@@ -2,8 +2,8 @@
 
 Recorded runs can be compared when their scenarios did the same. So what one does counts (its steps, what they send and save,
 its images, registry faults, and the variables and members of its row that these speak of), and not how it is written,
-judged or waited for: comments, layout, titles, requirements, expectations, timeouts. What image recipes say does not count
-either, since images are told apart by their digests. Pure.
+judged or how long it is waited for: comments, layout, titles, requirements, expectations, timeouts, the bounds of
+`eventually`. What image recipes say does not count either, since images are told apart by their digests. Pure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["digest_of", "digests"]
 
-#: Members of steps, rules and uses of images that change nothing of what is done.
+#: Members of steps, repetitions, rules and uses of images that change nothing of what is done.
 _WORDS: Final = frozenset({"mark", "expect", "fail_if", "timeout"})
 
 
