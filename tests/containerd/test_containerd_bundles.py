@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sixhops.containerd.bundles import Bundles, has_log
 from sixhops.containerd.config import Config
+from sixhops.wire.ttrpc.status import RpcError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,4 +53,46 @@ def test_removal_that_was_cut_short_is_no_bundle_and_goes_at_the_start(config: C
 
     assert not left.exists()
     assert bundle.exists()
+    bundles.close()
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (b"", "unexpected end of JSON input"),
+        (b'{"linux": ', "unexpected end of JSON input"),
+        (b"x", "invalid character 'x' looking for beginning of value"),
+        (b"[]", "json: cannot unmarshal into Go value: "),
+        (b'{"linux": {"gidMappings": [{"hostID": "x"}]}}', "json: cannot unmarshal into Go value: "),
+        (b"[" * 100_000, "json: cannot unmarshal into Go value: "),
+    ],
+)
+def test_what_is_no_specification_leaves_no_bundle(config: Config, spec: bytes, message: str) -> None:
+    bundles = Bundles(config)
+
+    with pytest.raises(RpcError) as caught:
+        bundles.make("moby", "one", spec, "")
+
+    assert caught.value.message.startswith(f"failed to start shim: {message}")
+    assert list(bundles.all()) == []
+    bundles.close()
+
+
+@pytest.mark.parametrize(
+    ("mappings", "group", "mode"),
+    [
+        ([], None, 0o700),
+        ([{"containerID": 0, "hostID": 0, "size": 10}], None, 0o700),
+        ([{"containerID": 1, "hostID": 7, "size": 1}, {"hostID": 4242, "size": 1}], 4242, 0o710),
+    ],
+)
+def test_root_of_the_containers_user_namespace_gets_in(
+    config: Config, mappings: list[dict[str, int]], group: int | None, mode: int
+) -> None:
+    bundles = Bundles(config)
+
+    found = bundles.make("moby", "one", json.dumps({"linux": {"gidMappings": mappings}}).encode(), "").stat()
+
+    assert found.st_gid == (os.getgid() if group is None else group)
+    assert found.st_mode & 0o777 == mode
     bundles.close()

@@ -4,6 +4,7 @@ One containerd for the module; each test has containers of its own. The forked s
 two rows of the same tests.
 """
 
+import asyncio
 import json
 import os
 import signal
@@ -16,8 +17,10 @@ from containerd_support import NAMESPACE, NEEDS, SECONDS, Containerd, make, subs
 from sixhops.wire.proto import (
     payloads_pb2,
     process_pb2,
+    shim_v2_pb2,
     tasks_pb2,
 )
+from sixhops.wire.ttrpc import aio
 
 pytestmark = NEEDS
 
@@ -193,6 +196,30 @@ def test_tasks_survive_a_killed_containerd(containerd: Containerd, runtime: str)
     assert (process.pid, process.status) == (pid, process_pb2.RUNNING)
     containerd.call("Tasks/Kill", tasks_pb2.KillRequest(container_id=name, signal=signal.SIGKILL))
     assert containerd.wait(name) == 137
+
+
+def test_container_that_somebody_else_deleted_is_forgotten(containerd: Containerd, runtime: str) -> None:
+    name = f"stolen-{runtime[14:]}"
+    assert not isinstance(containerd.create(name, runtime, "sleep", "1000"), tuple)
+    bundle = containerd.directory / "state" / "io.containerd.runtime.v2.task" / NAMESPACE / name
+    address = (bundle / "address").read_text().removeprefix("unix://")
+
+    async def steal() -> None:
+        client = await aio.connect(address)
+        await client.call(
+            "containerd.task.v2.Task", "Delete", shim_v2_pb2.DeleteRequest(id=name).SerializeToString()
+        )
+        await client.close()
+
+    asyncio.run(steal())
+    delete = tasks_pb2.DeleteTaskRequest(container_id=name)
+
+    assert containerd.call("Tasks/Delete", delete) == (
+        "NOT_FOUND",
+        "failed to delete task: container not created: not found",
+    )
+    assert containerd.call("Tasks/Delete", delete) == ("NOT_FOUND", f"task {name} not found")
+    assert not bundle.exists()
 
 
 def test_runtime_without_a_shim(containerd: Containerd) -> None:

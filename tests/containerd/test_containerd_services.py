@@ -348,6 +348,15 @@ def test_namespaces(tmp_path: Path) -> None:
             ).namespace.name,
             await client.call("Namespaces/Delete", namespaces_pb2.DeleteNamespaceRequest(name="moby")),
             await client.call("Namespaces/Delete", namespaces_pb2.DeleteNamespaceRequest(name="none")),
+            *[
+                await client.call(
+                    "Namespaces/Update",
+                    namespaces_pb2.UpdateNamespaceRequest(
+                        namespace=namespaces_pb2.Namespace(name=name, labels=labels)
+                    ),
+                )
+                for name, labels in (("", {"k": "v"}), ("n1", {"k": "v" * 4096}))
+            ],
         ]
 
     assert serve(tmp_path, scenario) == [
@@ -358,6 +367,11 @@ def test_namespaces(tmp_path: Path) -> None:
             'namespace "moby" must be empty, but it still has containers: failed precondition',
         ),
         ("NOT_FOUND", 'namespace "none": not found'),
+        ("UNKNOWN", "bucket name required"),
+        (
+            "UNKNOWN",
+            "namespace.Labels: label key and value greater than maximum size (4096 bytes), key: k: invalid argument",
+        ),
     ]
 
 

@@ -97,6 +97,13 @@ def test_missing_binary(loop: Loop, tmp_path: Path) -> None:
         run(loop, runtime.run(["create"]))
 
 
+def test_binary_that_is_a_directory(loop: Loop, tmp_path: Path) -> None:
+    runtime = Runtime(loop, RuntimeOptions(str(tmp_path), "/s"), "ns", tmp_path / "log.json")
+
+    with pytest.raises(OSError, match=rf"^fork/exec {tmp_path}: permission denied$"):
+        run(loop, runtime.run(["create"]))
+
+
 def test_loaded_runtime_is_forked(tmp_path: Path) -> None:
     (tmp_path / "fake_runtime.py").write_text(
         "import os\n"

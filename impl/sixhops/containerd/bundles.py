@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from sixhops.wire.jsonerror import json_error
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
@@ -42,13 +44,17 @@ class Bundles:
         return self._state / namespace / identifier, self._root / namespace / identifier
 
     def make(self, namespace: str, identifier: str, spec: bytes, program: str) -> Path:
-        """Make a bundle and return its path; RpcError UNKNOWN when the disk refuses, and nothing is left then."""
+        """Make a bundle and return its path.
+
+        RpcError UNKNOWN when the disk refuses, or `spec` is no specification; nothing is left then.
+        """
         bundle, work = self._paths(namespace, identifier)
         try:
             for path in (bundle, work):
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
                 shutil.rmtree(path, ignore_errors=True)  # what a crash left; no task of that id is known
                 path.mkdir(mode=0o700)
+            self._let_in(bundle, spec)
             (bundle / "work").symlink_to(work)
             (bundle / "rootfs").mkdir(mode=0o711)
             (bundle / "config.json").write_bytes(spec)
@@ -57,7 +63,25 @@ class Bundles:
         except OSError as error:
             self.remove(namespace, identifier)
             raise RpcError(Code.UNKNOWN, f"failed to start shim: {error}") from error
+        except (ValueError, RecursionError, AttributeError, TypeError) as error:
+            self.remove(namespace, identifier)
+            raise RpcError(Code.UNKNOWN, f"failed to start shim: {json_error(spec, error)}") from error
         return bundle
+
+    @staticmethod
+    def _let_in(bundle: Path, spec: bytes) -> None:
+        """Let root of the container's user namespace into the bundle.
+
+        ValueError, RecursionError (JSON), AttributeError or TypeError (its shape) when `spec` is no specification.
+        https://github.com/containerd/containerd/blob/v1.6.20/runtime/v2/bundle_linux.go
+        """
+        linux = json.loads(spec).get("linux") or {}
+        for mapping in linux.get("gidMappings") or []:
+            if mapping.get("containerID", 0) == 0:
+                if mapping.get("hostID", 0):
+                    os.chown(bundle, -1, mapping["hostID"])
+                    bundle.chmod(0o710)
+                return
 
     def remove(self, namespace: str, identifier: str) -> None:
         """Remove a bundle: it is renamed at once, and emptied later. What isn't there is fine."""

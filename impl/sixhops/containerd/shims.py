@@ -13,7 +13,7 @@ import contextlib
 import logging
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
@@ -56,6 +56,7 @@ class Shim:
     pid: int = 0
     deleted: bool = False
     log: int = -1
+    gone: asyncio.Event = field(default_factory=asyncio.Event)  # nothing of it is left
 
     async def call(self, name: str, request: Message, seconds: float | None = None) -> Any:
         """Call a method of the task service; RpcError in containerd's words."""
@@ -180,6 +181,8 @@ class Shims:
         except RpcError as error:
             if shim.client.closed.is_set():
                 raise RpcError(Code.UNKNOWN, "ttrpc: closed") from error
+            if error.code is Code.NOT_FOUND:
+                await self._dismiss(shim)
             raise
         shim.deleted = True
         await self._bury(shim)
@@ -191,9 +194,21 @@ class Shims:
             await shim.call("Delete", shim_v2_pb2.DeleteRequest(id=shim.id), 5.0)
         await self._bury(shim)
 
-    async def _bury(self, shim: Shim) -> None:
+    async def _dismiss(self, shim: Shim) -> None:
+        """Let a shim end that has lost its container to somebody else; what is told is as if it had died, as upstream."""
+        await self._shut_down(shim)
+        try:
+            await asyncio.wait_for(shim.client.closed.wait(), SHUTDOWN_SECONDS)
+        except TimeoutError:
+            await shim.client.close()
+        await shim.gone.wait()
+
+    async def _shut_down(self, shim: Shim) -> None:
         with contextlib.suppress(RpcError):
             await shim.call("Shutdown", shim_v2_pb2.ShutdownRequest(id=shim.id), SHUTDOWN_SECONDS)
+
+    async def _bury(self, shim: Shim) -> None:
+        await self._shut_down(shim)
         if shim.program.path is not None:
             # the contract wants `delete` after every task, not only after a crash
             await self._launcher.delete(shim.namespace, shim.id, shim.bundle, shim.program)
@@ -205,6 +220,7 @@ class Shims:
         self._close_log(shim.log)
         shim.log = -1
         self._bundles.remove(shim.namespace, shim.id)
+        shim.gone.set()
 
     def _watch(self, shim: Shim) -> None:
         task = asyncio.create_task(self._wait_for_end(shim))

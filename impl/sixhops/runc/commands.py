@@ -252,7 +252,14 @@ _CHECKPOINT = _BOTH | {
     "leave-running": FLAG,
     "pre-dump": FLAG,
 }
-_RESTORE = _CREATE | _BOTH | {"detach": FLAG, "lsm-profile": VALUE, "lsm-mount-context": VALUE}
+_RESTORE = {
+    **_CREATE,
+    **_BOTH,
+    "detach": FLAG,
+    "no-subreaper": FLAG,
+    "lsm-profile": VALUE,
+    "lsm-mount-context": VALUE,
+}
 _BUNDLE = {"b": "bundle"}
 # name -> options, short names, least and most arguments, function
 COMMANDS: dict[str, tuple[dict[str, str], dict[str, str], int, int | None, Callable[[Parsed, str], int]]] = {

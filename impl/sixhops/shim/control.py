@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import DecodeError
 
 from sixhops.shim.console import resize
-from sixhops.shim.execs import json_error
 from sixhops.shim.process import State, refuse
 from sixhops.shim.runtime import RuntimeFailedError
+from sixhops.wire.jsonerror import json_error
 from sixhops.wire.proto import payloads_pb2, runc_options_pb2, shim_v2_pb2
-from sixhops.wire.proto.services import type_name, unpack
+from sixhops.wire.proto.services import unpack
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _checkpoint_options(value: Any) -> runc_options_pb2.CheckpointOptions:
     options = runc_options_pb2.CheckpointOptions()
     try:
         if value.type_url and not unpack(value, options):
-            raise RpcError(Code.UNKNOWN, f"type with url {type_name(value)}: not found")
+            raise RpcError(Code.UNKNOWN, f"type with url {value.type_url}: not found")
     except DecodeError as error:
         raise RpcError(Code.UNKNOWN, f"checkpoint options: {error}") from error
     return options

@@ -12,6 +12,7 @@ from sixhops.shim.creation import start_init
 from sixhops.shim.exits import started
 from sixhops.shim.process import Process, State, refuse
 from sixhops.shim.stdio import Paths, Streams
+from sixhops.wire.jsonerror import json_error
 from sixhops.wire.proto import payloads_pb2, shim_v2_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from sixhops.shim.container import Container, Shim
 
-__all__ = ["exec_", "json_error", "start"]
+__all__ = ["exec_", "start"]
 
 
 async def exec_(shim: Shim, request: Any) -> Message:
@@ -53,17 +54,6 @@ async def exec_(shim: Shim, request: Any) -> Message:
         payloads_pb2.TaskExecAdded(container_id=container.id, exec_id=request.exec_id),
     )
     return shim_v2_pb2.ConnectResponse()
-
-
-def json_error(data: bytes, error: Exception) -> str:
-    """Return what Go's parser says of bad JSON, as far as a user would look for it."""
-    position = getattr(error, "pos", None)
-    text = data.decode(errors="replace")
-    if position is None:
-        return f"json: cannot unmarshal into Go value: {error}"
-    if position >= len(text.rstrip()):
-        return "unexpected end of JSON input"
-    return f"invalid character {text[position]!r} looking for beginning of value"
 
 
 async def start(shim: Shim, request: Any) -> Message:

@@ -26,8 +26,11 @@ DRAIN_SECONDS = 2.0  # how long Delete waits for output that nobody reads, as up
 
 def ended(shim: Shim, process: Process, exit_status: ExitStatus) -> None:
     """Take note of an exit. One that comes while the start is under way is kept until `started`."""
-    if process.starting:
+    if process.starting or process.deleting:
         process.early = exit_status
+        return
+    if process.state is State.DELETED:
+        _announce(shim, process, exit_status)
         return
     paused = process.state is State.PAUSED
     process.state = State.STOPPED
@@ -69,13 +72,14 @@ async def _follow(shim: Shim, container: Container, step: list[str], last: list[
 
 
 def _announce(shim: Shim, process: Process, exit_status: ExitStatus) -> None:
+    """Tell of an end; that of a process which never ran and was deleted has no time, as upstream."""
     event = payloads_pb2.TaskExit(
         container_id=process.container_id,
         id=process.exec_id or process.container_id,
         pid=process.pid,
         exit_status=exit_status.status,
     )
-    stamp(event.exited_at, exit_status)
+    stamp(event.exited_at, process.exit)
     shim.publish("/tasks/exit", event)
     process.exited.set(exit_status)
 
@@ -98,6 +102,8 @@ async def delete(shim: Shim, request: Any) -> Message:
             shim.log.error(f"failed to drain {'exec' if process.exec_id else 'init'} process io")
         if process.exec_id:
             await _delete_exec(container, process)
+        elif process.state is State.CREATED:
+            await _delete_created(shim, container, process)
         else:
             await _delete_init(shim, container, process)
         process.state = State.DELETED
@@ -119,6 +125,22 @@ async def _delete_exec(container: Container, process: Process) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{container.bundle}/{process.exec_id}.pid")
     del container.processes[process.exec_id]
+
+
+async def _delete_created(shim: Shim, container: Container, process: Process) -> None:
+    """Delete init that never ran. The runtime kills it; that is told as an exit, and is none of the process's own."""
+    process.deleting = True
+    try:
+        await _delete_init(shim, container, process)
+    except BaseException:
+        process.deleting = False
+        if process.early is not None:
+            started(shim, process)
+        raise
+    process.deleting = False
+    process.state = State.DELETED
+    if process.early is not None:
+        _announce(shim, process, process.early)
 
 
 async def _delete_init(shim: Shim, container: Container, process: Process) -> None:

@@ -102,7 +102,8 @@ class Process:
     """One process. `exec_id` is empty for init; `spec` is the process document of an exec.
 
     `starting` is true while a start step runs: an exit in that time is kept in `early`, so that its event
-    follows that of the start. `exited` gives None for a process that could not be started.
+    follows that of the start; likewise `deleting`, while one that never ran is deleted. `exited` gives None for a
+    process that could not be started.
     """
 
     container_id: str
@@ -113,6 +114,7 @@ class Process:
     pid: int = 0
     state: State = State.CREATED
     starting: bool = False
+    deleting: bool = False
     early: ExitStatus | None = None
     exit: ExitStatus | None = None
     exited: Future[ExitStatus | None] = field(default_factory=Future)

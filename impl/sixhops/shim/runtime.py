@@ -153,6 +153,8 @@ class Runtime:
                 if "/" in argv[0]:
                     raise OSError(f"fork/exec {argv[0]}: no such file or directory") from error
                 raise OSError(f'exec: "{argv[0]}": executable file not found in $PATH') from error
+            except OSError as error:
+                raise OSError(f"fork/exec {argv[0]}: {(error.strerror or '').lower()}") from error
         pid = fork_plainly()
         if pid == 0:
             _step(self.options.module, argv, stdio)

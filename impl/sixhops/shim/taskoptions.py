@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from sixhops.shim.options import DEFAULT_BINARY, DEFAULT_ROOT, is_ours
 from sixhops.shim.runtime import RuntimeOptions
 from sixhops.wire.proto import runc_options_pb2
-from sixhops.wire.proto.services import type_name, unpack
+from sixhops.wire.proto.services import unpack
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def runtime_options(
     message = runc_options_pb2.Options()
     try:
         if value.type_url and not unpack(value, message):
-            raise RpcError(Code.UNKNOWN, f"type with url {type_name(value)}: not found")
+            raise RpcError(Code.UNKNOWN, f"type with url {value.type_url}: not found")
     except DecodeError as error:
         raise RpcError(Code.UNKNOWN, f"runtime options: {error}") from error
     binary = message.binary_name or default_binary

@@ -26,6 +26,8 @@ KIND = "namespace"
 # kinds of records that keep a namespace from being deleted, as the error calls them and in its order
 HOLDING = (("image", "images"), ("content", "blobs"), ("container", "containers"))
 SNAPSHOTS = "snapshots:"
+NAMELESS = "bucket name required"  # what upstream's database says of an empty name
+PUBLISHING = "failed publishing event: "
 
 
 class NamespacesService:
@@ -45,7 +47,7 @@ class NamespacesService:
 
     def _publish(self, call: Call, topic: str, event: Message) -> None:
         """Tell of a change in the caller's namespace; without one the change is made and the call fails, as upstream."""
-        check_namespace(call.namespace, "failed publishing event: ", Code.UNKNOWN)
+        check_namespace(call.namespace, PUBLISHING, Code.UNKNOWN)
         self._bus.publish(call.namespace, topic, event)
 
     async def get(self, request: Any, _call: Call) -> Any:
@@ -84,10 +86,15 @@ class NamespacesService:
                 raise RpcError(Code.INVALID_ARGUMENT, f"cannot update {quote(path)} field")
             key = path.removeprefix("labels.")
             namespace.labels[key] = given.labels.get(key, "")
-        check_labels(namespace.labels, "namespace.Labels")
+        try:
+            check_labels(namespace.labels, "namespace.Labels")
+        except RpcError as error:  # upstream forgets the kind of this one error
+            raise RpcError(Code.UNKNOWN, error.message) from error
         drop_empty(namespace.labels)
         if given.name:
             self._database.put(KIND, "", given.name, namespace.SerializeToString())
+        elif given.labels:
+            raise RpcError(Code.UNKNOWN, NAMELESS)
         event = payloads_pb2.NamespaceUpdate(name=given.name, labels=given.labels)
         self._publish(call, "/namespaces/update", event)
         return namespaces_pb2.UpdateNamespaceResponse(namespace=namespaces_pb2.Namespace())
@@ -108,5 +115,9 @@ class NamespacesService:
             shown = f"namespace {quote(name)} must be empty, but it still has {', '.join(left)}"
             raise failed_precondition(shown)
         self._database.delete_namespace(name)
+        try:
+            check_namespace(name, PUBLISHING)
+        except RpcError as error:  # Update makes a namespace of any name, which can be told to nobody
+            raise RpcError(Code.UNKNOWN, error.message) from error
         self._bus.publish(name, "/namespaces/delete", payloads_pb2.NamespaceDelete(name=name))
         return Empty()

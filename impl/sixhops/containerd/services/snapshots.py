@@ -9,7 +9,7 @@ from google.protobuf.empty_pb2 import Empty
 from sixhops.containerd.errors import invalid_argument, not_found, not_implemented
 from sixhops.containerd.labels import drop_empty, update_labels
 from sixhops.containerd.services.listing import batches, label, lease_resource, matching
-from sixhops.containerd.snapshots import ACTIVE, VIEW, Snapshotter
+from sixhops.containerd.snapshots import ACTIVE, NAMELESS, VIEW, Snapshotter
 from sixhops.containerd.stamps import set_now
 from sixhops.containerd.validate import check_labels, quote
 from sixhops.wire.proto import payloads_pb2, snapshots_pb2, types_pb2
@@ -52,7 +52,12 @@ class SnapshotsService:
         snapshotter = self._snapshotter(request.snapshotter)
         check_labels(request.labels, "info.Labels")
         self._check_lease(call)
-        mounts = await snapshotter.make(call.namespace, request.key, request.parent, kind, request.labels)
+        try:
+            mounts = await snapshotter.make(call.namespace, request.key, request.parent, kind, request.labels)
+        except RpcError as error:
+            if error.message == NAMELESS and call.lease:  # upstream's database is asked about the lease first
+                raise RpcError(Code.UNKNOWN, "key required") from error
+            raise
         lease_resource(self._database, call, f"snapshots/{snapshotter.name}", request.key)
         if kind == ACTIVE:  # of a view nobody is told
             event = payloads_pb2.SnapshotPrepare(key=request.key, parent=request.parent)

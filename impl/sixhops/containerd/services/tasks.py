@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.empty_pb2 import Empty
 
 from sixhops.containerd.filters import parse_all
+from sixhops.containerd.runcoptions import read_options
 from sixhops.containerd.stamps import set_now
 from sixhops.containerd.validate import check_identifier, quote
 from sixhops.wire.proto import process_pb2, runc_options_pb2, shim_v2_pb2, tasks_pb2, types_pb2
-from sixhops.wire.proto.services import unpack
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ class TasksService:
         with contextlib.ExitStack() as stack:
             if request.HasField("checkpoint"):
                 wanted.checkpoint = await self._fetch_checkpoint(request.checkpoint, stack, call)
+            if not wanted.checkpoint:
+                runtime = container.runtime.name
+                given = read_options(request, runtime, runc_options_pb2.Options, "create")
+                wanted.checkpoint = given.criu_image_path
             shim = await self._shims.create(
                 call.namespace,
                 container.id,
@@ -213,8 +217,9 @@ class TasksService:
         """Checkpoint a task: to the path that the options name, or else to blobs (its image and the specification)."""
         shim = self._shim(request.container_id, call)
         container = self._containers.find(request.container_id, call)
-        options = runc_options_pb2.CheckpointOptions()
-        path = options.image_path if unpack(request.options, options) else ""
+        path = read_options(
+            request, container.runtime.name, runc_options_pb2.CheckpointOptions, "checkpoint"
+        ).image_path
         wanted = shim_v2_pb2.CheckpointTaskRequest(id=shim.id, path=path)
         if request.HasField("options"):
             wanted.options.CopyFrom(request.options)
