@@ -98,7 +98,7 @@ def _switch(machine: Machine) -> None:
     machine.ssh(
         "systemctl stop docker.socket docker.service containerd.service; systemctl start sixhops.service"
     )
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600
     while machine.ssh("docker --host unix:///run/sixhops/docker.sock version", timeout=180).returncode != 0:
         if time.monotonic() > deadline:
             log = machine.ssh("journalctl -n 30 --no-pager -u sixhops -u sixhops-containerd").stdout

@@ -13,13 +13,18 @@ import signal
 import socket
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 QEMU = "qemu-system-x86_64"
 _BARE = ("-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-no-reboot")
 _BANNER = b"Linux version"
 _SSH_PORT, _TLS_PORT = 22, 2376
+#: A guest that starts prints: the kernel what it finds, systemd each unit, and every second for which one it waits. On a
+#: machine with a load of 30 the lines come slowly, so what counts is that there are more of them.
+SILENCE = 300.0
+#: No start takes longer than this; a guest that prints for ever has an end, too.
+LONGEST = 2400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +45,13 @@ class Machine:
     def ssh(self, command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a command line in the guest; raises TimeoutExpired."""
         return subprocess.run(
-            ["ssh", "-F", str(self.ssh_config), "vm", command],
+            self.command(command),
             capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
+
+    def command(self, line: str) -> list[str]:
+        """Return the command that runs a command line in the guest."""
+        return ["ssh", "-F", str(self.ssh_config), "vm", line]
 
     def running(self) -> bool:
         """Return whether the process is there, and no zombie."""
@@ -78,10 +87,40 @@ def _boots(work: Path, name: str, bound: float) -> bool:
         probe.wait()
 
 
-def boot(work: Path, *, memory: int = 2048, bound: float = 300) -> Machine:
+@dataclass(slots=True)
+class Progress:
+    """Whether a guest that starts still gets on: it does while its console's log grows.
+
+    `silence`: for how many seconds it may print nothing; `longest`: how many its whole start may take. Times are those that
+    the caller has from one clock.
+    """
+
+    console: Path
+    began: float
+    silence: float = SILENCE
+    longest: float = LONGEST
+    _size: int = 0
+    _grown: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._grown = self.began
+
+    def stuck(self, now: float) -> str:
+        """Return why waiting is futile by now; nothing while it is not."""
+        size = self.console.stat().st_size if self.console.exists() else 0
+        if size != self._size:
+            self._size, self._grown = size, now
+        if now - self._grown >= self.silence:
+            return f"it printed nothing for {self.silence:g} s"
+        if now - self.began >= self.longest:
+            return f"it was not up within {self.longest:g} s"
+        return ""
+
+
+def boot(work: Path, *, memory: int = 2048) -> Machine:
     """Boot a fresh copy of the disk; return when ssh lets us in and systemd says that its start is over.
 
-    Raises SystemExit with the end of the serial log when that takes more than `bound` seconds.
+    Raises SystemExit with the end of the serial log when the guest ends, or no longer gets on (`Progress`).
     """
     chosen = accelerator(work)
     disk = work / "running.img"
@@ -92,7 +131,7 @@ def boot(work: Path, *, memory: int = 2048, bound: float = 300) -> Machine:
     command = [
         QEMU, "-accel", chosen, "-cpu", "max", "-machine", "q35", "-m", str(memory), "-smp", "2", *_BARE,
         "-serial", f"file:{serial}", "-kernel", str(work / "vmlinuz"), "-initrd", str(work / "initrd"),
-        "-append", "root=/dev/vda rw console=ttyS0 panic=-1 mitigations=off quiet",
+        "-append", "root=/dev/vda rw console=ttyS0 panic=-1 mitigations=off systemd.show_status=true",
         "-drive", f"file={disk},format=raw,if=none,id=d0,cache=unsafe", "-device", "virtio-blk-pci,drive=d0",
         "-netdev", f"user,id=n0,restrict=on,{_forward(ssh_port, _SSH_PORT)},{_forward(tls_port, _TLS_PORT)}",
         "-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci",
@@ -104,34 +143,39 @@ def boot(work: Path, *, memory: int = 2048, bound: float = 300) -> Machine:
     machine = Machine(work, process.pid, ssh_port, tls_port, chosen)
     _write_record(machine)
     try:
-        _await(machine, serial, bound)
+        await_up(machine, Progress(serial, time.monotonic()))
     except BaseException:
         stop(machine)
         raise
     return machine
 
 
-def _await(machine: Machine, serial: Path, bound: float) -> None:
-    deadline = time.monotonic() + bound
-    said = ""
-    while time.monotonic() < deadline:
+def await_up(machine: Machine, progress: Progress, pause: float = 1.0) -> None:
+    """Ask the guest, with a pause (seconds), until systemd says that its start is over. Raises SystemExit as `boot` does."""
+    said, why = "", ""
+    while not why:
         if not machine.running():
+            why = "qemu ended"
             break
-        try:
-            answer = machine.ssh(
-                "systemctl is-system-running --wait", timeout=max(1, deadline - time.monotonic())
-            )
-        except subprocess.TimeoutExpired:
-            break
-        said = answer.stdout.strip() or answer.stderr.strip()
+        with subprocess.Popen(
+            machine.command("systemctl is-system-running --wait"),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as asked:  # fmt: skip
+            while asked.poll() is None and not why:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    asked.wait(0.5)
+                why = progress.stuck(time.monotonic())
+            if asked.poll() is None:
+                asked.kill()
+            output, errors = asked.communicate()
+        said = output.strip() or errors.strip() or said
         # `degraded`: up, but a unit failed, which what follows will tell of if it matters
         if said in {"running", "degraded"}:
             return
-        time.sleep(1)  # ssh refuses until sshd listens; there is nothing to wait on
-    tail = serial.read_text(errors="replace")[-2000:] if serial.exists() else ""
-    raise SystemExit(
-        f"the guest was not up within {bound:g} s (it said {said!r}); its console ends with:\n{tail}"
-    )
+        time.sleep(0 if why else pause)  # ssh refuses until sshd listens; there is nothing to wait on
+    console = progress.console
+    tail = console.read_text(errors="replace")[-2000:] if console.exists() else ""
+    raise SystemExit(f"the guest did not start: {why} (it said {said!r}); its console ends with:\n{tail}")
 
 
 def running(work: Path) -> Machine | None:
