@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sixhops.harness.documents import Node, concerns, read_document
+from sixhops.harness.documents import Node, concerns, finder, read_document
 from sixhops.harness.errors import Mark, ScenarioError
 
 if TYPE_CHECKING:
@@ -86,3 +87,16 @@ def test_malformed_document(tmp_path: Path, text: str, message: str) -> None:
 )
 def test_a_pattern_is_a_glob_or_the_text_itself(pattern: str, text: str, meant: bool) -> None:
     assert concerns(pattern, text) is meant
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["*", "a/*", "a/b", "a/b[c]", "a/[bx]", "a/b?", "?/b", "a/b[c]*", "", "z", "a/b[", "[a]/b", "a*[[]c]"],
+)
+def test_a_finder_finds_what_the_pattern_concerns_in_the_given_order(pattern: str) -> None:
+    names = ["b/a", "a/b[c]", "a/b", "a/bc", "a/x", "a/b[c]/d", "a/b", "z"]
+    items = list(enumerate(names))
+
+    found = finder(items, itemgetter(1))(pattern)
+
+    assert list(found) == [item for item in items if concerns(pattern, item[1])]

@@ -12,10 +12,12 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from fnmatch import translate
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import yaml
 
@@ -25,8 +27,10 @@ from sixhops.harness.scenario.nodes import MAX_DEPTH, compose, mark_of, read_tex
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-__all__ = ["Node", "concerns", "nearest", "read_document", "shown_path"]
+__all__ = ["Node", "concerns", "finder", "nearest", "read_document", "shown_path"]
 
+T = TypeVar("T")
+_WILD: Final = re.compile(r"[*?[]")
 _KINDS: Final = {
     dict: "a mapping",
     list: "a list",
@@ -43,8 +47,32 @@ def concerns(pattern: str, text: str) -> bool:
 
 @functools.cache
 def _glob(pattern: str) -> Callable[[str], re.Match[str] | None]:
-    # Every pattern of profiles and accepted differences is held against every scenario whenever the suite is read.
-    return re.compile(translate(pattern) if re.search(r"[*?[]", pattern) else r"(?!)").match
+    return re.compile(translate(pattern) if _WILD.search(pattern) else r"(?!)").match
+
+
+def finder(items: Iterable[T], name_of: Callable[[T], str]) -> Callable[[str], tuple[T, ...]]:
+    """Return the function from a pattern to those of the items, in their order, whose names it `concerns`.
+
+    Every pattern of profiles and accepted differences is held against all scenarios whenever the suite is read; so names are
+    sorted once, and only those are looked at that begin as the pattern does before its first wildcard.
+    """
+    known = [(name_of(item), at, item) for at, item in enumerate(items)]
+    known.sort(key=itemgetter(0, 1))
+    names = [name for name, _, _ in known]
+
+    @functools.cache
+    def find(pattern: str) -> tuple[T, ...]:
+        wild = _WILD.search(pattern)
+        beginning = pattern[: wild.start()] if wild else pattern
+        found = []
+        for name, at, item in known[bisect_left(names, beginning) :]:
+            if not name.startswith(beginning):
+                break
+            if concerns(pattern, name):
+                found.append((at, item))
+        return tuple(item for _, item in sorted(found, key=itemgetter(0)))
+
+    return find
 
 
 @dataclass(frozen=True, slots=True)

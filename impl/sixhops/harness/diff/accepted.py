@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from sixhops.harness.documents import Node, concerns, nearest, read_document
+from sixhops.harness.documents import Node, concerns, finder, nearest, read_document
 from sixhops.harness.errors import Mark, ScenarioError
 
 if TYPE_CHECKING:
@@ -242,10 +243,11 @@ def _texts(fields: dict[str, Node], name: str) -> tuple[str, ...]:
 def check_accepted(files: Iterable[Accepted], scenarios: Sequence[Scenario]) -> list[ScenarioError]:
     """Return an error for each entry that speaks of no scenario, or of none of its steps."""
     errors = []
+    find = finder(scenarios, attrgetter("id"))
     for entry in (entry for file in files for entry in (*file.differences, *file.varies)):
         concerned: list[Scenario] = []
         for pattern in entry.scenarios:
-            meant = [scenario for scenario in scenarios if concerns(pattern, scenario.id)]
+            meant = find(pattern)
             if not meant:
                 hint = nearest(pattern, (scenario.id for scenario in scenarios))
                 errors.append(ScenarioError(f"no scenario is called {pattern!r}{hint}", entry.mark))

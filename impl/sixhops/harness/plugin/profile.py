@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from sixhops.harness.documents import Node, concerns, nearest, read_document
+from sixhops.harness.documents import Node, concerns, finder, nearest, read_document
 from sixhops.harness.errors import Mark, ScenarioError
 from sixhops.harness.plugin.rules import Rule, read_rule
 
@@ -166,6 +167,7 @@ def check_profiles(profiles: Sequence[Profile], scenarios: Sequence[Scenario]) -
     steps.
     """
     errors = []
+    meant = finder(scenarios, attrgetter("id"))
     for rule in (rule for profile in profiles for rule in profile.rules):
         errors += [
             ScenarioError(
@@ -173,10 +175,10 @@ def check_profiles(profiles: Sequence[Profile], scenarios: Sequence[Scenario]) -
                 rule.mark,
             )
             for pattern in rule.scenarios
-            if not any(concerns(pattern, one.id) for one in scenarios)
+            if not meant(pattern)
         ]
     for difference in (difference for profile in profiles for difference in profile.differences):
-        concerned = [scenario for scenario in scenarios if difference.concerns(scenario.id)]
+        concerned = meant(difference.scenario)
         if not concerned:
             hint = nearest(difference.scenario, (scenario.id for scenario in scenarios))
             errors.append(
