@@ -7,6 +7,7 @@ place in the file.
 from __future__ import annotations
 
 import shlex
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.harness.scenario.direct import BundleStep, GrpcStep, RuncStep, TtrpcStep
@@ -91,15 +92,9 @@ def _grpc(builder: Builder, fields: StepFields, common: dict[str, Any]) -> Step 
 
 
 def _grpc_method(builder: Builder, name: str, mark: Mark) -> Method | None:
-    from sixhops.wire.catalog import methods  # noqa: PLC0415 - protobuf is loaded for files that need it
-
-    spoken = {path: one for path, one in methods().items() if not path[1:].startswith(_TTRPC)}
+    spoken, shorts = _of_containerd()
     if f"/{name}" in spoken:
         return spoken[f"/{name}"]
-    shorts: dict[str, list[str]] = {}
-    for path in spoken:
-        service, _, method = path[1:].rpartition("/")
-        shorts.setdefault(f"{service.rpartition('.')[2]}/{method}", []).append(path)
     fitting = shorts.get(name, [])
     if len(fitting) == 1:
         return spoken[fitting[0]]
@@ -111,6 +106,19 @@ def _grpc_method(builder: Builder, name: str, mark: Mark) -> Method | None:
         known = [*shorts, *(path[1:] for path in spoken)]
         builder.error(f"containerd has no method {name}{nearest(name, known)}", mark)
     return None
+
+
+@cache
+def _of_containerd() -> tuple[dict[str, Method], dict[str, list[str]]]:
+    """Return containerd's methods by path, and the paths that a short name (`Tasks/Get`) may stand for."""
+    from sixhops.wire.catalog import methods  # noqa: PLC0415 - protobuf is loaded for files that need it
+
+    spoken = {path: one for path, one in methods().items() if not path[1:].startswith(_TTRPC)}
+    shorts: dict[str, list[str]] = {}
+    for path in spoken:
+        service, _, method = path[1:].rpartition("/")
+        shorts.setdefault(f"{service.rpartition('.')[2]}/{method}", []).append(path)
+    return spoken, shorts
 
 
 def _ttrpc(builder: Builder, fields: StepFields, common: dict[str, Any]) -> Step | None:
