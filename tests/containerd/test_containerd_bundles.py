@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sixhops.containerd.bundles import Bundles, has_log
-from sixhops.containerd.config import Config
+from sixhops.containerd.settings.config import Config
+from sixhops.containerd.tasks.bundles import Bundles, has_log
 from sixhops.wire.ttrpc.status import RpcError
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sixhops.containerd import tomlwrite
-from sixhops.containerd.config import DEFAULTS, Config, ConfigError, Schedule, load, merged
 from sixhops.containerd.main import main
-from sixhops.containerd.plugins import all_plugins, missing
+from sixhops.containerd.settings import tomlwrite
+from sixhops.containerd.settings.config import DEFAULTS, Config, ConfigError, Schedule, load, merged
+from sixhops.containerd.settings.plugins import all_plugins, missing
 
 
 def write(path: Path, text: str) -> Path:

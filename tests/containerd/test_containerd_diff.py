@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sixhops.containerd.changes import Kind, changes
-from sixhops.containerd.layerdiff import write_layer
-from sixhops.containerd.tarwrite import BLOCK, Member, header
-from sixhops.containerd.tempmounts import read_only
+from sixhops.containerd.storage.changes import Kind, changes
+from sixhops.containerd.storage.layerdiff import write_layer
+from sixhops.containerd.storage.tarwrite import BLOCK, Member, header
+from sixhops.containerd.storage.tempmounts import read_only
 from sixhops.linux.mountlist import Mount
 
 EPOCH = 1_600_000_000

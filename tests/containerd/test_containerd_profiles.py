@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sixhops.containerd.profiles import Profiles
+from sixhops.containerd.tasks.profiles import Profiles
 
 
 class Prepared:

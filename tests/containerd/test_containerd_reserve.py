@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from containerd_support import MISSING, SECONDS, Containerd, make
 
-from sixhops.containerd.reserve import Reserve
+from sixhops.containerd.tasks.reserve import Reserve
 
 OURS = "io.containerd.sixhops.v1"
 

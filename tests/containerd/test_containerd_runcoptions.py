@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from google.protobuf.any_pb2 import Any
 
-from sixhops.containerd.runcoptions import read_options
+from sixhops.containerd.tasks.runcoptions import read_options
 from sixhops.wire.proto import runc_options_pb2, tasks_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
 

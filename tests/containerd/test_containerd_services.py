@@ -12,10 +12,8 @@ import pytest
 from google.protobuf import any_pb2
 
 from sixhops.containerd.bus import Bus
-from sixhops.containerd.content import ContentStore
-from sixhops.containerd.database import Database
-from sixhops.containerd.gc import Collector
-from sixhops.containerd.publish import publish
+from sixhops.containerd.metadata.database import Database
+from sixhops.containerd.metadata.gc import Collector
 from sixhops.containerd.rpc import Unknown, handler
 from sixhops.containerd.services.containers import ContainersService
 from sixhops.containerd.services.content import ContentService
@@ -25,7 +23,9 @@ from sixhops.containerd.services.leases import LeasesService
 from sixhops.containerd.services.namespaces import NamespacesService
 from sixhops.containerd.services.small import VersionService
 from sixhops.containerd.services.snapshots import SnapshotsService
-from sixhops.containerd.snapshots import Snapshotter
+from sixhops.containerd.storage.content import ContentStore
+from sixhops.containerd.storage.snapshots import Snapshotter
+from sixhops.containerd.tasks.publish import publish
 from sixhops.wire.proto import (
     containers_pb2,
     content_pb2,

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from sixhops.containerd.config import Config, ConfigError, load
 from sixhops.containerd.errors import from_shim, unknown
-from sixhops.containerd.filters import parse_all
-from sixhops.containerd.unpack import extract, open_layer
-from sixhops.containerd.validate import check_digest, check_identifier, check_labels
+from sixhops.containerd.metadata.filters import parse_all
+from sixhops.containerd.metadata.validate import check_digest, check_identifier, check_labels
+from sixhops.containerd.settings.config import Config, ConfigError, load
+from sixhops.containerd.storage.unpack import extract, open_layer
 from sixhops.linux.mountlist import parse_options
 from sixhops.wire.ttrpc.status import Code, RpcError
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from sixhops.containerd.content import ContentStore
-from sixhops.containerd.database import Database
-from sixhops.containerd.gc import Collector
-from sixhops.containerd.snapshots import ACTIVE, VIEW, Snapshotter
-from sixhops.containerd.stamps import set_now
+from sixhops.containerd.metadata.database import Database
+from sixhops.containerd.metadata.gc import Collector
+from sixhops.containerd.metadata.stamps import set_now
+from sixhops.containerd.storage.content import ContentStore
+from sixhops.containerd.storage.snapshots import ACTIVE, VIEW, Snapshotter
 from sixhops.linux.mountlist import Mount
 from sixhops.wire.proto import content_pb2, images_pb2, leases_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sixhops.registry.config import Config, ConfigError, parse_config
+from sixhops.registry.settings.config import Config, ConfigError, parse_config
 
 WHOLE = """
 version: 0.1

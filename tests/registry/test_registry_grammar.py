@@ -1,8 +1,8 @@
 import pytest
 
+from sixhops.registry.http.negotiation import accepted, reads
+from sixhops.registry.http.ranges import RANGE_LIMIT, Unsatisfiable, parse_chunk, parse_range
 from sixhops.registry.names import Digest, is_repository, is_tag, is_upload, parse_digest
-from sixhops.registry.negotiation import accepted, reads
-from sixhops.registry.ranges import RANGE_LIMIT, Unsatisfiable, parse_chunk, parse_range
 from sixhops.wire.image import media
 
 

@@ -9,9 +9,9 @@ import pytest
 import registry_support as support
 from registry_support import DOCKER, OCI, Running, digest, index, manifest
 
-from sixhops.registry import files
-from sixhops.registry.maintenance import Collected, check, collect
 from sixhops.registry.names import Digest, parse_digest
+from sixhops.registry.storage import files
+from sixhops.registry.storage.maintenance import Collected, check, collect
 from sixhops.wire.image import TrustKey, digest_of, schema1_payload, sign_pretty
 from sixhops.wire.image.layout import Layout
 

@@ -15,7 +15,7 @@ import pytest
 import registry_support as support
 from registry_support import DOCKER, INDEX, LIST, OCI, UPSTREAM, Running, digest, index, manifest
 
-from sixhops.registry.maintenance import check, expire
+from sixhops.registry.storage.maintenance import check, expire
 from sixhops.wire.image.layout import Layout
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from registry_support import DOCKER, INDEX, LIST, OCI, SCHEMA1, UPSTREAM
 
 from sixhops.harness.errors import TargetError
 from sixhops.harness.images import build, load_recipe, place
-from sixhops.registry.maintenance import check, collect
+from sixhops.registry.storage.maintenance import check, collect
 from sixhops.wire.image import Layout, verify_pretty
 
 RECIPES = Path(__file__).parents[2] / "scenarios" / "images"

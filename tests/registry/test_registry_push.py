@@ -16,7 +16,7 @@ import pytest
 import registry_support as support
 from registry_support import DOCKER, INDEX, OCI, Running, digest, index, manifest
 
-from sixhops.registry.maintenance import check
+from sixhops.registry.storage.maintenance import check
 from sixhops.wire.image.layout import Layout
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ import pytest
 import registry_support as support
 from registry_support import OCI, Running, digest, manifest
 
-from sixhops.registry.config import Config
-from sixhops.registry.server import Service
-from sixhops.registry.upkeep import old_uploads
+from sixhops.registry.http.server import Service
+from sixhops.registry.settings.config import Config
+from sixhops.registry.storage.upkeep import old_uploads
 from sixhops.wire.image.layout import Layout
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 import registry_support as support
 from registry_support import OCI, Running, digest, manifest
 
-from sixhops.registry.auth import PasswordFile
-from sixhops.registry.tokens import LIFETIME_SECONDS, Access, TokenService, WrongPassword
+from sixhops.registry.access.auth import PasswordFile
+from sixhops.registry.access.tokens import LIFETIME_SECONDS, Access, TokenService, WrongPassword
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

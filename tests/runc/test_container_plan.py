@@ -4,9 +4,9 @@ import pytest
 
 from sixhops.linux import mounts as m
 from sixhops.linux.cgroups.layout import Hierarchy, Layout
-from sixhops.runc import operations as op
-from sixhops.runc.mount_options import MountOptions, parse
-from sixhops.runc.plan import plan_container
+from sixhops.runc.inside import operations as op
+from sixhops.runc.inside.mount_options import MountOptions, parse
+from sixhops.runc.inside.plan import plan_container
 from sixhops.values import replace
 from sixhops.wire.runtime.document import Linux, Mount, Namespace, Process, Spec
 

@@ -18,7 +18,7 @@ from boxed import lacking
 from sixhops.linux.cgroups import control
 from sixhops.linux.cgroups.layout import container_groups, read_layout
 from sixhops.linux.terminal import receive_descriptor
-from sixhops.runc import state
+from sixhops.runc.lifecycle import state
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking() or "all is there")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sixhops.runc import notify
-from sixhops.runc.state import Container
+from sixhops.runc.lifecycle import notify
+from sixhops.runc.lifecycle.state import Container
 from sixhops.wire.runtime.document import Process, Spec
 
 

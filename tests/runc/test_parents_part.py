@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from sixhops.runc import channel as ch
-from sixhops.runc import create
+from sixhops.runc.lifecycle import create
 from sixhops.wire.runtime.parse import parse_spec
 
 _DOCUMENT = json.dumps(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sixhops.runc import create, rehearsal
+from sixhops.runc.cli.template import template
+from sixhops.runc.lifecycle import create, rehearsal
 from sixhops.runc.main import foresee, rehearse
-from sixhops.runc.template import template
 
 
 def test_a_container_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:

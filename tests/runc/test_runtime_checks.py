@@ -5,17 +5,17 @@ import os
 
 import pytest
 
-from sixhops.runc.commands import COMMANDS
+from sixhops.runc.cli.commands import COMMANDS
+from sixhops.runc.cli.options import FLAG, LIST, NUMBER, NUMBERS, VALUE, parse, parse_duration
+from sixhops.runc.cli.signals import parse_signal
+from sixhops.runc.cli.template import template
+from sixhops.runc.cli.update import parse_size, resources_from_options
+from sixhops.runc.cli.usage import command_usage
 from sixhops.runc.errors import RuntimeFault, UsageFault
-from sixhops.runc.filters import check_filter, compile_document
-from sixhops.runc.identity import environment, find_program
-from sixhops.runc.options import FLAG, LIST, NUMBER, NUMBERS, VALUE, parse, parse_duration
-from sixhops.runc.signals import parse_signal
-from sixhops.runc.state import check_identifier
-from sixhops.runc.template import template
-from sixhops.runc.update import parse_size, resources_from_options
-from sixhops.runc.usage import command_usage
-from sixhops.runc.validate import validate
+from sixhops.runc.inside.filters import check_filter, compile_document
+from sixhops.runc.inside.identity import environment, find_program
+from sixhops.runc.inside.validate import validate
+from sixhops.runc.lifecycle.state import check_identifier
 from sixhops.values import replace
 from sixhops.wire.runtime.document import (
     CpuAffinity,

@@ -14,12 +14,9 @@ import grpc.aio
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 
-from sixhops.containerd import tempmounts
 from sixhops.containerd.bus import Bus
-from sixhops.containerd.content import ContentStore
-from sixhops.containerd.database import Database
-from sixhops.containerd.gc import Collector
-from sixhops.containerd.plugins import GRPC, METADATA_FILE, SNAPSHOTTER, all_plugins
+from sixhops.containerd.metadata.database import Database
+from sixhops.containerd.metadata.gc import Collector
 from sixhops.containerd.rpc import Unknown, handler
 from sixhops.containerd.services.containers import ContainersService
 from sixhops.containerd.services.content import ContentService
@@ -32,9 +29,12 @@ from sixhops.containerd.services.namespaces import NamespacesService
 from sixhops.containerd.services.small import HealthService, IntrospectionService, VersionService
 from sixhops.containerd.services.snapshots import SnapshotsService
 from sixhops.containerd.services.tasks import TasksService
-from sixhops.containerd.shims import Shims
-from sixhops.containerd.snapshots import NATIVE, OVERLAYFS, Snapshotter
-from sixhops.containerd.workers import Workers
+from sixhops.containerd.settings.plugins import GRPC, METADATA_FILE, SNAPSHOTTER, all_plugins
+from sixhops.containerd.storage import tempmounts
+from sixhops.containerd.storage.content import ContentStore
+from sixhops.containerd.storage.snapshots import NATIVE, OVERLAYFS, Snapshotter
+from sixhops.containerd.tasks.shims import Shims
+from sixhops.containerd.tasks.workers import Workers
 from sixhops.wire.proto import (
     containers_pb2,
     content_pb2,
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import FileDescriptor
 
-    from sixhops.containerd.config import Config
+    from sixhops.containerd.settings.config import Config
     from sixhops.linux.forkserver import ForkServer
     from sixhops.wire.ttrpc.calls import Call
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError
 
-from sixhops.containerd.filters import Filter, parse_all
-from sixhops.containerd.stamps import set_now
+from sixhops.containerd.metadata.filters import Filter, parse_all
+from sixhops.containerd.metadata.stamps import set_now
 from sixhops.wire.proto import image_payloads_pb2, payloads_pb2, types_pb2
 from sixhops.wire.proto.services import pack, type_name
 

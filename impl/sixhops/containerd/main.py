@@ -17,9 +17,9 @@ import logging
 import sys
 from pathlib import Path
 
-from sixhops.containerd import logs, tomlwrite
-from sixhops.containerd.config import DEFAULTS, Config, ConfigError, load, merged
-from sixhops.containerd.plugins import missing
+from sixhops.containerd.settings import logs, tomlwrite
+from sixhops.containerd.settings.config import DEFAULTS, Config, ConfigError, load, merged
+from sixhops.containerd.settings.plugins import missing
 from sixhops.linux import forkserver, prctl
 
 __all__ = ["main"]
@@ -28,10 +28,15 @@ VERSION = "github.com/containerd/containerd 1.6.20+sixhops.0.1.0 sixhops"
 DEFAULT_CONFIG = Path("/etc/containerd/config.toml")
 # what forked workers need; names, because programs never import one another
 SHIM_MODULES = ("sixhops.shim.server", "sixhops.shim.main", "sixhops.shim.standby")
-OWN_MODULES = ("sixhops.containerd.unpack", "sixhops.containerd.layerdiff")
+OWN_MODULES = ("sixhops.containerd.storage.unpack", "sixhops.containerd.storage.layerdiff")
 RUNTIME_MODULE = "sixhops.runc.main"
-RUNTIME_MODULES = (RUNTIME_MODULE, "sixhops.runc.api", "sixhops.runc.commands", "sixhops.runc.rehearsal")
-SEAL_MODULE = "sixhops.runc.selfexe"
+RUNTIME_MODULES = (
+    RUNTIME_MODULE,
+    "sixhops.runc.api",
+    "sixhops.runc.cli.commands",
+    "sixhops.runc.lifecycle.rehearsal",
+)
+SEAL_MODULE = "sixhops.runc.cli.selfexe"
 FORK_SERVER = "containerd-fork"
 
 
@@ -45,7 +50,7 @@ def main(words: list[str] | None = None) -> int:
         if arguments.command == "config":
             return _show_config(arguments)
         if arguments.command == "publish":
-            publish = importlib.import_module("sixhops.containerd.publish").publish
+            publish = importlib.import_module("sixhops.containerd.tasks.publish").publish
             status: int = publish(
                 arguments.address, arguments.topic, arguments.namespace, sys.stdin.buffer.read()
             )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from sixhops.containerd.validate import check_identifier, quote
+from sixhops.containerd.metadata.validate import check_identifier, quote
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from sixhops.registry.auth import PasswordFile
-from sixhops.registry.config import Config, ConfigError, parse_config
-from sixhops.registry.log import begin_log
-from sixhops.registry.maintenance import GRACE_SECONDS, check, collect
-from sixhops.registry.server import Service
-from sixhops.registry.tokens import TokenService
+from sixhops.registry.access.auth import PasswordFile
+from sixhops.registry.access.tokens import TokenService
+from sixhops.registry.http.server import Service
+from sixhops.registry.settings.config import Config, ConfigError, parse_config
+from sixhops.registry.settings.log import begin_log
+from sixhops.registry.storage.maintenance import GRACE_SECONDS, check, collect
 from sixhops.wire.image.layout import Layout
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ the loaded parent: forks keep it). A step raises RuntimeFault, whose text is wha
 
 from __future__ import annotations
 
-from sixhops.runc.control import delete, describe_state, kill, pause, resume, start
-from sixhops.runc.create import CreateRequest, create
+from sixhops.runc.cli.selfexe import is_sealed, reexecute
 from sixhops.runc.errors import NoSuchContainer, RuntimeFault
-from sixhops.runc.execprocess import ExecRequest, exec_
-from sixhops.runc.filters import check_filter, compile_document
-from sixhops.runc.selfexe import is_sealed, reexecute
-from sixhops.runc.state import Container, load
+from sixhops.runc.inside.filters import check_filter, compile_document
+from sixhops.runc.lifecycle.control import delete, describe_state, kill, pause, resume, start
+from sixhops.runc.lifecycle.create import CreateRequest, create
+from sixhops.runc.lifecycle.execprocess import ExecRequest, exec_
+from sixhops.runc.lifecycle.state import Container, load
 from sixhops.wire.runtime.parse import parse_spec
 
 __all__ = [

@@ -12,8 +12,8 @@ import os
 import sys
 
 from sixhops.runc import log
+from sixhops.runc.cli.options import FLAG, VALUE, parse
 from sixhops.runc.errors import RuntimeFault, UsageFault, reason
-from sixhops.runc.options import FLAG, VALUE, parse
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ def _operation(error: OSError) -> str:
 
 def rehearse(document: str) -> None:
     """Go through what `create` does before it does anything, for a process that waits to be asked for it (`rehearsal`)."""
-    from sixhops.runc.rehearsal import rehearse as go_through
+    from sixhops.runc.lifecycle.rehearsal import rehearse as go_through
 
     go_through(document)
 
 
 def foresee(bundle: str) -> None:
     """Get ready for the `create` that will come for a bundle in a moment; it has no effect."""
-    from sixhops.runc.create import foresee as get_ready
+    from sixhops.runc.lifecycle.create import foresee as get_ready
 
     get_ready(bundle)
 
@@ -79,12 +79,12 @@ def foresee(bundle: str) -> None:
 def _main(words: list[str], sibling: bool, leave: Callable[[int], None] | None) -> int:
     options = parse(words, _GLOBAL, _SHORT)
     if "version" in options.flags:
-        from sixhops.runc.about import version_text
+        from sixhops.runc.cli.about import version_text
 
         sys.stdout.write(version_text())
         return 0
     if "help" in options.flags or not options.arguments:
-        from sixhops.runc.usage import program_usage
+        from sixhops.runc.cli.usage import program_usage
 
         sys.stdout.write(program_usage())
         return 0
@@ -93,14 +93,14 @@ def _main(words: list[str], sibling: bool, leave: Callable[[int], None] | None) 
         raise RuntimeFault(f"invalid log-format: {form}")
     command, *rest = options.arguments
     if command in _ENTERS and "--help" not in rest and "-h" not in rest:
-        from sixhops.runc.selfexe import command_line, reexecute
+        from sixhops.runc.cli.selfexe import command_line, reexecute
 
         reexecute(command_line(words))
     path = options.values.get("log", "")
     log.configure("" if path == "/dev/stderr" else path, form, debug="debug" in options.flags)
     if options.values.get("rootless", "auto") not in {"auto", "false"} and command in {"create", "run"}:
         raise RuntimeFault("rootless containers are not supported")
-    from sixhops.runc.commands import COMMANDS, run_command
+    from sixhops.runc.cli.commands import COMMANDS, run_command
 
     if command not in COMMANDS:
         raise RuntimeFault(f"No help topic for '{command}'", 3)
@@ -110,7 +110,7 @@ def _main(words: list[str], sibling: bool, leave: Callable[[int], None] | None) 
 
 
 def _show_usage(error: UsageFault) -> int:
-    from sixhops.runc.usage import command_usage, program_usage
+    from sixhops.runc.cli.usage import command_usage, program_usage
 
     text = command_usage(error.command) if error.command else program_usage()
     sys.stdout.write(f"{error.headline}\n\n{text}")

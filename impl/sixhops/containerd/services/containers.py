@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.empty_pb2 import Empty
 
 from sixhops.containerd.errors import already_exists, invalid_argument, not_found
-from sixhops.containerd.labels import change_map, drop_empty
+from sixhops.containerd.metadata.labels import change_map, drop_empty
+from sixhops.containerd.metadata.stamps import set_now
+from sixhops.containerd.metadata.validate import check_identifier, check_labels, quote
 from sixhops.containerd.services.listing import label, matching, twice
-from sixhops.containerd.stamps import set_now
-from sixhops.containerd.validate import check_identifier, check_labels, quote
 from sixhops.wire.proto import containers_pb2, payloads_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sixhops.containerd.bus import Bus
-    from sixhops.containerd.database import Database
+    from sixhops.containerd.metadata.database import Database
     from sixhops.containerd.rpc import Call
 
 __all__ = ["ContainersService"]

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.empty_pb2 import Empty
 
-from sixhops.containerd.content import missing
-from sixhops.containerd.labels import drop_empty, update_labels
+from sixhops.containerd.metadata.labels import drop_empty, update_labels
+from sixhops.containerd.metadata.stamps import set_now, set_seconds, set_zero
+from sixhops.containerd.metadata.validate import check_digest, check_labels, quote
 from sixhops.containerd.services.ingests import CONTENT, Ingests
 from sixhops.containerd.services.listing import batches, label, matching
-from sixhops.containerd.stamps import set_now, set_seconds, set_zero
-from sixhops.containerd.validate import check_digest, check_labels, quote
+from sixhops.containerd.storage.content import missing
 from sixhops.wire.proto import content_pb2, payloads_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sixhops.containerd.bus import Bus
-    from sixhops.containerd.content import ContentStore, Ingest
-    from sixhops.containerd.database import Database
+    from sixhops.containerd.metadata.database import Database
     from sixhops.containerd.rpc import Call
     from sixhops.containerd.services.ingests import Session
+    from sixhops.containerd.storage.content import ContentStore, Ingest
 
 __all__ = ["ContentService"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.empty_pb2 import Empty
 
 from sixhops.containerd.errors import invalid_argument
+from sixhops.containerd.metadata.validate import check_identifier, quote
 from sixhops.containerd.rpc import check_namespace
-from sixhops.containerd.validate import check_identifier, quote
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.empty_pb2 import Empty
 
 from sixhops.containerd.errors import already_exists, invalid_argument, not_found
-from sixhops.containerd.labels import change_map, drop_empty
+from sixhops.containerd.metadata.labels import change_map, drop_empty
+from sixhops.containerd.metadata.stamps import set_now
+from sixhops.containerd.metadata.validate import check_digest, check_labels, quote
 from sixhops.containerd.services.listing import label, matching, twice
-from sixhops.containerd.stamps import set_now
-from sixhops.containerd.validate import check_digest, check_labels, quote
 from sixhops.wire.proto import image_payloads_pb2, images_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
     from sixhops.containerd.bus import Bus
-    from sixhops.containerd.database import Database
-    from sixhops.containerd.gc import Collector
+    from sixhops.containerd.metadata.database import Database
+    from sixhops.containerd.metadata.gc import Collector
     from sixhops.containerd.rpc import Call
 
 __all__ = ["ImagesService"]

@@ -11,20 +11,20 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sixhops.containerd.content import missing
 from sixhops.containerd.errors import already_exists, failed_precondition, not_found
-from sixhops.containerd.labels import drop_empty
+from sixhops.containerd.metadata.labels import drop_empty
+from sixhops.containerd.metadata.stamps import set_now
+from sixhops.containerd.metadata.validate import check_digest, check_labels, quote
 from sixhops.containerd.services.listing import lease_resource
-from sixhops.containerd.stamps import set_now
-from sixhops.containerd.validate import check_digest, check_labels, quote
+from sixhops.containerd.storage.content import missing
 from sixhops.wire.proto import content_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sixhops.containerd.content import ContentStore, Ingest, Writer
-    from sixhops.containerd.database import Database, Record
+    from sixhops.containerd.metadata.database import Database, Record
     from sixhops.containerd.rpc import Call
+    from sixhops.containerd.storage.content import ContentStore, Ingest, Writer
 
 __all__ = ["CONTENT", "INGEST", "Ingests", "Session", "SharedWriter"]
 

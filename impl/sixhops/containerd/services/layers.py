@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from sixhops.containerd.content import ContentStore
-    from sixhops.containerd.database import Database
+    from sixhops.containerd.metadata.database import Database
     from sixhops.containerd.rpc import Call
-    from sixhops.containerd.workers import Workers
+    from sixhops.containerd.storage.content import ContentStore
+    from sixhops.containerd.tasks.workers import Workers
 
 __all__ = ["Layers"]
 
 UNCOMPRESSED = "containerd.io/uncompressed"
-UNPACK_MODULE = "sixhops.containerd.unpack"
-PACK_MODULE = "sixhops.containerd.layerdiff"
+UNPACK_MODULE = "sixhops.containerd.storage.unpack"
+PACK_MODULE = "sixhops.containerd.storage.layerdiff"
 DIED = {"error": "the worker process died"}
 
 

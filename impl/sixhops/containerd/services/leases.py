@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.empty_pb2 import Empty
 
 from sixhops.containerd.errors import already_exists, invalid_argument, not_found, not_implemented
-from sixhops.containerd.labels import drop_empty
+from sixhops.containerd.metadata.labels import drop_empty
+from sixhops.containerd.metadata.stamps import set_now
+from sixhops.containerd.metadata.validate import check_digest, quote
 from sixhops.containerd.services.listing import label, matching, twice
-from sixhops.containerd.stamps import set_now
-from sixhops.containerd.validate import check_digest, quote
 from sixhops.wire.proto import leases_pb2
 from sixhops.wire.ttrpc.status import RpcError
 
 if TYPE_CHECKING:
-    from sixhops.containerd.database import Database
-    from sixhops.containerd.gc import Collector
+    from sixhops.containerd.metadata.database import Database
+    from sixhops.containerd.metadata.gc import Collector
     from sixhops.containerd.rpc import Call
 
 __all__ = ["LeasesService"]

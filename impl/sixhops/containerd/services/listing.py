@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sixhops.containerd.errors import not_found
-from sixhops.containerd.filters import parse_all
+from sixhops.containerd.metadata.filters import parse_all
 from sixhops.wire.ttrpc.status import RpcError
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from sixhops.containerd.database import Database
+    from sixhops.containerd.metadata.database import Database
     from sixhops.containerd.rpc import Call
 
 __all__ = ["batches", "label", "lease_resource", "matching", "twice"]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.empty_pb2 import Empty
 
 from sixhops.containerd.errors import already_exists, failed_precondition, not_found
-from sixhops.containerd.labels import drop_empty
+from sixhops.containerd.metadata.labels import drop_empty
+from sixhops.containerd.metadata.validate import check_identifier, check_labels, quote
 from sixhops.containerd.rpc import check_namespace
-from sixhops.containerd.validate import check_identifier, check_labels, quote
 from sixhops.wire.proto import namespaces_pb2, payloads_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from sixhops.containerd.bus import Bus
-    from sixhops.containerd.database import Database
+    from sixhops.containerd.metadata.database import Database
     from sixhops.containerd.rpc import Call
 
 __all__ = ["NamespacesService"]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from sixhops.containerd.plugins import Plugin
     from sixhops.containerd.rpc import Call
+    from sixhops.containerd.settings.plugins import Plugin
 
 __all__ = ["HealthService", "IntrospectionService", "VersionService"]
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.empty_pb2 import Empty
 
 from sixhops.containerd.errors import invalid_argument, not_found, not_implemented
-from sixhops.containerd.labels import drop_empty, update_labels
+from sixhops.containerd.metadata.labels import drop_empty, update_labels
+from sixhops.containerd.metadata.stamps import set_now
+from sixhops.containerd.metadata.validate import check_labels, quote
 from sixhops.containerd.services.listing import batches, label, lease_resource, matching
-from sixhops.containerd.snapshots import ACTIVE, NAMELESS, VIEW, Snapshotter
-from sixhops.containerd.stamps import set_now
-from sixhops.containerd.validate import check_labels, quote
+from sixhops.containerd.storage.snapshots import ACTIVE, NAMELESS, VIEW, Snapshotter
 from sixhops.wire.proto import payloads_pb2, snapshots_pb2, types_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sixhops.containerd.bus import Bus
-    from sixhops.containerd.database import Database
+    from sixhops.containerd.metadata.database import Database
     from sixhops.containerd.rpc import Call
     from sixhops.linux.mountlist import Mount
 

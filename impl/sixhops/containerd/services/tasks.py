@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.empty_pb2 import Empty
 
-from sixhops.containerd.filters import parse_all
-from sixhops.containerd.runcoptions import read_options
-from sixhops.containerd.stamps import set_now
-from sixhops.containerd.validate import check_identifier, quote
+from sixhops.containerd.metadata.filters import parse_all
+from sixhops.containerd.metadata.stamps import set_now
+from sixhops.containerd.metadata.validate import check_identifier, quote
+from sixhops.containerd.tasks.runcoptions import read_options
 from sixhops.wire.proto import process_pb2, runc_options_pb2, shim_v2_pb2, tasks_pb2, types_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sixhops.containerd.rpc import Call
     from sixhops.containerd.services.containers import ContainersService
     from sixhops.containerd.services.layers import Layers
-    from sixhops.containerd.shims import Shim, Shims
+    from sixhops.containerd.tasks.shims import Shim, Shims
 
 __all__ = ["TasksService"]
 

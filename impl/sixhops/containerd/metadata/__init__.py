@@ -1,0 +1,1 @@
+"""Records: SQLite, what leads to what, names, labels and times."""

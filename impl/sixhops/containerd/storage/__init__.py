@@ -1,0 +1,1 @@
+"""Content and layers on disk: blobs, snapshots, archives, and the mounts that work on them needs."""

@@ -1,0 +1,122 @@
+"""Bundles: the directories in which a shim finds what it is to run, and leaves where it can be reached.
+
+<state>/io.containerd.runtime.v2.task/<namespace>/<id>/    config.json, rootfs, log, address, shim-binary-path
+<root>/io.containerd.runtime.v2.task/<namespace>/<id>/     work, which survives a reboot
+.../<namespace>/.<id>.<number>                             one of them that is being removed
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from sixhops.wire.jsonerror import json_error
+from sixhops.wire.ttrpc.status import Code, RpcError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sixhops.containerd.settings.config import Config
+
+__all__ = ["Bundles", "has_log"]
+
+TASKS = "io.containerd.runtime.v2.task"
+HIDDEN = "."  # no id begins with it
+
+
+class Bundles:
+    """All bundles of this installation."""
+
+    def __init__(self, config: Config) -> None:
+        self._state = config.state / TASKS
+        self._root = config.root / TASKS
+        self._numbers = itertools.count()
+        # each unlink may wait for a commit of the file system's journal, and so would a container's end
+        self._removals = ThreadPoolExecutor(1, thread_name_prefix="bundles")
+
+    def _paths(self, namespace: str, identifier: str) -> tuple[Path, Path]:
+        return self._state / namespace / identifier, self._root / namespace / identifier
+
+    def make(self, namespace: str, identifier: str, spec: bytes, program: str) -> Path:
+        """Make a bundle and return its path.
+
+        RpcError UNKNOWN when the disk refuses, or `spec` is no specification; nothing is left then.
+        """
+        bundle, work = self._paths(namespace, identifier)
+        try:
+            for path in (bundle, work):
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+                shutil.rmtree(path, ignore_errors=True)  # what a crash left; no task of that id is known
+                path.mkdir(mode=0o700)
+            self._let_in(bundle, spec)
+            (bundle / "work").symlink_to(work)
+            (bundle / "rootfs").mkdir(mode=0o711)
+            (bundle / "config.json").write_bytes(spec)
+            (bundle / "shim-binary-path").write_text(program)
+            os.mkfifo(bundle / "log", 0o700)
+        except OSError as error:
+            self.remove(namespace, identifier)
+            raise RpcError(Code.UNKNOWN, f"failed to start shim: {error}") from error
+        except (ValueError, RecursionError, AttributeError, TypeError) as error:
+            self.remove(namespace, identifier)
+            raise RpcError(Code.UNKNOWN, f"failed to start shim: {json_error(spec, error)}") from error
+        return bundle
+
+    @staticmethod
+    def _let_in(bundle: Path, spec: bytes) -> None:
+        """Let root of the container's user namespace into the bundle.
+
+        ValueError, RecursionError (JSON), AttributeError or TypeError (its shape) when `spec` is no specification.
+        https://github.com/containerd/containerd/blob/v1.6.20/runtime/v2/bundle_linux.go
+        """
+        linux = json.loads(spec).get("linux") or {}
+        for mapping in linux.get("gidMappings") or []:
+            if mapping.get("containerID", 0) == 0:
+                if mapping.get("hostID", 0):
+                    os.chown(bundle, -1, mapping["hostID"])
+                    bundle.chmod(0o710)
+                return
+
+    def remove(self, namespace: str, identifier: str) -> None:
+        """Remove a bundle: it is renamed at once, and emptied later. What isn't there is fine."""
+        for path in self._paths(namespace, identifier):
+            renamed = path.with_name(f"{HIDDEN}{path.name}.{next(self._numbers)}")
+            try:
+                path.rename(renamed)
+            except FileNotFoundError:
+                continue
+            except OSError:  # whatever it is, it must not be in the next one's way
+                shutil.rmtree(path, ignore_errors=True)
+                continue
+            self._removals.submit(shutil.rmtree, renamed, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what a containerd that died was about to remove."""
+        for tree in (self._state, self._root):
+            for path in tree.glob(f"*/{HIDDEN}*"):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def close(self) -> None:
+        """Return once all that was removed is gone."""
+        self._removals.shutdown()
+
+    def all(self) -> Iterator[tuple[str, str, Path]]:
+        """Yield namespace, id and path of every bundle that is there."""
+        for namespace in sorted(self._state.glob("*")):
+            for bundle in sorted(namespace.iterdir()):
+                if not bundle.name.startswith(HIDDEN):
+                    yield namespace.name, bundle.name, bundle
+
+
+def has_log(bundle: Path) -> bool:
+    """Tell whether the bundle has a fifo for the shim's log."""
+    try:
+        return stat.S_ISFIFO((bundle / "log").stat().st_mode)
+    except FileNotFoundError:
+        return False

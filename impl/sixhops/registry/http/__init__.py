@@ -1,0 +1,1 @@
+"""Requests: routes, what each reads and answers, refusals with the specification's codes."""

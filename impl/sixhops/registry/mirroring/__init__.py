@@ -1,0 +1,1 @@
+"""Another registry's content: fetched once, verified, kept and served."""

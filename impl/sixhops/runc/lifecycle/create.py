@@ -1,0 +1,488 @@
+"""`create`: from a bundle to a process that waits at the gate. The parent's side; `init` is the child's.
+
+Nothing survives a failure: what was made (state directory, groups, process) is unmade in the reverse order.
+"""
+
+# Imported when needed, because the program starts often.
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+
+from sixhops.linux import terminal
+from sixhops.linux.capabilities import last_capability
+from sixhops.linux.cgroups import control
+from sixhops.linux.cgroups.devices import apply_rules
+from sixhops.linux.cgroups.layout import container_groups, read_layout
+from sixhops.linux.cgroups.limits import LimitError, apply
+from sixhops.linux.idmaps import write_maps
+from sixhops.linux.libc import LinuxError
+from sixhops.linux.pidfd import open_process
+from sixhops.linux.rlimits import set_limit
+from sixhops.runc import channel as ch
+from sixhops.runc import log
+from sixhops.runc.errors import HookError, RuntimeFault, reason
+from sixhops.runc.inside.bind import mapped_namespace
+from sixhops.runc.inside.filters import Filter, check_filter, compile_document
+from sixhops.runc.inside.identity import masks
+from sixhops.runc.inside.init import FirstProcess, report, run_first
+from sixhops.runc.inside.operations import BindMount
+from sixhops.runc.inside.plan import plan_container
+from sixhops.runc.inside.validate import validate
+from sixhops.runc.lifecycle import state
+from sixhops.runc.lifecycle.hooks import run_hooks
+from sixhops.runc.lifecycle.outside import (
+    PidFile,
+    check_preserved,
+    hand_listener,
+    refuse_systemd,
+    write_oom_score,
+)
+from sixhops.runc.lifecycle.spawn import open_joined, spawn
+from sixhops.values import Value, replace
+from sixhops.wire.runtime.document import Cpu, DeviceRule, Resources
+from sixhops.wire.runtime.parse import parse_spec
+from sixhops.wire.runtime.reader import SpecError
+
+TYPE_CHECKING = False  # typing's own would cost 5 ms of import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sixhops.wire.runtime.document import Hook, Hooks, Spec
+
+__all__ = [
+    "CreateRequest",
+    "create",
+    "foresee",
+    "hook_values",
+    "read_bundle",
+]
+
+# the one document that `foresee` has read, by its text
+_foreseen: dict[str, Spec] = {}
+
+#: Seconds that a killed process is waited for at most.
+_DEATH_PATIENCE = 10
+
+# Access that every container has, config-linux.md#default-devices, with the pseudo-terminals and tun.
+_ALWAYS_ALLOWED = tuple(
+    DeviceRule(allow=True, type=kind, major=major, minor=minor, access=access)
+    for kind, major, minor, access in (
+        ("c", None, None, "m"),
+        ("b", None, None, "m"),
+        ("c", 1, 3, "rwm"),
+        ("c", 1, 8, "rwm"),
+        ("c", 1, 7, "rwm"),
+        ("c", 5, 0, "rwm"),
+        ("c", 1, 5, "rwm"),
+        ("c", 1, 9, "rwm"),
+        ("c", 136, None, "rwm"),
+        ("c", 5, 2, "rwm"),
+        ("c", 10, 200, "rwm"),
+    )
+)
+
+
+class CreateRequest(Value):
+    """What `create` is asked for; standard streams and preserved descriptors are the caller's own."""
+
+    root: str
+    identifier: str
+    bundle: str
+    pid_file: str = ""
+    console_socket: str = ""
+    console_descriptor: int = -1
+    pivot: bool = True
+    keyring: bool = True
+    preserve_fds: int = 0
+    listen_fds: int = 0
+    systemd_groups: bool = False
+    # the service manager's socket ($NOTIFY_SOCKET), empty for none
+    notify_socket: str = ""
+    # whether the first process may be a child of our parent instead of ours (`spawn`)
+    sibling: bool = False
+
+
+def read_bundle(bundle: str) -> tuple[str, Spec]:
+    """Return the text and the document of a bundle's config.json. Raises RuntimeFault."""
+    try:
+        if not stat.S_ISDIR(os.stat(bundle).st_mode):
+            raise RuntimeFault(f"chdir {bundle}: not a directory")
+    except OSError as error:
+        raise RuntimeFault(reason(error, "chdir")) from error
+    try:
+        with open(f"{bundle}/config.json", encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    except FileNotFoundError as error:
+        raise RuntimeFault("JSON specification file config.json not found") from error
+    except IsADirectoryError as error:
+        raise RuntimeFault("read config.json: is a directory") from error
+    except OSError as error:
+        raise RuntimeFault(reason(error, "open")) from error
+    known = _foreseen.get(text)
+    if known is not None:
+        return text, known
+    try:
+        return text, parse_spec(text)
+    except SpecError as error:
+        raise RuntimeFault(str(error)) from error
+
+
+def foresee(bundle: str) -> None:
+    """Read and check the document of a container that will be created in a moment, so that `create` need not.
+
+    It reads the file again all the same, and takes what is known only for the same text. What is wrong, it will say.
+    """
+    _foreseen.clear()
+    try:
+        text, spec = read_bundle(bundle)
+        early = not (spec.process is not None and spec.process.no_new_privileges)
+        if check_filter(spec.linux.seccomp, early=early) is not None and spec.linux.seccomp is not None:
+            compile_document(spec.linux.seccomp)
+    except (RuntimeFault, LinuxError):
+        return
+    _foreseen[text] = spec
+
+
+def create(request: CreateRequest) -> state.Container:
+    """Make the container; its process waits at the gate when this returns. Raises RuntimeFault, leaving nothing."""
+    bundle = os.path.realpath(request.bundle)
+    text, spec = read_bundle(bundle)
+    state.check_identifier(request.identifier)
+    process = spec.process
+    has_console = bool(request.console_socket) or request.console_descriptor >= 0
+    if process is not None and process.terminal and not has_console:
+        raise RuntimeFault("cannot allocate tty if runc will detach without setting console socket")
+    if has_console and (process is None or not process.terminal):
+        raise RuntimeFault("cannot use console socket if runc will not detach or allocate tty")
+    for mount in spec.mounts:
+        if not mount.destination.startswith("/"):
+            log.warning(
+                f"mount destination {mount.destination} is not absolute. "
+                "Support for non-absolute mount destinations will be removed in a future release."
+            )
+    rootfs = os.path.normpath(os.path.join(bundle, spec.root_path or ""))
+    validate(spec, rootfs, pivot=request.pivot)
+    checked = check_filter(spec.linux.seccomp, early=not (process is not None and process.no_new_privileges))
+    memory = spec.linux.resources.memory
+    if memory.kernel is not None or memory.kernel_tcp is not None:
+        log.warning("Kernel memory settings are ignored and will be removed")
+    if request.systemd_groups:
+        refuse_systemd(spec.linux.cgroups_path)
+    check_preserved(3 + request.listen_fds, request.preserve_fds)
+    undo: list[Callable[[], None]] = []
+    try:
+        held = state.claim(request.root, request.identifier)
+        undo.append(lambda: state.release(request.root, request.identifier))
+        try:
+            container = _new_container(request, spec, bundle, rootfs)
+            if request.notify_socket:
+                from sixhops.runc.lifecycle import notify
+
+                notify.make_directory(container)
+                spec = notify.with_socket(spec, container.notify)
+            with open(container.config, "w", encoding="utf-8") as file:
+                file.write(text)
+            _make(request, spec, container, checked, undo)
+        finally:
+            os.close(held)
+    except BaseException:
+        for step in reversed(undo):
+            try:
+                step()
+            except (OSError, RuntimeFault) as error:
+                log.warning(f"clean-up after a failed create: {error}")
+        raise
+    return container
+
+
+def _new_container(request: CreateRequest, spec: Spec, bundle: str, rootfs: str) -> state.Container:
+    container = state.Container(request.root, request.identifier)
+    container.bundle = bundle
+    container.rootfs = rootfs
+    container.created = state.now()
+    container.owner = os.getuid()
+    container.annotations = spec.annotations
+    container.on_host = bool(spec.mounts) and all(n.type != "mount" for n in spec.linux.namespaces)
+    container.own_pids = any(n.type == "pid" and not n.path for n in spec.linux.namespaces)
+    container.hooks = {
+        "poststart": hook_values(spec.hooks.poststart),
+        "poststop": hook_values(spec.hooks.poststop),
+    }
+    return container
+
+
+def hook_values(hooks: tuple[Hook, ...]) -> list[dict[str, object]]:
+    """Return hooks in the form that state files hold and `run_hooks` takes."""
+    return [{"path": h.path, "args": list(h.args), "env": list(h.env), "timeout": h.timeout} for h in hooks]
+
+
+def _make(
+    request: CreateRequest,
+    spec: Spec,
+    container: state.Container,
+    checked: Filter | None,
+    undo: list[Callable[[], None]],
+) -> None:
+    assert spec.process is not None
+    layout = read_layout()
+    groups = container_groups(layout, spec.linux.cgroups_path or request.identifier)
+    container.groups = groups
+    console = request.console_descriptor
+    if request.console_socket:
+        console = terminal.connect(request.console_socket)
+    os.mkfifo(container.gate, 0o600)
+    gate = os.open(container.gate, os.O_RDWR | os.O_CLOEXEC)
+    ours, theirs = ch.open_channel()
+    last = last_capability()
+    wanted, unknown = masks(spec.process, last)
+    if unknown:
+        log.warning(f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]")
+    kinds = {namespace.type: namespace.path for namespace in spec.linux.namespaces}
+    plan = plan_container(
+        spec,
+        request.identifier,
+        container.rootfs,
+        layout,
+        groups,
+        bundle=container.bundle,
+        pivot=request.pivot,
+        keyring=request.keyring,
+    )
+    mapped = {
+        o.mappings: mapped_namespace(o.mappings)
+        for o in plan
+        if isinstance(o, BindMount) and o.mappings is not None
+    }
+    joined = open_joined(spec.linux)
+    if control.exists(groups) and (found := len(control.processes(groups))):
+        raise RuntimeFault(f"container's cgroup is not empty: {found} process(es) found")
+    # Recorded before there is anything in groups or namespaces: whoever finds a killed create's rest can remove it.
+    state.save(container)
+    if container.on_host:
+        from sixhops.runc.lifecycle.control import unmount_root
+
+        undo.append(lambda: unmount_root(container))
+    entries, unified = _make_groups(groups, spec.linux.resources, undo)
+    first = FirstProcess(
+        process=spec.process,
+        plan=plan,
+        rootfs=container.rootfs,
+        channel=theirs,
+        gate=gate,
+        console_socket=console,
+        preserved=request.preserve_fds + request.listen_fds,
+        capabilities=wanted,
+        last_capability=last,
+        filter=checked,
+        own_user="user" in kinds,
+        own_groups=kinds.get("cgroup") == "",
+        waits="user" in kinds or "mount" not in kinds,
+        meets=_meets(spec),
+        personality=spec.linux.personality,
+        create_container=hook_values(spec.hooks.create_container),
+        start_container=hook_values(spec.hooks.start_container),
+        state=container.describe("creating", 0),
+        listen_fds=request.listen_fds,
+        entries=entries,
+        mapped=mapped,
+    )
+    pid = spawn(
+        spec.linux,
+        joined,
+        first.descriptors(),
+        lambda: run_first(first),
+        failed=lambda error: report(theirs, error, ""),
+        group=unified,
+        sibling=request.sibling,
+    )
+    undo.append(lambda: _kill(pid))
+    for descriptor in (gate, console, unified, *entries, *mapped.values(), *(d for _, d in joined)):
+        if descriptor >= 0:
+            os.close(descriptor)
+    theirs.close()
+    if "" in groups and unified < 0:
+        _enter_unified(groups[""], pid)
+    container.pid = pid
+    container.start_time = state.process_start(pid)
+    state.save(container)
+    pid_file: PidFile | None = None
+
+    def prepare() -> None:
+        """Write what is to be seen once all is well, while the child is at work."""
+        nonlocal pid_file
+        if request.pid_file:
+            pid_file = PidFile(request.pid_file, pid)
+            undo.append(pid_file.discard)
+        container.ready = True
+        state.prepare(container)
+        container.ready = False
+
+    try:
+        _accompany(spec, container, pid, ours, first, prepare)
+    except HookError as error:
+        raise RuntimeFault(
+            f"unable to start container process: error during container init: {error}"
+        ) from error
+    except (LinuxError, LimitError) as error:
+        raise RuntimeFault(f"unable to start container process: {error}") from error
+    finally:
+        ours.close()
+    if pid_file is not None:
+        pid_file.publish()
+    container.ready = True
+    state.publish(container)
+
+
+def _meets(spec: Spec) -> bool:
+    hooks, memory = spec.hooks, spec.linux.resources.memory
+    return bool(hooks.prestart or hooks.create_runtime or hooks.create_container or memory.limit)
+
+
+def _accompany(
+    spec: Spec,
+    container: state.Container,
+    pid: int,
+    ours: ch.Channel,
+    first: FirstProcess,
+    prepare: Callable[[], None],
+) -> None:
+    """Do the parent's part until the child is READY; `prepare` is called when there is time."""
+    process, linux = spec.process, spec.linux
+    assert process is not None
+    if process.oom_score_adj is not None:
+        write_oom_score(pid, process.oom_score_adj)
+    if first.own_user and not any(n.type == "user" and n.path for n in linux.namespaces):
+        write_maps(
+            pid,
+            tuple((e.container, e.host, e.size) for e in linux.uid_mappings),
+            tuple((e.container, e.host, e.size) for e in linux.gid_mappings),
+        )
+    try:
+        for limit in process.rlimits:
+            set_limit(pid, limit.type, limit.soft, limit.hard)
+    except LinuxError as error:
+        raise RuntimeFault(
+            "unable to start container process: error during container init: "
+            f"error setting rlimits for ready process: {error}"
+        ) from error
+    try:
+        ours.send(ch.GO)
+        # while the child mounts, because it may cost as much as all the mounts together
+        if first.filter is not None and linux.seccomp is not None:
+            ours.send(ch.FILTER, compile_document(linux.seccomp))
+    except BrokenPipeError:
+        pass  # the child failed meanwhile, and its report is waiting below
+    prepare()
+    while True:
+        kind, body = ours.receive()
+        if kind == ch.READY:
+            if not first.meets:
+                # between the refusal of all devices and what is allowed of them, the child could not open its terminal
+                _allow_devices(container.groups, linux.resources)
+            return
+        if kind == ch.HOOKS:
+            if first.meets:
+                _allow_devices(container.groups, linux.resources)
+            _limit(container.groups, linux.resources)
+            _run_early_hooks(spec.hooks, container, pid)
+            if first.meets:
+                ours.send(ch.HOOKS)
+        elif kind == ch.FILTER:
+            assert first.filter is not None
+            hand_listener(first.filter, container, pid, int(body))
+            ours.send(ch.FILTER)
+        elif kind == ch.FAILED:
+            raise RuntimeFault(f"unable to start container process: {body.decode(errors='replace')}")
+        else:
+            raise RuntimeFault(f"unable to start container process: {_sudden_end(container.groups)}")
+
+
+def _sudden_end(groups: dict[str, str]) -> str:
+    """Return why the child may have ended without a word."""
+    for name, file in (("memory", "memory.oom_control"), ("", "memory.events")):
+        try:
+            counts = control.read(f"{groups.get(name, '')}/{file}").splitlines()
+        except OSError:
+            continue
+        if any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in counts):
+            return "container init was OOM-killed (memory limit too low?)"
+    return "waiting for init preliminary setup: EOF"
+
+
+def _make_groups(
+    groups: dict[str, str], resources: Resources, undo: list[Callable[[], None]]
+) -> tuple[tuple[int, ...], int]:
+    """Make the groups; return the descriptors by which the child enters them, and the one that it is born in (or -1)."""
+    # A cpuset has to be right before anything enters it; the other limits wait until the container is whole.
+    made: list[str] = []
+    undo.append(lambda: _remove_made(made))
+    try:
+        made += control.create(groups)
+        apply(groups, Resources(cpu=Cpu(cpus=resources.cpu.cpus, mems=resources.cpu.mems)))
+        return control.open_entries(groups), control.open_unified(groups)
+    except (LinuxError, LimitError) as error:
+        raise RuntimeFault(
+            f"unable to start container process: unable to apply cgroup configuration: {error}"
+        ) from error
+
+
+def _enter_unified(group: str, pid: int) -> None:
+    """Move the child into its version 2 group, for kernels that can't let it be born there."""
+    try:
+        control.enter({"": group}, pid)
+    except LinuxError as error:
+        if error.number == 3:
+            return  # the child failed meanwhile, and its report is waiting
+        raise RuntimeFault(
+            f"unable to start container process: unable to apply cgroup configuration: {error}"
+        ) from error
+
+
+def _remove_made(made: list[str]) -> None:
+    control.remove({path: path for path in reversed(made)})
+
+
+def _allow_devices(groups: dict[str, str], resources: Resources) -> None:
+    _set_limits(lambda: apply_rules(groups, (*resources.devices, *_ALWAYS_ALLOWED)))
+
+
+def _limit(groups: dict[str, str], resources: Resources) -> None:
+    _set_limits(lambda: apply(groups, replace(resources, devices=())))
+
+
+def _set_limits(write: Callable[[], None]) -> None:
+    try:
+        write()
+    except (LinuxError, LimitError) as error:
+        raise RuntimeFault(
+            "unable to start container process: error during container init: "
+            f"error setting cgroup config for procHooks process: {error}"
+        ) from error
+
+
+def _run_early_hooks(hooks: Hooks, container: state.Container, pid: int) -> None:
+    early = (*hooks.prestart, *hooks.create_runtime)
+    if early:
+        run_hooks(hook_values(early), container.describe("creating", pid), container.bundle)
+
+
+def _kill(pid: int) -> None:
+    try:
+        process = open_process(pid)
+    except LinuxError:
+        return  # our parent has reaped it
+    try:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    except ProcessLookupError:
+        return
+    except ChildProcessError:  # a sibling: our parent reaps it
+        poller = select.poll()
+        poller.register(process, select.POLLIN)
+        poller.poll(_DEATH_PATIENCE * 1000)
+    finally:
+        os.close(process)
