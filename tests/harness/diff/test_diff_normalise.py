@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from diff_runs import A, B, compared, message, of, paths, run, step
 
+from sixhops.harness.diff.archives import archive_value, without_contents
 from sixhops.harness.diff.decoded import accept_key
 
 
@@ -310,7 +311,50 @@ def test_archives_are_compared_entry_by_entry() -> None:
         assert paths(compared(run(A, a), run(B, step(body=other)))) == [
             (f"body.archive.etc/x.{path}", "changed")
         ]
-    assert paths(compared(run(A, a), run(B, step(body=archive(1796119205)[:700])))) == [("body", "changed")]
+
+
+def test_of_archives_that_break_off_is_compared_what_is_there() -> None:
+    whole = archive(1796119205, text=b"x" * 600)
+    cut = step(body=archive(1795651205, text=b"x" * 600)[:700])
+
+    assert compared(run(A, cut), run(B, step(body=whole[:700]))) == []
+    for other, differs in (
+        (whole[:701], ["sha256", "there"]),
+        (whole[:600] + b"y" * 100, ["sha256"]),
+    ):
+        assert paths(compared(run(A, cut), run(B, step(body=other)))) == [
+            (f"body.archive.etc/x.{path}", "changed") for path in differs
+        ]
+    behind = archive(1795651205, text=b"x" * 600)[:1536] + b"y" * 512
+    assert paths(compared(run(A, step(body=behind)), run(B, step(body=whole[:1536] + b"z" * 512)))) == [
+        ("body.broken.sha256", "changed")
+    ]
+    assert paths(compared(run(A, cut), run(B, step(body=whole)))) == [
+        ("body.archive.etc/x.sha256", "changed"),
+        ("body.archive.etc/x.there", "missing"),
+        ("body.broken", "missing"),
+    ]
+
+
+def test_an_archive_without_contents_is_the_same_to_a_comparison() -> None:
+    """As a baseline has it: large files are zeros, and a pax header says what was there."""
+    plain = archive(1796119205, text=b"x" * 9000)
+    long = io.BytesIO()
+    with tarfile.open(fileobj=long, mode="w", format=tarfile.PAX_FORMAT) as file:
+        for name, text in (("small", b"x"), ("ü" * 200, b"y" * 5000)):
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime = len(text), 1796119205.5
+            file.addfile(member, io.BytesIO(text))
+    for data in (plain, plain[:3000], long.getvalue()):
+        less = without_contents(data, 4096)
+
+        assert less is not None
+        assert b"xxx" not in less
+        assert b"yyy" not in less
+        assert archive_value(less, None) == archive_value(data, None)
+        assert archive_value(data, None)["archive"]
+        assert without_contents(less, 4096) is None
+    assert without_contents(archive(1796119205), 4096) is None
 
 
 def test_json_in_a_header_is_taken_apart() -> None:

@@ -42,7 +42,7 @@ SUFFIX: Final = ".tar.zst"
 _INDEX: Final = "baseline.json"
 #: Scenarios that are alike may lie far apart: the window is as large as zstd reads without being told (--long=27).
 _WINDOW: Final = 27
-_LEVEL: Final = 19
+_LEVEL: Final = 22
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import re
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.harness.baselines.archive import BASELINES, SUFFIX, Entry, Recorded, counts_of, write_archive
 from sixhops.harness.baselines.reduce import is_faithful, reduce
+from sixhops.harness.diff.archives import is_archive, without_contents
 from sixhops.harness.errors import UsageError
 from sixhops.harness.plugin.results import transcript_name
 from sixhops.harness.replay import transcript_files
-from sixhops.harness.run.transcript import read_header, read_transcript, transcript_of
+from sixhops.harness.run.transcript import Bodies, read_header, read_transcript, transcript_of
 from sixhops.harness.scenario.digest import digests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from sixhops.harness.baselines.archive import Baseline
     from sixhops.harness.run.transcript import Transcript
@@ -34,6 +36,8 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 #: What is in front of a tree's name where a transcript speaks of files in it (`upstream@NAME`), and what stands for it.
 _TREE: Final = (r"/(?:[\w.+@-]+/)+", "/trees/")
 _BODY: Final = re.compile(r'"\$body": \{"sha256": "([0-9a-f]{64})"')
+#: Bytes from which on the contents of files in archives are left out: of each only a digest is compared.
+_CONTENT: Final = 4096
 #: Fewer transcripts than this are read faster than processes start.
 _WORTH_PROCESSES: Final = 16
 #: Later than a run by this at most: the time that stands for all times must lie within the run of every scenario.
@@ -117,10 +121,13 @@ def record(
                 header = read_header(path)
                 files[str(header["scenario"])] = _File(path, header, None)
         files |= {scenario: replace(file, moment=moment) for scenario, file in new.items()}
-        return _record(name, files, digests(scenarios), folder, min(moments))
+        with TemporaryDirectory(prefix="sixhops-baseline-") as scratch:
+            return _record(name, files, digests(scenarios), folder, min(moments), Path(scratch))
 
 
-def _record(name: str, files: dict[str, _File], known: dict[str, str], folder: Path, began: datetime) -> Made:
+def _record(
+    name: str, files: dict[str, _File], known: dict[str, str], folder: Path, began: datetime, scratch: Path
+) -> Made:
     engines = {str(file.header["target"]["engine_version"]) for file in files.values()}
     if len(engines) > 1:
         raise UsageError(f"a baseline is of one engine, and these are runs of {', '.join(sorted(engines))}")
@@ -129,10 +136,10 @@ def _record(name: str, files: dict[str, _File], known: dict[str, str], folder: P
     if not chosen:
         raise UsageError("there is no transcript of a scenario of this suite, as it is now, here")
     if len(chosen) < _WORTH_PROCESSES:
-        reduced = list(map(_reduced, chosen.values()))
+        reduced = [_reduced(file, scratch) for file in chosen.values()]
     else:
         with ProcessPoolExecutor(min(os.cpu_count() or 1, len(chosen))) as pool:
-            reduced = list(pool.map(_reduced, chosen.values(), chunksize=8))
+            reduced = list(pool.map(partial(_reduced, scratch=scratch), chosen.values(), chunksize=8))
     entries = {item.scenario: Entry(known[item.scenario], item.verdict, item.places) for item in reduced}
     recorded = Recorded(
         name=name,
@@ -148,7 +155,7 @@ def _record(name: str, files: dict[str, _File], known: dict[str, str], folder: P
         path,
         recorded,
         {transcript_name(item.scenario): item.data for item in reduced},
-        _bodies(chosen.values(), reduced),
+        [scratch / "bodies" / body for body in set().union(*(item.bodies for item in reduced))],
     )
     left = sorted((scenario, versions[scenario]) for scenario in files.keys() - chosen.keys())
     return Made(
@@ -161,18 +168,24 @@ def _record(name: str, files: dict[str, _File], known: dict[str, str], folder: P
     )
 
 
-def _reduced(file: _File) -> _Reduced:
+def _reduced(file: _File, scratch: Path) -> _Reduced:
+    """Return a transcript as it goes into the archive; its bodies are in the folder `bodies` of `scratch` then."""
     transcript = read_transcript(file.path)
     if not transcript.outcome:
         raise UsageError(f"{file.path} broke off: a baseline is made of whole runs")
     text = file.path.read_text(encoding="utf-8")
-    is_reduced = True
     if file.moment is not None:
         text = _without_place(text, str(transcript.header["target"]["name"]))
-        lines = reduce(text.split("\n"), transcript, file.moment)
-        is_reduced = is_faithful(transcript, transcript_of(lines, file.path))
-        if is_reduced:
-            text = "\n".join([*lines, ""])
+        transcript = transcript_of(text.split("\n"), file.path)
+    large = file.path.parent / str(file.header["bodies"])
+    lines = _with_bodies(text, large, scratch / "bodies", whole=False).split("\n")
+    if file.moment is not None:
+        lines = reduce(lines, transcript, file.moment)
+    standin = "\n".join([*(line for line in lines if line), ""])
+    place = scratch / "transcripts" / transcript_name(transcript.scenario)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    is_reduced = standin == text or is_faithful(transcript, transcript_of(lines, place))
+    text = standin if is_reduced else _with_bodies(text, large, scratch / "bodies", whole=True)
     return _Reduced(
         scenario=transcript.scenario,
         data=text.encode(),
@@ -192,6 +205,21 @@ def _without_place(text: str, target: str) -> str:
     return re.sub(rf"{before}{re.escape(name)}(?![\w.+-])", stands + name, text) if name else text
 
 
+def _with_bodies(text: str, source: Path, target: Path, *, whole: bool) -> str:
+    """Put a transcript's bodies from `source` into `target`, archives only `whole` with what is in them; return its text."""
+    bodies = Bodies(target)
+    for digest in sorted(set(_BODY.findall(text))):
+        data = (source / digest).read_bytes()
+        less = without_contents(data, _CONTENT) if is_archive(data) and not whole else None
+        placed = bodies.put(data if less is None else less)
+        before, after = (
+            json.dumps({"sha256": name, "length": length})[:-1]
+            for name, length in ((digest, len(data)), (placed["sha256"], placed["length"]))
+        )
+        text = text.replace(before, after)
+    return text
+
+
 def _places(transcript: Transcript) -> tuple[str, ...]:
     """Return where it failed, foreseen by a profile or not, in the words of results.json."""
     places = [
@@ -201,11 +229,3 @@ def _places(transcript: Transcript) -> tuple[str, ...]:
     ]
     places += ["left behind"] if transcript.outcome.get("leftovers") else []
     return tuple(dict.fromkeys(places))
-
-
-def _bodies(files: Iterable[_File], reduced: Sequence[_Reduced]) -> list[Path]:
-    found: dict[str, Path] = {}
-    for file, item in zip(files, reduced, strict=True):
-        folder = file.path.parent / str(file.header["bodies"])
-        found.update((name, folder / name) for name in sorted(item.bodies))
-    return list(found.values())

@@ -9,12 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import io
 import json
 import re
-import tarfile
 from typing import Any, Final
 
+from sixhops.harness.diff.archives import archive_value, is_archive
 from sixhops.harness.diff.streams import without_progress
 from sixhops.harness.diff.tokens import token
 from sixhops.harness.run.incoming import JsonValues
@@ -30,7 +29,6 @@ __all__ = [
     "without_tls",
 ]
 
-_TAR_MAGIC: Final = slice(257, 262)
 _WEBSOCKET: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _TLS: Final = re.compile(r"""starts with b['"]\\x16\\x03\\x01.*""", re.DOTALL)
 
@@ -40,8 +38,8 @@ def body_value(body: Any) -> Any:
     data = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
     if not isinstance(data, bytes) or len(data) < 2:
         return body
-    if data[_TAR_MAGIC] == b"ustar":
-        return _archive(data, body)
+    if is_archive(data):
+        return archive_value(data, body)
     if data[:1] == b"{":
         return _json_values(data, body)
     if data[:3] == b"\x16\x03\x01":
@@ -49,34 +47,6 @@ def body_value(body: Any) -> Any:
     if data[1:4] == b"\0\0\0" and data[0] in {0, 1, 2}:
         return _output(data, body)
     return body
-
-
-def _archive(data: bytes, body: Any) -> Any:
-    """Return an archive's entries by name, and their names in order; of names that come twice the last entry stays."""
-    names: list[str] = []
-    entries: dict[str, dict[str, Any]] = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            for member in archive:
-                entry: dict[str, Any] = {
-                    "type": member.type.decode("latin-1"),
-                    "mode": f"{member.mode:04o}",
-                    "owner": f"{member.uid}:{member.gid} {member.uname}:{member.gname}",
-                    "size": member.size,
-                    # As a float: the rules know a time in the run when they see one.
-                    "modified": float(member.mtime),
-                }
-                if member.linkname:
-                    entry["link"] = member.linkname
-                if member.isfile():
-                    content = archive.extractfile(member)
-                    entry["sha256"] = hashlib.sha256(content.read() if content else b"").hexdigest()[:32]
-                names.append(member.name)
-                entries[member.name] = entry
-    except (tarfile.TarError, EOFError, OSError, ValueError):
-        # An archive that is cut off, as by a fault of the scenario: all that can be compared is its bytes.
-        return body
-    return {"archive": entries, "order": names}
 
 
 def _json_values(data: bytes, body: Any) -> Any:
