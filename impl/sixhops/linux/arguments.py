@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-__all__ = ["prepare", "set_arguments"]
+__all__ = ["prepare", "set_arguments", "show_original"]
 
 PR_SET_MM = 35
 PR_SET_MM_MAP = 14
@@ -49,14 +49,17 @@ _map = MemoryMap(exe_fd=0xFFFFFFFF)
 _ROOM = 4096
 _room = ctypes.create_string_buffer(_ROOM)
 _longer: ctypes.Array[ctypes.c_char] | None = None
+_original = (0, 0)
 
 
 def prepare() -> None:
     """Read what of the memory map stays as it is; done once, before the fork if there is one."""
+    global _original  # noqa: PLW0603 - as below
     with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:
         fields = file.read().rpartition(")")[2].split()
     for name, position in STAT_FIELDS.items():
         setattr(_map, name, int(fields[position - 3]))
+    _original = _map.arg_start, _map.arg_end
 
 
 def set_arguments(arguments: list[str]) -> bool:
@@ -73,8 +76,17 @@ def set_arguments(arguments: list[str]) -> bool:
     if len(data) > _ROOM:
         _longer = buffer = ctypes.create_string_buffer(len(data))
     buffer.raw = data.ljust(len(buffer), b"\0")
-    _map.arg_start = start = ctypes.addressof(buffer)
-    _map.arg_end = start + len(data)
+    start = ctypes.addressof(buffer)
+    return _show(start, start + len(data))
+
+
+def show_original() -> bool:
+    """Show the command line that was there at `prepare` again; return whether the kernel let us."""
+    return _show(*_original)
+
+
+def _show(start: int, end: int) -> bool:
+    _map.arg_start, _map.arg_end = start, end
     _map.brk = _end_of_heap(0)
     done: int = _prctl(PR_SET_MM, PR_SET_MM_MAP, ctypes.addressof(_map), ctypes.sizeof(_map), 0)
     return done == 0

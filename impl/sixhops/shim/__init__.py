@@ -15,7 +15,8 @@ ends before its answer is given; it is exec'd, or forked when it is ours and alr
     container  what a shim holds                       process    life cycle tables of init and exec
     stdio console logger   fifos and files, terminals, logging programs
     runtime    one step of the OCI runtime             metrics    control group figures, want of memory
-    publisher  events to containerd, in order          rehearsal  what is done once for all shims, before the fork
+    publisher  events to containerd, in order          rehearsal  a shim's life, for nothing, once before all forks
+    standby resident   a shim and a runtime in reserve, forked ahead      standin    the rehearsal's runtime
 
 Memory: whatever a shim touches after it was forked, it has for itself, and in this interpreter to read an object is to
 write its reference count. Hence strings instead of paths, bare epoll, no enumerations and no JSON on the way to a

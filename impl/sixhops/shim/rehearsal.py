@@ -1,113 +1,205 @@
-"""What every shim does, done once before it is forked.
+"""What every shim does, done some times before the first one is forked.
 
-The interpreter rewrites a function's code while it is called for the first times (PEP 659), and libraries fill their
-caches. Each shim would have that written to pages of its own; after a rehearsal it shares them.
+The interpreter rewrites a function's code while it is called for the first times (PEP 659), notes under which name it
+found what in which class (the method cache, which holds the names), and libraries fill their caches. Each shim would
+have all that written to pages of its own; after a rehearsal it shares them. What the rehearsal leaves out, every shim
+pays for, so it is the whole life of one: it waits in reserve, is told of its container, creates, starts, kills and deletes
+it. Only the runtime and its container are stand-ins (`standin`), and containerd is a process that is forked for it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import marshal
 import os
+import select
 import shutil
 import signal
 import socket
+import sys
 import tempfile
+import traceback
+from typing import TYPE_CHECKING, NoReturn
 
-from sixhops.linux import prctl
-from sixhops.shim.log import Log
-from sixhops.shim.loop import READ, Loop, Task
-from sixhops.shim.process import Process, State, refuse
-from sixhops.shim.publisher import Publisher
-from sixhops.shim.server import Settings, run
-from sixhops.shim.service import REQUESTS, TASK
-from sixhops.shim.stdio import Paths, Streams
-from sixhops.wire.proto import payloads_pb2, runc_options_pb2, shim_v2_pb2
+from sixhops.linux import arguments as shown_arguments
+from sixhops.linux import passing, prctl
+from sixhops.linux.clone import fork_plainly
+from sixhops.shim import standin
+from sixhops.shim.options import OUR_RUNTIME, is_ours
+from sixhops.shim.service import TASK
+from sixhops.shim.standby import stand_by
+from sixhops.wire.proto import runc_options_pb2, shim_v2_pb2
 from sixhops.wire.proto.services import pack
 from sixhops.wire.ttrpc.calls import CallClient, CallServer
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.protobuf.message import Message
+
 __all__ = ["rehearse"]
 
-TIMES = 20  # the interpreter is content after eight
-NO_RUNTIME = "/nonexistent/rehearsal"
+TIMES = 10  # the interpreter is content after eight
+NAME = "rehearsal"
 CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+STREAMS = (0, 1, 2)
+CHUNK = 1 << 14
+SECONDS = 20.0  # without a word from the shim
+OOM_SCORE = "/proc/self/oom_score_adj"
+DOCUMENT = b'{"linux":{"namespaces":[{"type":"pid"}]}}'
 
 
 def rehearse(times: int = TIMES) -> None:
-    """Run through a shim's life without any effect that lasts; OSError when there is no directory for it."""
-    kept = [(number, signal.getsignal(number)) for number in CAUGHT]
-    directory = tempfile.mkdtemp(prefix="rehearsal")
-    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    """Go through a shim's life without any effect that lasts; OSError when there is no directory for it.
+
+    The process has one thread and no child that ends meanwhile.
+    """
+    directory = tempfile.mkdtemp(prefix=NAME)
     try:
-        for _ in range(times):
-            _live(reader, writer)
-            _serve(directory)
+        _furnish(directory)
+        with _kept_as_it_was():
+            for _ in range(times):
+                _live(directory)
     finally:
-        signal.set_wakeup_fd(-1)
-        for number, handler in kept:
-            signal.signal(number, handler)
-        prctl.set_subreaper(False)
-        os.close(reader)
-        os.close(writer)
         shutil.rmtree(directory)
 
 
-def _serve(directory: str) -> None:
-    """Serve a Create that fails for want of a runtime, and a Shutdown; both are sent before they can be read."""
-    request = shim_v2_pb2.CreateTaskRequest(id="rehearsal", bundle=directory)
-    request.stdout = request.stderr = "/dev/null"
-    pack(request.options, runc_options_pb2.Options(binary_name=NO_RUNTIME, root=directory))
-    client = CallClient()
-    data = b""
-    for method, message in (
-        ("Connect", shim_v2_pb2.ConnectRequest(id="rehearsal")),
-        ("Create", request),
-        ("Shutdown", shim_v2_pb2.ShutdownRequest(id="rehearsal")),
-    ):
-        data += client.call(TASK.name, method, message.SerializeToString())[1]
-    path = f"{directory}/socket"
-    with socket.socket(socket.AF_UNIX) as peer:
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(path)
-        listener.listen(1)
-        peer.connect(path)
-        peer.sendall(data)
-        settings = Settings("rehearsal", "rehearsal", directory, f"{directory}/none", [], path)
-        run(settings, listener)
+def _furnish(directory: str) -> None:
+    for name in ("out", "err", "log"):
+        os.mkfifo(f"{directory}/{name}")
+    os.symlink(OUR_RUNTIME, f"{directory}/runtime")
+    with open(f"{directory}/config.json", "wb") as file:
+        file.write(DOCUMENT)
 
 
-def _live(reader: int, writer: int) -> None:
-    loop = Loop()
-    loop.catch_signals()
-    log = Log(descriptor=-1, namespace="", pid="0")
-    publisher = Publisher(loop, "", "rehearsal", log)
+@contextlib.contextmanager
+def _kept_as_it_was() -> Iterator[None]:
+    """Put back what a shim makes of its process: signals, streams, directory, group, names, and what it takes to kill it."""
+    handlers = [(number, signal.getsignal(number)) for number in CAUGHT]
+    streams = [(number, os.dup(number)) for number in STREAMS]
+    directory, group = os.getcwd(), os.getpgrp()
+    with open("/proc/self/comm", encoding="utf-8", errors="replace") as file:
+        name = file.read().rstrip("\n")
+    with open(OOM_SCORE, encoding="ascii") as file:
+        score = file.read()
+    shown_arguments.prepare()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
+        for caught, handler in handlers:
+            signal.signal(caught, handler)
+        for number, descriptor in streams:
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        os.chdir(directory)
+        prctl.set_subreaper(False)
+        prctl.set_name(name)
+        shown_arguments.show_original()
+        with contextlib.suppress(
+            OSError
+        ):  # of another session's group, or without the right to be killed last
+            os.setpgid(0, group)
+        with contextlib.suppress(OSError), open(OOM_SCORE, "w", encoding="ascii") as file:
+            file.write(score)
+
+
+def _live(directory: str) -> None:
+    path, events = f"{directory}/socket", f"{directory}/events"
+    settings = {
+        "namespace": NAME,
+        "id": NAME,
+        "address": directory,
+        "events": events,
+        "arguments": [NAME],
+        "socket": path,
+        "debug": False,
+        "default_binary": "runc",
+        "module": standin.__name__,
+        "bundle": directory,
+    }
+    ours, theirs = passing.pair()
+    with _listen(path) as listener, _listen(events) as taker:
+        client = fork_plainly()
+        if client == 0:
+            _be_containerd(directory, taker)
+        passing.send(ours, marshal.dumps(settings), (listener.fileno(),))
+        ours.close()
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        stand_by({"module": standin.__name__}, [theirs.detach(), null])
+    with contextlib.suppress(ChildProcessError):  # the shim may have reaped it
+        os.waitpid(client, 0)
+    os.unlink(events)
+    is_ours("runc")  # as most name it
+
+
+def _listen(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(1)
+    return listener
+
+
+def _requests(directory: str) -> Iterator[tuple[str, Message]]:
+    create = shim_v2_pb2.CreateTaskRequest(
+        id=NAME, bundle=directory, stdout=f"{directory}/out", stderr=f"{directory}/err"
+    )
+    pack(create.options, runc_options_pb2.Options(binary_name=f"{directory}/runtime", root=directory))
+    yield "Connect", shim_v2_pb2.ConnectRequest(id=NAME)
+    yield "Create", create
+    yield "Start", shim_v2_pb2.StartRequest(id=NAME)
+    yield "State", shim_v2_pb2.StateRequest(id=NAME)
+    yield "Kill", shim_v2_pb2.KillRequest(id=NAME, signal=signal.SIGKILL)
+    yield "Wait", shim_v2_pb2.WaitRequest(id=NAME)
+    yield "Delete", shim_v2_pb2.DeleteRequest(id=NAME)
+    yield "Shutdown", shim_v2_pb2.ShutdownRequest(id=NAME)
+
+
+def _be_containerd(directory: str, taker: socket.socket) -> NoReturn:
+    """Ask the shim, and take its events. One that is silent is ended: nobody else would."""
+    shim = os.getppid()
+    status = 1
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(f"{directory}/socket")
+            status = 0 if _converse(directory, connection, taker) else 1
+    except BaseException:  # noqa: BLE001 - the process ends here either way
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        if status:
+            os.kill(shim, signal.SIGTERM)
+        os._exit(status)
+
+
+def _converse(directory: str, connection: socket.socket, taker: socket.socket) -> bool:
+    """Make all calls, one after the other; return whether the shim ended after the last one."""
     client, server = CallClient(), CallServer()
-    request = shim_v2_pb2.CreateTaskRequest(id="rehearsal", bundle="/", stdout="/dev/null")
-    for method in ("Create", "Start", "State"):
-        _stream, data = client.call(TASK.name, method, request.SerializeToString())
-        calls, _refusals = server.receive(data)
-        parsed = REQUESTS[method]()
-        parsed.ParseFromString(calls[0].payload)
-        client.receive(server.answer(calls[0].stream, shim_v2_pb2.StartResponse(pid=1).SerializeToString()))
-    publisher.encode("/tasks/create", payloads_pb2.TaskCreate(container_id="rehearsal", pid=1))
-    publisher.encode("/tasks/start", payloads_pb2.TaskStart(container_id="rehearsal", pid=1))
+    requests = _requests(directory)
+    sources = [connection, taker]
 
-    async def work() -> None:
-        streams = await Streams.open(loop, Paths(stdout="/dev/null", stderr="/dev/null"))
-        process = Process("rehearsal", "", Paths(), streams)
-        refuse(process, "start")
-        process.state = State.RUNNING
-        await streams.begin()
-        await streams.drained(1.0)
-        await streams.close()
-        await loop.sleep(0.0)
-        loop.stop()
+    def ask() -> None:
+        for method, request in requests:
+            connection.sendall(client.call(TASK.name, method, request.SerializeToString())[1])
+            return
 
-    def ready() -> None:
-        os.read(reader, 1)
-        loop.forget(reader, READ)
-
-    loop.on_readable(reader, ready)
-    os.write(writer, b"x")
-    loop.soon(lambda: None)
-    Task(work())
-    loop.run()
-    loop.close()
+    ask()
+    while ready := select.select(sources, [], [], SECONDS)[0]:
+        for source in ready:
+            if source is taker:
+                sources.append(taker.accept()[0])
+                continue
+            data = source.recv(CHUNK)
+            if not data and source is connection:
+                return True
+            if not data:
+                sources.remove(source)
+            elif source is connection:
+                for answer in client.receive(data):
+                    if answer.error is not None:
+                        sys.stderr.write(f"shim's rehearsal: {answer.error}\n")
+                    ask()
+            else:
+                for call in server.receive(data)[0]:
+                    source.sendall(server.answer(call.stream, b""))
+    return False

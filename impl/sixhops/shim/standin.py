@@ -1,0 +1,64 @@
+"""A runtime for rehearsals: it does to a container's process what a runtime does, and nothing else.
+
+Its container is a process that waits to be killed, with no namespace, no root of its own and no state but the pid file.
+Called as any loaded runtime (`resident`); the working directory is the bundle.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, NoReturn
+
+from sixhops.linux import prctl
+from sixhops.linux.clone import fork_sibling
+from sixhops.linux.signals import DEFAULT, set_handler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["PID_FILE", "foresee", "main", "rehearse"]
+
+PID_FILE = "init.pid"
+
+
+def rehearse(_document: str) -> None:
+    """Do nothing: this is the rehearsal."""
+
+
+def foresee(_bundle: str) -> None:
+    """Do nothing: there is nothing to read ahead."""
+
+
+def main(words: Sequence[str], *, sibling: bool = False, leave: Callable[[int], None] | None = None) -> int:
+    """Run `create`, `start`, `kill` (with the signal last) or `delete`; return the exit status."""
+    if "create" in words and sibling:
+        return _create()
+    if "start" in words and leave is not None:
+        reader, _writer = os.pipe2(os.O_CLOEXEC)
+        leave(reader)  # its other end closes with us, as if the container's process became the program now
+    if "kill" in words:
+        with open(PID_FILE, encoding="ascii") as file:
+            os.kill(int(file.read()), int(words[-1]))
+    return 0
+
+
+def _create() -> int:
+    pid = fork_sibling()
+    if pid == 0:
+        _wait()
+    with open(PID_FILE, "w", encoding="ascii") as file:
+        file.write(str(pid))
+    return 0
+
+
+def _wait() -> NoReturn:
+    try:
+        prctl.die_with_parent(signal.SIGKILL)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            set_handler(number, DEFAULT)
+        os.closerange(0, os.sysconf("SC_OPEN_MAX"))
+        while True:
+            signal.pause()
+    finally:
+        os._exit(1)
