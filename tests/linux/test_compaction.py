@@ -21,17 +21,38 @@ print(len({id(each) >> 12 for each in fresh}))
 """
 
 
-def pages(*words: str) -> int:
+LIBRARY = """
+import ctypes, random
+from sixhops.linux.compaction import fill_holes
+libc = ctypes.PyDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_size_t, (ctypes.c_size_t,)
+blocks = [libc.malloc(200) for _ in range(20000)]
+for number in random.Random(1).sample(range(20000), 2000):
+    libc.free(blocks[number])
+if "fill" in __import__("sys").argv:
+    fill_holes()
+print(len({libc.malloc(size) >> 12 for size in (200, 100, 200) for _ in range(70)}))
+"""
+
+
+def pages(script: str, *words: str) -> int:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *words], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, check=True, timeout=60
     )
     return int(done.stdout)
 
 
 def test_new_objects_lie_together() -> None:
-    scattered, together = pages(), pages("fill")
+    scattered, together = pages(SCRIPT), pages(SCRIPT, "fill")
 
     assert together <= 10  # 200 blocks of 144 bytes are 7 pages full
+    assert scattered > together
+
+
+def test_blocks_of_libraries_lie_together() -> None:
+    scattered, together = pages(LIBRARY), pages(LIBRARY, "fill")
+
+    assert together <= 13  # 140 blocks of 208 bytes and 70 of 112 are 9 pages full
     assert scattered > together
 
 

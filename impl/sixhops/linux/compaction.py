@@ -3,7 +3,7 @@
 An allocator gives out the holes that earlier work has left, and they lie all over the memory that parent and child
 share: every small object in a hole costs the child a page. `fill_holes` occupies them for good in the parent. After
 that new objects come from fresh pools, one beside the other. Python's allocator has pools of 16 KiB for each size up to
-512 bytes (Objects/obmalloc.c); larger objects are the C library's.
+512 bytes (Objects/obmalloc.c); larger objects are the C library's, and so is what libraries hold of their own.
 """
 
 from __future__ import annotations
@@ -30,27 +30,9 @@ _BLINDLY = 2000
 _BYTES_HEADER = b"".__sizeof__()
 # how many objects of one size are made at most; a pool holds less than a thousand
 _LIMIT = 20_000
-# of the C library's blocks, largest first; what is smaller than the last is Python's
-_SIZES: Final = (
-    65000,
-    32000,
-    16000,
-    8000,
-    4000,
-    3000,
-    2000,
-    1500,
-    1200,
-    1000,
-    900,
-    800,
-    700,
-    640,
-    600,
-    560,
-    528,
-)
-_LIMIT_LARGE = 3000
+# of the C library's blocks, largest first: steps as coarse as what is lost by them, then each that there is
+_SIZES: Final = (65000, 32000, 16000, 8000, 4000, 3000, 2000, 1500, 1200, *range(1000, 8, -16))
+_LIMIT_BLOCKS = 3000
 
 _kept: list[object] = []
 
@@ -104,16 +86,18 @@ def _object_of(size: int) -> object:
 
 
 def _fill_heap() -> None:
-    figures = getattr(ctypes.CDLL(None), "mallinfo2", None)
-    if figures is None:
+    """Take blocks of each size until they come from the top of the heap, as there is no hole left for them."""
+    libc = ctypes.PyDLL(None)
+    if not hasattr(libc, "mallinfo2"):
         return  # not glibc, or an old one; it is only memory
-    figures.restype = _Figures
+    libc.mallinfo2.restype = _Figures
+    libc.malloc.argtypes, libc.malloc.restype = (ctypes.c_size_t,), ctypes.c_size_t
+    libc.sbrk.argtypes, libc.sbrk.restype = (ctypes.c_ssize_t,), ctypes.c_size_t
     for size in _SIZES:
-        for _ in range(_LIMIT_LARGE):
-            top = figures().keepcost
-            _kept.append(bytes(size))
-            if figures().keepcost != top:
-                break  # it came from the top of the heap: there is no hole of this size
+        top = libc.sbrk(0) - libc.mallinfo2().keepcost
+        for _ in repeat(None, _LIMIT_BLOCKS):
+            if not 0 < libc.malloc(size) < top:
+                break
 
 
 def gather_code(run: Callable[[], object]) -> None:

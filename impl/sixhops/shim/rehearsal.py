@@ -19,7 +19,7 @@ import socket
 import sys
 import tempfile
 import traceback
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sixhops.linux import arguments as shown_arguments
 from sixhops.linux import passing, prctl
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-__all__ = ["rehearse"]
+__all__ = ["rehearse", "rehearse_here"]
 
 TIMES = 10  # the interpreter is content after eight
 NAME = "rehearsal"
@@ -45,7 +45,7 @@ CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 STREAMS = (0, 1, 2)
 CHUNK = 1 << 14
 SECONDS = 20.0  # without a word from the shim
-OOM_SCORE = "/proc/self/oom_score_adj"
+OOM_SCORE = "oom_score_adj"
 DOCUMENT = b'{"linux":{"namespaces":[{"type":"pid"}]}}'
 
 
@@ -58,10 +58,19 @@ def rehearse(times: int = TIMES) -> None:
     try:
         _furnish(directory)
         with _kept_as_it_was():
+            name = _own("comm").decode(errors="replace").rstrip("\n")
+            words = _own("cmdline").decode(errors="surrogateescape").split("\0")[:-1]
             for _ in range(times):
-                _live(directory)
+                _live(directory, name, words)
     finally:
         shutil.rmtree(directory)
+
+
+def rehearse_here(_arguments: dict[str, Any]) -> None:
+    """Do it once more in a fork server, after others have had theirs: what they left in the interpreter's caches is no use
+    to a shim.
+    """
+    rehearse(1)
 
 
 def _furnish(directory: str) -> None:
@@ -74,14 +83,11 @@ def _furnish(directory: str) -> None:
 
 @contextlib.contextmanager
 def _kept_as_it_was() -> Iterator[None]:
-    """Put back what a shim makes of its process: signals, streams, directory, group, names, and what it takes to kill it."""
+    """Put back what a shim makes of its process: signals, streams, directory, group, arguments, what it takes to kill it."""
     handlers = [(number, signal.getsignal(number)) for number in CAUGHT]
     streams = [(number, os.dup(number)) for number in STREAMS]
     directory, group = os.getcwd(), os.getpgrp()
-    with open("/proc/self/comm", encoding="utf-8", errors="replace") as file:
-        name = file.read().rstrip("\n")
-    with open(OOM_SCORE, encoding="ascii") as file:
-        score = file.read()
+    score = _own(OOM_SCORE)
     shown_arguments.prepare()
     try:
         yield
@@ -94,24 +100,30 @@ def _kept_as_it_was() -> Iterator[None]:
             os.close(descriptor)
         os.chdir(directory)
         prctl.set_subreaper(False)
-        prctl.set_name(name)
         shown_arguments.show_original()
         with contextlib.suppress(
             OSError
         ):  # of another session's group, or without the right to be killed last
             os.setpgid(0, group)
-        with contextlib.suppress(OSError), open(OOM_SCORE, "w", encoding="ascii") as file:
+        with contextlib.suppress(OSError), open(f"/proc/self/{OOM_SCORE}", "wb") as file:
             file.write(score)
 
 
-def _live(directory: str) -> None:
+def _own(name: str) -> bytes:
+    with open(f"/proc/self/{name}", "rb") as file:
+        return file.read()
+
+
+def _live(directory: str, name: str, words: list[str]) -> None:
+    """Live once. Nobody is to take this process for a shim meanwhile, so it keeps its own name and command line."""
     path, events = f"{directory}/socket", f"{directory}/events"
     settings = {
         "namespace": NAME,
         "id": NAME,
         "address": directory,
         "events": events,
-        "arguments": [NAME],
+        "arguments": words,
+        "name": name,
         "socket": path,
         "debug": False,
         "default_binary": "runc",
@@ -126,7 +138,7 @@ def _live(directory: str) -> None:
         passing.send(ours, marshal.dumps(settings), (listener.fileno(),))
         ours.close()
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        stand_by({"module": standin.__name__}, [theirs.detach(), null])
+        stand_by({"module": standin.__name__, "name": name}, [theirs.detach(), null])
     with contextlib.suppress(ChildProcessError):  # the shim may have reaped it
         os.waitpid(client, 0)
     os.unlink(events)

@@ -37,12 +37,13 @@ if TYPE_CHECKING:
 
     from sixhops.shim.loop import ExitStatus, Loop
 
-__all__ = ["DEFAULT_SIGNALS", "Resident"]
+__all__ = ["DEFAULT_SIGNALS", "NAME", "Resident"]
 
 #: Signals that Python ignores at start; a program that we start must find them at their defaults.
 DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 STEPS = ("create", "start")
-NAME = "containerd-shim"  # as every step that is forked from the shim
+#: Of its process, as of every step that is forked from the shim.
+NAME = "containerd-shim"
 IDLE_SECONDS = 5.0  # between the steps
 MESSAGE_LIMIT = 1 << 16
 STREAMS = 3
@@ -53,12 +54,15 @@ DONE, GONE, OPENED = b"d", b"g", b"o"
 class Resident:
     """The shim's end. Each of STEPS can be run once, in their order."""
 
-    def __init__(self, module: str, document: int = -1) -> None:
-        """Fork the runtime `module`; `document` is a file with a specification like the one to come, or -1."""
+    def __init__(self, module: str, document: int = -1, name: str = NAME) -> None:
+        """Fork the runtime `module`; `document` is a file with a specification like the one to come, or -1.
+
+        `name` is that of the process while it is at work.
+        """
         self._connection, theirs = passing.pair()
         self._pid = fork_plainly()
         if self._pid == 0:
-            _be(module, theirs, document)
+            _be(module, theirs, document, name)
         theirs.close()
         self._steps = list(STEPS)
         self._end: Future[ExitStatus] | None = None
@@ -130,7 +134,7 @@ async def _begun(loop: Loop, gate: int) -> None:
         os.close(gate)
 
 
-def _be(module: str, connection: _socket.socket, document: int) -> NoReturn:
+def _be(module: str, connection: _socket.socket, document: int, name: str) -> NoReturn:
     status = 1
     gc.disable()  # it would copy pages to free some that are freed in a moment anyway
     try:
@@ -146,7 +150,7 @@ def _be(module: str, connection: _socket.socket, document: int) -> NoReturn:
         runtime = importlib.import_module(module)
         if text:
             runtime.rehearse(text.decode(errors="replace"))
-        status = _serve(runtime, connection)
+        status = _serve(runtime, connection, name)
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
     except BaseException:  # noqa: BLE001 - the process ends here either way; its output is in the error of the call
@@ -159,7 +163,7 @@ def _be(module: str, connection: _socket.socket, document: int) -> NoReturn:
             os._exit(status)
 
 
-def _serve(runtime: ModuleType, connection: _socket.socket) -> int:
+def _serve(runtime: ModuleType, connection: _socket.socket, name: str) -> int:
     def leave(gate: int) -> None:
         passing.send(connection, OPENED, (gate,))
 
@@ -176,7 +180,7 @@ def _serve(runtime: ModuleType, connection: _socket.socket) -> int:
             argv, directory = marshal.loads(data)
             if not argv:
                 runtime.foresee(directory)
-        prctl.set_name(NAME)
+        prctl.set_name(name)
         os.chdir(directory)
         for number, descriptor in enumerate(streams):
             os.dup2(descriptor, number)

@@ -45,7 +45,8 @@ CHUNK = 1 << 14
 class Settings:
     """What a shim must know. `module` names our loaded runtime, None when the runtime is to be exec'd.
 
-    `events` is containerd's ttrpc socket, `publish_binary` what takes events where there is none.
+    `events` is containerd's ttrpc socket, `publish_binary` what takes events where there is none; `name` that of the
+    process.
     """
 
     namespace: str
@@ -58,6 +59,7 @@ class Settings:
     default_binary: str = "runc"
     module: str | None = None
     publish_binary: str = ""
+    name: str = NAME
 
 
 class Connection:
@@ -218,7 +220,7 @@ def _finish(loop: Loop, publisher: Publisher) -> None:
 
 def settle(settings: Settings) -> None:
     """Make this process look and behave like a shim: name, arguments, descriptors; `settle_alone` is the rest."""
-    prctl.set_name(NAME)
+    prctl.set_name(settings.name)
     shown_arguments.set_arguments(settings.arguments)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)

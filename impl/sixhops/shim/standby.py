@@ -14,7 +14,7 @@ import os
 from typing import Any
 
 from sixhops.linux import passing
-from sixhops.shim.resident import Resident
+from sixhops.shim.resident import NAME, Resident
 from sixhops.shim.server import run_forked, settle_alone
 
 __all__ = ["stand_by"]
@@ -25,14 +25,15 @@ MESSAGE_LIMIT = 1 << 16
 def stand_by(arguments: dict[str, Any], descriptors: list[int]) -> int:
     """Wait for a container and be its shim; return the exit status.
 
-    `arguments` has `module`, the loaded runtime's or None. Descriptor 0 of the list is the socket, 1 (if there) a file
-    with the specification of a container as they come here.
+    `arguments` has `module`, the loaded runtime's or None, and may have another `name` for its process. Descriptor 0 of
+    the list is the socket, 1 (if there) a file with the specification of a container as they come here.
     """
     # the bare object: Python's asks for family and type as enumerations
     connection = _socket.socket(fileno=descriptors[0])
     document = descriptors[1] if len(descriptors) > 1 else -1
     settle_alone()
-    resident = Resident(arguments["module"], document) if arguments["module"] else None
+    module, name = arguments["module"], arguments.get("name", NAME)
+    resident = Resident(module, document, name) if module else None
     if document >= 0:
         os.close(document)
     data, given = passing.receive(connection, MESSAGE_LIMIT, 1)

@@ -24,6 +24,7 @@ __all__ = ["Reserve"]
 log = logging.getLogger(__name__)
 STANDBY_MODULE = "sixhops.shim.standby"
 REHEARSAL_MODULE = "sixhops.runc.lifecycle.rehearsal"
+SHIM_REHEARSAL_MODULE = "sixhops.shim.rehearsal"
 # after a create that no start follows, and after a start: its answer goes out first
 PATIENCE, AT_ONCE = 0.1, 0.001
 LARGEST = 1 << 16  # bytes of a specification that the fork server takes
@@ -44,6 +45,7 @@ class Reserve:
         if self._module and not self._document and len(document) <= LARGEST:
             text = document.decode(errors="replace")
             self._workers.prepare(REHEARSAL_MODULE, "rehearse_here", {"document": text})
+            self._workers.prepare(SHIM_REHEARSAL_MODULE, "rehearse_here", {})
         self._document = document
         self._refill_in(PATIENCE)
 
