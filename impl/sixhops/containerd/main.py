@@ -28,6 +28,18 @@ VERSION = "github.com/containerd/containerd 1.6.20+sixhops.0.1.0 sixhops"
 DEFAULT_CONFIG = Path("/etc/containerd/config.toml")
 # what forked workers need; names, because programs never import one another
 SHIM_MODULES = ("sixhops.shim.server", "sixhops.shim.main", "sixhops.shim.standby")
+LIBRARIES = (  # what the modules of the shim import from elsewhere
+    *(
+        "tempfile",
+        "shutil",
+        "subprocess",
+        "hashlib",
+        "sixhops.wire.ttrpc.calls",
+        "sixhops.wire.proto.services",
+    ),
+    *(f"sixhops.wire.proto.{name}_pb2" for name in ("payloads", "runc_options", "shim_v2", "events_ttrpc")),
+    *(f"sixhops.wire.proto.{name}_pb2" for name in ("cgroup1", "cgroup2")),
+)
 OWN_MODULES = ("sixhops.containerd.storage.unpack", "sixhops.containerd.storage.layerdiff")
 RUNTIME_MODULE = "sixhops.runc.main"
 RUNTIME_MODULES = (
@@ -68,12 +80,13 @@ def _serve(config: Config) -> int:
         importlib.import_module(SEAL_MODULE).reexecute()
     prctl.set_name("containerd")
     modules = [*SHIM_MODULES, *OWN_MODULES, *(RUNTIME_MODULES if runtime_module else ())]
-    forks = forkserver.start(modules, FORK_SERVER)
+    forks = forkserver.start(modules, FORK_SERVER, LIBRARIES)
     logs.start(config.level, config.format)
     for key in config.ignored:
         logging.getLogger(__name__).warning("config key %s has no meaning here", key)
     app = importlib.import_module("sixhops.containerd.app")
-    again = functools.partial(forkserver.spawn, modules, FORK_SERVER, SEAL_MODULE if runtime_module else "")
+    seal = SEAL_MODULE if runtime_module else ""
+    again = functools.partial(forkserver.spawn, modules, FORK_SERVER, seal, LIBRARIES)
     # not before the fork: every worker would carry it, and never use it
     asyncio = importlib.import_module("asyncio")
     gc.collect()

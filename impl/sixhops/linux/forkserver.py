@@ -119,9 +119,11 @@ class ForkServer:
         os.waitpid(self.pid, 0)
 
 
-def start(modules: Sequence[str], name: str) -> ForkServer:
+def start(modules: Sequence[str], name: str, libraries: Sequence[str] = ()) -> ForkServer:
     """Fork a fork server with `modules` loaded and `name` as its comm. Raises ForkError if the caller has threads: in
     the child whoever waits for one of them waits for ever.
+
+    `libraries` are modules that those import and of which the workers use little: they come first, and lie apart.
     """
     if len(os.listdir("/proc/self/task")) > 1:
         raise ForkError(f"fork server {name} must be started before the first thread")
@@ -131,7 +133,7 @@ def start(modules: Sequence[str], name: str) -> ForkServer:
         ours.close()
         status = 1
         try:
-            status = _serve(theirs, modules, name)
+            status = _serve(theirs, modules, name, libraries)
         except BaseException:  # noqa: BLE001 - the process ends here either way, and must say why
             traceback.print_exc()
         finally:
@@ -140,36 +142,37 @@ def start(modules: Sequence[str], name: str) -> ForkServer:
     return ForkServer(pid, ours)
 
 
-def spawn(modules: Sequence[str], name: str, seal: str = "") -> ForkServer:
+def spawn(modules: Sequence[str], name: str, seal: str = "", libraries: Sequence[str] = ()) -> ForkServer:
     """Start a fork server as a program of its own: slower than `start`, but possible when there are threads.
 
     For one that died. `seal` names a module whose `reexecute()` is called first (see sixhops-runc's).
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     theirs.set_inheritable(True)
-    command = [sys.executable, "-m", __spec__.name, str(theirs.fileno()), name, seal, *modules]
-    pid = os.posix_spawn(sys.executable, command, os.environ)
+    command = [sys.executable, "-m", __spec__.name, str(theirs.fileno()), name, seal, ",".join(libraries)]
+    pid = os.posix_spawn(sys.executable, [*command, *modules], os.environ)
     theirs.close()
     return ForkServer(pid, ours)
 
 
 def main(words: Sequence[str]) -> int:
-    """Be a spawned fork server: descriptor, name, sealing module or nothing, modules."""
-    descriptor, name, seal, *modules = words
+    """Be a spawned fork server: descriptor, name, sealing module or nothing, libraries with commas between, modules."""
+    descriptor, name, seal, libraries, *modules = words
     if seal:
         importlib.import_module(seal).reexecute()
     connection = socket.socket(fileno=int(descriptor))
     connection.set_inheritable(False)
-    return _serve(connection, modules, name)
+    return _serve(connection, modules, name, libraries.split(",") if libraries else ())
 
 
-def _serve(connection: socket.socket, modules: Sequence[str], name: str) -> int:
+def _serve(connection: socket.socket, modules: Sequence[str], name: str, libraries: Sequence[str]) -> int:
     prctl.set_name(name)
     # the terminal's Ctrl-C goes to the whole group; ours is to end with the program's socket
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    fill_holes()
-    for module in modules:
-        importlib.import_module(module)
+    for group in filter(None, (libraries, modules)):
+        fill_holes()
+        for module in group:
+            importlib.import_module(module)
     fill_holes()
     while True:
         data, rights, _flags, _address = connection.recvmsg(MESSAGE_LIMIT, _RIGHTS_SPACE)

@@ -101,9 +101,7 @@ def _kept_as_it_was() -> Iterator[None]:
         os.chdir(directory)
         prctl.set_subreaper(False)
         shown_arguments.show_original()
-        with contextlib.suppress(
-            OSError
-        ):  # of another session's group, or without the right to be killed last
+        with contextlib.suppress(OSError):  # it is another session's
             os.setpgid(0, group)
         with contextlib.suppress(OSError), open(f"/proc/self/{OOM_SCORE}", "wb") as file:
             file.write(score)
@@ -138,9 +136,15 @@ def _live(directory: str, name: str, words: list[str]) -> None:
         passing.send(ours, marshal.dumps(settings), (listener.fileno(),))
         ours.close()
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        stand_by({"module": standin.__name__, "name": name}, [theirs.detach(), null])
-    with contextlib.suppress(ChildProcessError):  # the shim may have reaped it
-        os.waitpid(client, 0)
+        try:
+            stand_by({"module": standin.__name__, "name": name}, [theirs.detach(), null])
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(client, signal.SIGKILL)
+            raise
+        finally:
+            with contextlib.suppress(ChildProcessError):  # the shim may have reaped it
+                os.waitpid(client, 0)
     os.unlink(events)
     is_ours("runc")  # as most name it
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["PID_FILE", "foresee", "main", "rehearse"]
 
 PID_FILE = "init.pid"
+SECONDS = 60  # after which a container that nobody killed ends by itself
 
 
 def rehearse(_document: str) -> None:
@@ -55,10 +56,10 @@ def _create() -> int:
 def _wait() -> NoReturn:
     try:
         prctl.die_with_parent(signal.SIGKILL)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             set_handler(number, DEFAULT)
         os.closerange(0, os.sysconf("SC_OPEN_MAX"))
-        while True:
-            signal.pause()
+        signal.alarm(SECONDS)
+        signal.pause()
     finally:
         os._exit(1)
