@@ -29,14 +29,8 @@ DEFAULT_CONFIG = Path("/etc/containerd/config.toml")
 # what forked workers need; names, because programs never import one another
 SHIM_MODULES = ("sixhops.shim.server", "sixhops.shim.main", "sixhops.shim.standby")
 LIBRARIES = (  # what the modules of the shim import from elsewhere
-    *(
-        "tempfile",
-        "shutil",
-        "subprocess",
-        "hashlib",
-        "sixhops.wire.ttrpc.calls",
-        "sixhops.wire.proto.services",
-    ),
+    *("tempfile", "shutil", "subprocess", "hashlib"),
+    *("sixhops.wire.ttrpc.calls", "sixhops.wire.proto.services"),
     *(f"sixhops.wire.proto.{name}_pb2" for name in ("payloads", "runc_options", "shim_v2", "events_ttrpc")),
     *(f"sixhops.wire.proto.{name}_pb2" for name in ("cgroup1", "cgroup2")),
 )
