@@ -150,6 +150,16 @@ def test_call_without_a_namespace(tmp_path: Path) -> None:
     assert serve(tmp_path, scenario) == ("FAILED_PRECONDITION", "namespace is required: failed precondition")
 
 
+def test_status_says_of_which_ingest_when_it_has_no_namespace(tmp_path: Path) -> None:
+    async def scenario(client: Client) -> Any:
+        return await client.call("Content/Status", content_pb2.StatusRequest(ref="x"), ())
+
+    code, message = serve(tmp_path, scenario)
+
+    assert code == "FAILED_PRECONDITION"
+    assert message == 'could not get status for ref "x": namespace is required: failed precondition'
+
+
 def test_version_needs_no_namespace(tmp_path: Path) -> None:
     async def scenario(client: Client) -> Any:
         return await client.call("Version/Version", version_pb2.VersionResponse(), ())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -25,15 +25,19 @@ if TYPE_CHECKING:
 
     from sixhops.wire.proto.services import Method, Service
 
-__all__ = ["Call", "Unknown", "check_namespace", "handler"]
+__all__ = ["Call", "Unknown", "check_namespace", "handler", "namespace_checked"]
 
 log = logging.getLogger(__name__)
+F = TypeVar("F", bound="Callable[..., Any]")
 CODES = {code.value[0]: code for code in grpc.StatusCode}
+CHECKED = "namespace_checked"
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What came with a call beside its message. `namespace` is checked; `lease` is empty without one."""
+    """What came with a call beside its message. `namespace` is checked (but see `namespace_checked`); `lease` is empty
+    without one.
+    """
 
     namespace: str
     lease: str = ""
@@ -52,8 +56,15 @@ def handler(service: Service, target: object, *, namespaced: bool = True) -> grp
     for method in service.methods.values():
         function = getattr(target, method.attribute, None)
         if function is not None:
-            methods[method.name] = _method(method, function, namespaced)
+            first = namespaced and not getattr(function, CHECKED, False)
+            methods[method.name] = _method(method, function, first)
     return grpc.method_handlers_generic_handler(service.name, methods)
+
+
+def namespace_checked(function: F) -> F:
+    """Mark a method that calls `check_namespace` itself, because its error has other words or another code."""
+    setattr(function, CHECKED, True)
+    return function
 
 
 class Unknown(grpc.GenericRpcHandler):

@@ -127,8 +127,6 @@ class ContainersService:
 
     async def delete(self, request: Any, call: Call) -> Any:
         """Remove a record."""
-        if not request.id:
-            raise RpcError(Code.UNKNOWN, "incompatible value")  # as upstream's database says of an empty name
         if not self._database.delete(KIND, call.namespace, request.id):
             raise self._missing(request.id, call, "delete", request.id)
         self._bus.publish(call.namespace, "/containers/delete", payloads_pb2.ContainerDelete(id=request.id))

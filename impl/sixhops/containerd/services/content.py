@@ -10,6 +10,7 @@ from google.protobuf.empty_pb2 import Empty
 from sixhops.containerd.metadata.labels import drop_empty, update_labels
 from sixhops.containerd.metadata.stamps import set_now, set_seconds, set_zero
 from sixhops.containerd.metadata.validate import check_digest, check_labels, quote
+from sixhops.containerd.rpc import check_namespace, namespace_checked
 from sixhops.containerd.services.ingests import CONTENT, Ingests
 from sixhops.containerd.services.listing import batches, label, matching
 from sixhops.containerd.storage.content import missing
@@ -115,10 +116,12 @@ class ContentService:
         finally:
             os.close(descriptor)
 
+    @namespace_checked
     async def status(self, request: Any, call: Call) -> Any:
         """Return the state of one ingest."""
         where = f"could not get status for ref {quote(request.ref)}"
         try:
+            check_namespace(call.namespace)
             record, _status = self._ingests.find(request.ref, call)
         except RpcError as error:
             raise RpcError(error.code, f"{where}: {error.message}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sixhops.containerd.errors import not_implemented
+from sixhops.containerd.rpc import check_namespace, namespace_checked
 from sixhops.wire.proto import diff_pb2, types_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
 
@@ -27,8 +28,10 @@ class DiffService:
     def __init__(self, layers: Layers) -> None:
         self._layers = layers
 
+    @namespace_checked
     async def apply(self, request: Any, call: Call) -> Any:
         """Unpack the blob `diff` onto `mounts`; return the unpacked archive's descriptor."""
+        check_namespace(call.namespace, "failed to get reader from content store: ")
         path = self._layers.find(request.diff.digest, call)
         kind = request.diff.media_type
         if not kind.startswith(PREFIXES):

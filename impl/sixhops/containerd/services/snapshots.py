@@ -10,6 +10,7 @@ from sixhops.containerd.errors import invalid_argument, not_found, not_implement
 from sixhops.containerd.metadata.labels import drop_empty, update_labels
 from sixhops.containerd.metadata.stamps import set_now
 from sixhops.containerd.metadata.validate import check_labels, quote
+from sixhops.containerd.rpc import check_namespace, namespace_checked
 from sixhops.containerd.services.listing import batches, label, lease_resource, matching
 from sixhops.containerd.storage.snapshots import ACTIVE, NAMELESS, VIEW, Snapshotter
 from sixhops.wire.proto import payloads_pb2, snapshots_pb2, types_pb2
@@ -125,12 +126,14 @@ class SnapshotsService:
         snapshotter.replace(record, info)
         return snapshots_pb2.UpdateSnapshotResponse(info=info)
 
+    @namespace_checked
     async def list(self, request: Any, call: Call) -> AsyncIterator[Any]:
-        """Yield the snapshots that match. A bad filter has no code of its own here (observed)."""
+        """Yield the snapshots that match. A bad filter or namespace has no code of its own here (observed)."""
         snapshotter = self._snapshotter(request.snapshotter)
         records = self._database.all(snapshotter.kind, call.namespace)
         infos = (snapshots_pb2.Info.FromString(record.value) for record in records)
         try:
+            check_namespace(call.namespace)
             found = matching(infos, request.filters, _look)
         except RpcError as error:
             raise RpcError(Code.UNKNOWN, error.message) from error

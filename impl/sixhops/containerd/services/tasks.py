@@ -13,6 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 from sixhops.containerd.metadata.filters import parse_all
 from sixhops.containerd.metadata.stamps import set_now
 from sixhops.containerd.metadata.validate import check_identifier, quote
+from sixhops.containerd.rpc import check_namespace, namespace_checked
 from sixhops.containerd.tasks.runcoptions import read_options
 from sixhops.wire.proto import process_pb2, runc_options_pb2, shim_v2_pb2, tasks_pb2, types_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
@@ -247,10 +248,12 @@ class TasksService:
         await shim.call("Update", wanted)
         return Empty()
 
+    @namespace_checked
     async def metrics(self, request: Any, call: Call) -> Any:
         """Return the figures of the tasks that match the filters (over id and namespace); one that fails is left out."""
         response = tasks_pb2.MetricsResponse()
         try:
+            check_namespace(call.namespace)
             wanted = parse_all(request.filters)
         except RpcError as error:
             raise RpcError(Code.UNKNOWN, error.message) from error
