@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sixhops.harness.mutate import Score
+    from sixhops.harness.plugin.library import Library
 
 __all__ = ["check", "mutate"]
 
+#: Fewer transcripts than this are judged faster than processes start.
+_WORTH_PROCESSES = 64
 _STYLES = {"passed": "green", "failed": "red", "skipped": "yellow", "known": "yellow"}
 
 
@@ -88,28 +92,27 @@ def mutate(files: tuple[Path, ...], least: float, quiet: bool, root: Path | None
     FILES are transcripts or folders of them; default: the newest run in results/. docs/mutants.md has the
     rules.
     """
-    from sixhops.harness.mutate import score_of, total_of
-    from sixhops.harness.replay import load_recording, newest_run, transcript_files
+    from sixhops.harness.mutate import total_of
+    from sixhops.harness.parallel import each
+    from sixhops.harness.replay import newest_run, transcript_files
 
-    library = open_library(root)
     began = time.monotonic()
     scores: list[Score] = []
     codes: list[Exit] = []
     others: dict[str, int] = {}
-    for file in transcript_files(files or (newest_run(Path.cwd() / "results"),)):
-        try:
-            recording = load_recording(file, library)
-            if recording.scope is None or recording.verdict != "passed":
-                word = recording.verdict or "broken off"
-                others[word] = others.get(word, 0) + 1
-                continue
-            score = score_of(recording.scenario, recording.exchanges, recording.scope)
-        except ScenarioError as error:
-            click.echo(str(error), err=True)
+    found = transcript_files(files or (newest_run(Path.cwd() / "results"),))
+    open_library(root)  # a folder that there is not is told before any transcript is
+    for score, verdict, error in each(
+        partial(_scored, root=root, run=began), found, worth=len(found) >= _WORTH_PROCESSES
+    ):
+        if error:
+            click.echo(error, err=True)
             codes.append(Exit.USAGE)
-            continue
-        scores.append(score)
-        _tell(score, quiet)
+        elif score is None:
+            others[verdict] = others.get(verdict, 0) + 1
+        else:
+            scores.append(score)
+            _tell(score, quiet)
     if not scores:
         click.echo("there is no transcript of a passed scenario here", err=True)
         return worst_exit((*codes, Exit.NOTHING))
@@ -121,6 +124,26 @@ def mutate(files: tuple[Path, ...], least: float, quiet: bool, root: Path | None
     )
     enough = 100 * total.killed >= least * total.places
     return worst_exit((*codes, Exit.OK if enough and not total.broken else Exit.FAILED))
+
+
+def _scored(file: Path, *, root: Path | None, run: float) -> tuple[Score | None, str, str]:
+    """Return the score of a transcript, or None and the verdict of one that has none; or what is wrong with it."""
+    from sixhops.harness.mutate import score_of
+    from sixhops.harness.replay import load_recording
+
+    try:
+        recording = load_recording(file, _library(root, run))
+        if recording.scope is None or recording.verdict != "passed":
+            return None, recording.verdict or "broken off", ""
+        return score_of(recording.scenario, recording.exchanges, recording.scope), recording.verdict, ""
+    except ScenarioError as error:
+        return None, "", str(error)
+
+
+@lru_cache(maxsize=1)
+def _library(root: Path | None, _run: float) -> Library:
+    # Read once by each process of one command; the next command reads the files as they are then.
+    return open_library(root)
 
 
 def _tell(score: Score, quiet: bool) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.errors import ScenarioError, UsageError
+from sixhops.harness.parallel import each
 from sixhops.harness.replay import transcript_files
 from sixhops.harness.report.compare import compare
 from sixhops.harness.report.document import document_of, picture_of
@@ -71,7 +69,8 @@ def gather(
     if not rows and not problems:
         raise UsageError("there is no transcript here")
     work = partial(_row, width=len(columns), accepted=accepted, with_differences=with_differences)
-    done = _map(work, [rows[name] for name in sorted(rows)], len(rows) * len(columns))
+    ordered = [rows[name] for name in sorted(rows)]
+    done = list(each(work, ordered, worth=len(rows) * len(columns) >= _WORTH_PROCESSES))
     for row, wrong in done:
         problems += wrong
         for number, column in enumerate(columns.values()):
@@ -79,15 +78,6 @@ def gather(
                 column.unseen[hop] = reason
                 column.unseen_in[hop] = column.unseen_in.get(hop, 0) + 1
     return Report(_told_apart(list(columns.values())), [row for row, _ in done], problems)
-
-
-def _map(work: Any, items: list[Any], size: int) -> list[tuple[ScenarioRow, list[str]]]:
-    processes = min(os.cpu_count() or 1, len(items))
-    if processes < 2 or size < _WORTH_PROCESSES:
-        return [work(item) for item in items]
-    # Forked processes would inherit locks of threads, which a pytest run with workers has.
-    with ProcessPoolExecutor(processes, get_context("forkserver")) as pool:
-        return list(pool.map(work, items, chunksize=8))
 
 
 def _column(found: _Found, name: str | None) -> Column:
