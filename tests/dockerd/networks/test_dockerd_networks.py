@@ -183,9 +183,11 @@ def test_a_network_made_and_removed_leaves_nothing(tmp_path: Path) -> None:
 def test_networks_come_back_with_the_next_engine(tmp_path: Path) -> None:
     async def make(networks: Networks, events: Events) -> None:
         await networks.create({"Name": "lan", "IPAM": {"Config": [{"Subnet": "10.9.0.0/24"}]}})
+        assert networks.inspect("lan")["IPAM"]["Config"] == [{"Subnet": "10.9.0.0/24"}]
 
     async def look(networks: Networks, events: Events) -> None:
-        assert networks.inspect("lan")["IPAM"]["Config"] == [{"Subnet": "10.9.0.0/24"}]
+        # A restart counts the gateway among what was asked for, as upstream's does.
+        assert networks.inspect("lan")["IPAM"]["Config"] == [{"Subnet": "10.9.0.0/24", "Gateway": "10.9.0.1"}]
         sandbox = await networks.allocate(member(mode="lan"))
         assert sandbox.endpoints[0].address == "10.9.0.2"
         await networks.release(sandbox)

@@ -52,7 +52,7 @@ class Networks:
         self._settings = settings
         self._events = events
         self._store = NetworkStore(state)
-        self._networks: dict[str, Network] = {network.id: network for network in self._store.all()}
+        self._networks: dict[str, Network] = {network.id: network.restored() for network in self._store.all()}
         self._plumbing = Plumbing(settings)
         self._proxies: Proxies | None = None
         if helpers is not None and settings.userland_proxy:

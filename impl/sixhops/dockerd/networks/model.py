@@ -8,7 +8,7 @@ could disagree.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -82,6 +82,17 @@ class Network:
         """Return a boolean of the bridge driver, by the option's last part."""
         text = self.options.get(f"com.docker.network.bridge.{option}")
         return default if text is None else text in {"1", "t", "T", "true", "TRUE", "True"}
+
+    def restored(self) -> Network:
+        """Return it as it is after a start of the engine: gateways count as asked for (libnetwork, reservePools)."""
+        if not self.is_user_defined:
+            return self
+        return replace(
+            self,
+            ipam=tuple(
+                replace(entry, shown_gateway=entry.shown_gateway or entry.gateway) for entry in self.ipam
+            ),
+        )
 
     def part(self, version: int) -> IpamConfig | None:
         """Return the first subnet of a version of IP."""
