@@ -11,7 +11,9 @@ from sixhops.linux import forkserver
 from sixhops.linux.forkserver import ForkError, ForkServer
 
 WORKER = """
-import os
+import os, sys
+
+before = list(sys.modules)
 
 def work(arguments, descriptors):
     os.write(descriptors[0], f"{arguments['word']} {os.getppid()}".encode())
@@ -28,6 +30,9 @@ def tell(arguments, descriptors):
     os.write(descriptors[0], known.encode())
     return 0
 
+def look(arguments, descriptors):
+    return int(arguments["module"] not in before)
+
 def fail(arguments, descriptors):
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     raise ValueError("no")
@@ -39,7 +44,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServ
     (tmp_path / "forkserver_worker.py").write_text(WORKER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     # spawned, because the process that runs tests may have threads, and `start` must not be called then
-    made = forkserver.spawn(["forkserver_worker"], "test-fork")
+    made = forkserver.spawn(["forkserver_worker"], "test-fork", libraries=("colorsys", "sched"))
     yield made
     made.close()
 
@@ -62,6 +67,11 @@ def test_worker_is_our_child_and_gets_arguments_and_descriptors(server: ForkServ
 
 def test_worker_that_raises_exits_with_one(server: ForkServer) -> None:
     assert status_of(server.fork("forkserver_worker", "fail", {})) == 1
+
+
+@pytest.mark.parametrize(("module", "status"), [("colorsys", 0), ("sched", 0), ("never", 1)])
+def test_libraries_are_there_before_the_modules(server: ForkServer, module: str, status: int) -> None:
+    assert status_of(server.fork("forkserver_worker", "look", {"module": module})) == status
 
 
 @pytest.mark.parametrize("word", ["ready", "wrong"])
