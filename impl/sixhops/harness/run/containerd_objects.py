@@ -84,8 +84,13 @@ class ContainerdClient:
             if item.type == "io.containerd.snapshotter.v1" and not item.HasField("init_err")
         ]
         for namespace in namespaces:
-            for kind, found in self._of_namespace(namespace, snapshotters):
-                names[namespace, kind] = frozenset(found)
+            try:
+                for kind, found in self._of_namespace(namespace, snapshotters):
+                    names[namespace, kind] = frozenset(found)
+            except grpc.RpcError as error:
+                # One that is called as none may be, which some containerds make: nothing can be put into it either.
+                if error.code() is not grpc.StatusCode.INVALID_ARGUMENT:
+                    raise
         return Objects(names, frozenset(namespaces))
 
     def _of_namespace(self, namespace: str, snapshotters: list[str]) -> Iterator[tuple[str, list[str]]]:
