@@ -27,7 +27,7 @@ TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Execution", "execute"]
+__all__ = ["Execution", "execute", "load_what_operations_import"]
 
 _INSIDE_PROC_ALLOWED = frozenset(
     f"/proc/{name}"
@@ -411,6 +411,13 @@ def _set_hostname(operation: op.SetHostname, _: Execution) -> None:
 def _set_domainname(operation: op.SetDomainname, _: Execution) -> None:
     name = operation.name.encode()
     call("setdomainname", name, len(name), operation="setdomainname")
+
+
+def load_what_operations_import() -> None:
+    """Import what operations import when they need it; for who may be unable to read this program's files by then."""
+    import sixhops.linux.keyring
+    import sixhops.linux.loopback
+    import sixhops.runc.inside.copyup  # noqa: F401
 
 
 def _loopback_up(_: op.LoopbackUp, __: Execution) -> None:

@@ -24,7 +24,7 @@ from sixhops.linux.paths import open_in_root
 from sixhops.linux.signals import reset_signals
 from sixhops.runc import channel as ch
 from sixhops.runc.errors import HookError, RuntimeFault, reason
-from sixhops.runc.inside.execute import Execution, execute
+from sixhops.runc.inside.execute import Execution, execute, load_what_operations_import
 from sixhops.runc.inside.identity import (
     CapabilityMasks,
     become_user,
@@ -123,6 +123,10 @@ def _prepare(first: FirstProcess) -> None:
     if first.waits:
         first.channel.expect(ch.GO)
     if first.own_user:
+        # Its root is a user like any other outside, who may not come to this program's files: below /root, for one.
+        load_what_operations_import()
+        import sixhops.linux.scheduling  # noqa: F401
+
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
     if first.own_groups:

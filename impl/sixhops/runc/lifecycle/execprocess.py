@@ -186,6 +186,9 @@ def _run(first: FirstProcess, identifier: str) -> None:
         os.setsid()
         first.channel.expect(ch.GO)
         if first.own_user:
+            # As in `init`: its root may not come to this program's files, so what is imported later is imported now.
+            import sixhops.linux.scheduling  # noqa: F401
+
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
         _join_keyring(identifier)
