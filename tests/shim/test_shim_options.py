@@ -130,14 +130,28 @@ def run_shim(*words: str, data: bytes = b"") -> subprocess.CompletedProcess[byte
     return subprocess.run(command, input=data, capture_output=True, check=False, timeout=30)
 
 
-def test_info_repeats_the_options() -> None:
+def test_info_repeats_the_options_and_what_that_runtime_can(tmp_path: Path) -> None:
+    runtime = tmp_path / "crun"
+    runtime.write_text("#!/bin/sh\necho told by crun: $*\n")
+    runtime.chmod(0o755)
     value = Any()
-    pack(value, runc_options_pb2.Options(binary_name="crun"))
+    pack(value, runc_options_pb2.Options(binary_name=str(runtime)))
 
     done = run_shim("-info", data=value.SerializeToString())
 
     answer = runtime_info_pb2.RuntimeInfo.FromString(done.stdout)
     assert (done.returncode, answer.name, answer.options) == (0, "io.containerd.sixhops.v1", value)
+    assert answer.features.value == b"told by crun: features"
+
+
+def test_info_of_a_runtime_that_there_is_not(tmp_path: Path) -> None:
+    value = Any()
+    pack(value, runc_options_pb2.Options(binary_name=str(tmp_path / "crun")))
+
+    done = run_shim("-info", data=value.SerializeToString())
+
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert "executable file not found in $PATH" in done.stderr.decode()
 
 
 @pytest.mark.parametrize(
