@@ -1,7 +1,8 @@
 """The conversation between the runtime and the process that becomes the container: short typed messages.
 
     parent                                  child
-      | -- GO (maps and rlimits are set) -->   |   (with a mount namespace and no user namespace not waited for)
+      | -- GO (maps and rlimits are set) -->   |   (with a mount namespace and no user namespace waited for after the
+      |                                         |   mounts, before the process becomes another user)
       | -- FILTER program ---------------->   |   (sent early, used late)
       |   <-- HOOKS (mounts are done) ------  |
       | -- HOOKS (done) ------------------->  |

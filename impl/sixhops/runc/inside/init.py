@@ -149,6 +149,9 @@ def _prepare(first: FirstProcess) -> None:
         os.close(descriptor)
     if label >= 0:
         write_label(label, first.process, "unable to apply apparmor profile: ")
+    if not first.waits:
+        # Limits are set from outside. As another user the process is out of reach of a parent without CAP_SYS_RESOURCE.
+        first.channel.expect(ch.GO)
     if first.personality:
         call("personality", _PERSONALITIES[first.personality], operation="personality")
 
