@@ -19,11 +19,15 @@ def rehearse(document):
     global known
     known = document
 
-def foresee(bundle):
+def foresee(bundle, identifier, spare):
     global known
-    known += "-" + bundle
+    known += f"-{bundle}-{identifier}"
 
-def main(arguments, *, sibling, leave):
+def become(connection):
+    os.read(connection, 1)
+    return 0
+
+def main(arguments, *, sibling, spare, leave):
     assert sibling
     os.write(1, f"{known} {os.getpid()} {os.getcwd()} {' '.join(arguments)}".encode())
     if "open" in arguments:
@@ -110,9 +114,9 @@ def test_one_process_creates_and_starts(loop: Loop, made: Resident, streams: Str
 
 
 def test_it_is_told_of_the_bundle_before(loop: Loop, made: Resident, streams: Streams) -> None:
-    made.foretell("bundle")
+    made.foretell("bundle", "id")
     assert step(loop, made, "create", "0", streams=streams) == 0
-    assert streams.said().split()[0] == "known-bundle"
+    assert streams.said().split()[0] == "known-bundle-id"
 
 
 def test_start_is_done_when_the_gate_is_closed_on_the_other_side(

@@ -41,6 +41,7 @@ RUNTIME_MODULES = (
     "sixhops.runc.api",
     "sixhops.runc.cli.commands",
     "sixhops.runc.lifecycle.rehearsal",
+    "sixhops.runc.lifecycle.spare",
 )
 SEAL_MODULE = "sixhops.runc.cli.selfexe"
 FORK_SERVER = "containerd-fork"

@@ -8,7 +8,16 @@ import os
 from sixhops.linux.clone import clone_with
 from sixhops.linux.libc import LinuxError, call
 
-__all__ = ["FILES", "FLAGS", "clone", "clones_into_groups", "open_namespace", "set_namespace", "unshare"]
+__all__ = [
+    "FILES",
+    "FLAGS",
+    "CloneArguments",
+    "clone",
+    "clones_into_groups",
+    "open_namespace",
+    "set_namespace",
+    "unshare",
+]
 
 CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
@@ -48,7 +57,9 @@ FILES = {
 _SIGCHLD = 17
 
 
-class _CloneArguments(ctypes.Structure):
+class CloneArguments(ctypes.Structure):
+    """struct clone_args, clone(2)."""
+
     _fields_ = tuple(
         (name, ctypes.c_uint64)
         for name in (
@@ -71,7 +82,7 @@ def clone(flags: int, group: int = -1) -> int:
     the child is born in. The interpreter's hooks are left out (see `clone`). Raises LinuxError.
     """
     # The kernel takes the exit signal of CLONE_PARENT from the caller and refuses one here.
-    arguments = _CloneArguments(flags=flags, exit_signal=0 if flags & CLONE_PARENT else _SIGCHLD)
+    arguments = CloneArguments(flags=flags, exit_signal=0 if flags & CLONE_PARENT else _SIGCHLD)
     if group >= 0:
         arguments.flags |= CLONE_INTO_CGROUP
         arguments.cgroup = group

@@ -4,6 +4,7 @@
       | -- GO (maps and rlimits are set) -->   |   (with a mount namespace and no user namespace waited for after the
       |                                         |   mounts, before the process becomes another user)
       | -- FILTER program ---------------->   |   (sent early, used late)
+      |   <-- BORN pid --------------------   |   (a spare's successor alone: a fork's pid is known)
       |   <-- HOOKS (mounts are done) ------  |
       | -- HOOKS (done) ------------------->  |
       |   <-- READY, or FAILED text --------  |
@@ -17,17 +18,19 @@ import _socket
 
 from sixhops.runc.errors import RuntimeFault
 
-__all__ = ["FAILED", "FILTER", "GO", "HOOKS", "READY", "Channel", "open_channel"]
+__all__ = ["BORN", "FAILED", "FILTER", "GO", "HOOKS", "READY", "Channel", "open_channel"]
 
-GO, FILTER, HOOKS, READY, FAILED = b"G", b"F", b"H", b"R", b"E"
+GO, FILTER, BORN, HOOKS, READY, FAILED = b"G", b"F", b"B", b"H", b"R", b"E"
 _LIMIT = 1 << 16  # twice the largest filter; a larger buffer would be mapped anew each time
 
 
 class Channel:
     """One end. `expect` waits for a kind and keeps what came before it."""
 
-    def __init__(self, socket: _socket.socket) -> None:
-        self._socket = socket
+    def __init__(self, socket: _socket.socket | None) -> None:
+        """Take the socket; None stands for a channel that is not there yet and can't be used."""
+        if socket is not None:
+            self._socket = socket
         self._kept: dict[bytes, bytes] = {}
 
     def fileno(self) -> int:

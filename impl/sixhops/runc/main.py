@@ -19,7 +19,7 @@ TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["foresee", "main", "rehearse"]
+__all__ = ["become", "dispatch", "foresee", "main", "rehearse"]
 
 _GLOBAL = {
     "debug": FLAG,
@@ -38,16 +38,21 @@ _DEFAULT_ROOT = "/run/runc"
 
 
 def main(
-    arguments: list[str] | None = None, *, sibling: bool = False, leave: Callable[[int], None] | None = None
+    arguments: list[str] | None = None,
+    *,
+    sibling: bool = False,
+    spare: int = -1,
+    leave: Callable[[int], None] | None = None,
 ) -> int:
     """Run the program; return its exit status.
 
     `sibling`: `create` may leave a child of our parent instead of ours, because we stay until it is started.
+    `spare`: where a process is reached that waits to become that child (`become`), -1 for none.
     `leave`: `start` may leave the wait for the program's begin to whoever it calls this with (`control.start`).
     """
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        return _main(words, sibling, leave)
+        return dispatch(words, sibling=sibling, spare=spare, leave=leave)
     except UsageFault as error:
         return _show_usage(error)
     except RuntimeFault as error:
@@ -69,14 +74,29 @@ def rehearse(document: str) -> None:
     go_through(document)
 
 
-def foresee(bundle: str) -> None:
-    """Get ready for the `create` that will come for a bundle in a moment; it has no effect."""
-    from sixhops.runc.lifecycle.create import foresee as get_ready
+def become(connection: int) -> int:
+    """Wait on the socket `connection` to become a container's first process; returns, with 0, only if nothing comes."""
+    from sixhops.runc.lifecycle.spare import become as wait_to_become
 
-    get_ready(bundle)
+    return wait_to_become(connection)
 
 
-def _main(words: list[str], sibling: bool, leave: Callable[[int], None] | None) -> int:
+def foresee(bundle: str, identifier: str, spare: int = -1) -> None:
+    """Get ready for the `create` that will come for a bundle in a moment; it has no effect. `spare` as for `main`."""
+    from sixhops.runc.lifecycle.outline import foresee as outline_ahead
+
+    found = outline_ahead(bundle, identifier)
+    if found is not None and spare >= 0:
+        from sixhops.runc.lifecycle.spare import suits, tell
+
+        if suits(found.first):
+            tell(spare, found.first)
+
+
+def dispatch(
+    words: list[str], *, sibling: bool = False, spare: int = -1, leave: Callable[[int], None] | None = None
+) -> int:
+    """Run a command line; return the exit status. Raises RuntimeFault, UsageFault and OSError; else as `main`."""
     options = parse(words, _GLOBAL, _SHORT)
     if "version" in options.flags:
         from sixhops.runc.cli.about import version_text
@@ -106,7 +126,7 @@ def _main(words: list[str], sibling: bool, leave: Callable[[int], None] | None) 
         raise RuntimeFault(f"No help topic for '{command}'", 3)
     root = os.path.abspath(options.values.get("root", _DEFAULT_ROOT))
     systemd = "systemd-cgroup" in options.flags
-    return run_command(command, rest, root, systemd=systemd, sibling=sibling, leave=leave)
+    return run_command(command, rest, root, systemd=systemd, sibling=sibling, spare=spare, leave=leave)
 
 
 def _show_usage(error: UsageFault) -> int:

@@ -4,11 +4,14 @@ A fork costs little, but nearly every page that the child then touches costs a f
 when it is needed spends more time on that than on the container. So a shim that waits for its container (`standby`) has
 a runtime that waits as well, and has touched what it will need. It makes the container as the shim's own child, stays
 for the start, and goes; every other step is forked when it comes. One that is not needed in time goes by itself.
+Beside it waits a spare, for the same reason: the process that the runtime makes the container's first one of, if it can.
+It is there until that one has become the container's program; where no start comes, it goes with the runtime.
 
 Theory of operation: a SOCK_SEQPACKET pair. The shim sends a command line with the descriptors 0, 1 and 2; the answer to a
 step that is not the last one is DONE. The last one is answered by the end of the process, as is one that failed, or
 whose container has become the child of the runtime. GONE: the runtime leaves, and has not begun what was sent.
-OPENED, with the container's gate: it leaves while the container's process becomes the program, and the shim awaits both.
+OPENED, with the container's gate: it has nothing left to do while the container's process becomes the program, which the
+shim awaits, and leaves when the shim closes its end.
 An empty command line only tells which bundle it will be; it is not answered.
 """
 
@@ -27,12 +30,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from sixhops.linux import passing, prctl
 from sixhops.linux.clone import fork_plainly
+from sixhops.linux.fds import keep_only
 from sixhops.linux.signals import DEFAULT, set_handler
 from sixhops.shim.loop import Future, TimedOutError
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import ModuleType
 
     from sixhops.shim.loop import ExitStatus, Loop
@@ -48,6 +52,8 @@ IDLE_SECONDS = 5.0  # between the steps
 MESSAGE_LIMIT = 1 << 16
 STREAMS = 3
 PROGRAM_SECONDS = 10.0  # that a program may take to begin
+# of a process that will end while an answer is on its way: freeing its memory can wait
+LEAST = 19
 DONE, GONE, OPENED = b"d", b"g", b"o"
 
 
@@ -60,21 +66,39 @@ class Resident:
         `name` is that of the process while it is at work.
         """
         self._connection, theirs = passing.pair()
+        for_runtime, for_spare = passing.pair()
+        self._spare_pid = fork_plainly()
+        if self._spare_pid == 0:
+            _be(module, document, (for_spare.fileno(),), lambda runtime: _become(runtime, for_spare, name))
+        for_spare.close()
         self._pid = fork_plainly()
         if self._pid == 0:
-            _be(module, theirs, document, name)
+            kept = (theirs.fileno(), for_runtime.fileno())
+            spare = (for_runtime.fileno(), self._spare_pid)
+            _be(module, document, kept, lambda runtime: _serve(runtime, theirs, spare, name))
         theirs.close()
+        for_runtime.close()
         self._steps = list(STEPS)
         self._end: Future[ExitStatus] | None = None
+        self._spare_end: Future[ExitStatus] | None = None
 
-    def foretell(self, bundle: str) -> None:
-        """Tell it of the bundle of the container that it will have to create, so that it can read while we are at work."""
+    def foretell(self, bundle: str, identifier: str) -> None:
+        """Tell it of the container that it will have to create, so that it can read while we are at work."""
         with contextlib.suppress(OSError):  # it has gone, and the step will show it
-            self._connection.send(marshal.dumps(((), bundle)))
+            self._connection.send(marshal.dumps(((), (bundle, identifier))))
 
     def watch(self, loop: Loop) -> None:
-        """Have the process's end told by the loop that runs from now on."""
+        """Have the processes' ends told by the loop that runs from now on."""
+        self._spare_end = loop.child(self._spare_pid)
         self._end = loop.child(self._pid)
+        self._end.on_done(self._ended)
+
+    def _ended(self) -> None:
+        """Let the spare go as well, unless a program is about to begin, which ends it."""
+        assert self._end is not None
+        assert self._spare_end is not None
+        if self._end.result().status and not self._spare_end.done:
+            os.kill(self._spare_pid, signal.SIGKILL)
 
     def takes(self, step: str) -> bool:
         """Tell whether `step` is the next one."""
@@ -99,9 +123,12 @@ class Resident:
             answer = b""
         if answer == DONE:
             return 0
+        if answer == OPENED:
+            for descriptor in gate:
+                await _begun(loop, descriptor)
+            loop.soon(self.dismiss)  # when our answer has gone out: there is a memory to be freed then
+            return 0
         self.dismiss()
-        for descriptor in gate:
-            await _begun(loop, descriptor)
         return None if answer == GONE else (await self._end).status
 
     async def _answered(self, loop: Loop, end: Future[ExitStatus]) -> None:
@@ -134,7 +161,8 @@ async def _begun(loop: Loop, gate: int) -> None:
         os.close(gate)
 
 
-def _be(module: str, connection: _socket.socket, document: int, name: str) -> NoReturn:
+def _be(module: str, document: int, kept: Sequence[int], work: Callable[[ModuleType], int]) -> NoReturn:
+    """Be a process that has gone through a create like the one in the file `document`, and does `work`."""
     status = 1
     gc.disable()  # it would copy pages to free some that are freed in a moment anyway
     try:
@@ -144,13 +172,11 @@ def _be(module: str, connection: _socket.socket, document: int, name: str) -> No
         text = b""
         if document >= 0:
             text = os.pread(document, os.fstat(document).st_size, 0)
-        own = connection.fileno()
-        os.closerange(STREAMS, own)
-        os.closerange(own + 1, os.sysconf("SC_OPEN_MAX"))
+        keep_only(frozenset({0, 1, 2, *kept}))
         runtime = importlib.import_module(module)
         if text:
             runtime.rehearse(text.decode(errors="replace"))
-        status = _serve(runtime, connection, name)
+        status = work(runtime)
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
     except BaseException:  # noqa: BLE001 - the process ends here either way; its output is in the error of the call
@@ -163,9 +189,19 @@ def _be(module: str, connection: _socket.socket, document: int, name: str) -> No
             os._exit(status)
 
 
-def _serve(runtime: ModuleType, connection: _socket.socket, name: str) -> int:
+def _become(runtime: ModuleType, connection: _socket.socket, name: str) -> int:
+    select.select([connection.fileno()], [], [])
+    prctl.set_name(name)
+    return int(runtime.become(connection.detach()))
+
+
+def _serve(runtime: ModuleType, connection: _socket.socket, spare: tuple[int, int], name: str) -> int:
+    """Run the steps that come; `spare` is its socket and its pid."""
+    left: list[int] = []
+
     def leave(gate: int) -> None:
         passing.send(connection, OPENED, (gate,))
+        left.append(gate)
 
     for last in (False, True):
         if last and not select.select([connection.fileno()], [], [], IDLE_SECONDS)[0]:
@@ -179,16 +215,20 @@ def _serve(runtime: ModuleType, connection: _socket.socket, name: str) -> int:
                 return 0
             argv, directory = marshal.loads(data)
             if not argv:
-                runtime.foresee(directory)
+                runtime.foresee(*directory, spare[0])
         prctl.set_name(name)
         os.chdir(directory)
         for number, descriptor in enumerate(streams):
             os.dup2(descriptor, number)
             os.close(descriptor)
-        status = int(runtime.main(argv[1:], sibling=True, leave=leave if last else None) or 0)
+        status = int(runtime.main(argv[1:], sibling=True, spare=spare[0], leave=leave if last else None) or 0)
+        if left:
+            select.select([connection.fileno()], [], [], IDLE_SECONDS)
         if status or last or _has_children():
             return status
         _let_go_of_streams()
+        with contextlib.suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, spare[1], LEAST)
         connection.send(DONE)
     return 0
 

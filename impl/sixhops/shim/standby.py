@@ -42,5 +42,5 @@ def stand_by(arguments: dict[str, Any], descriptors: list[int]) -> int:
         return 0
     settings = marshal.loads(data)
     if resident is not None:
-        resident.foretell(settings["bundle"])
+        resident.foretell(settings["bundle"], settings["id"])
     return run_forked(settings, given, resident)

@@ -17,7 +17,7 @@ from sixhops.linux.signals import DEFAULT, set_handler
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["PID_FILE", "foresee", "main", "rehearse"]
+__all__ = ["PID_FILE", "become", "foresee", "main", "rehearse"]
 
 PID_FILE = "init.pid"
 SECONDS = 60  # after which a container that nobody killed ends by itself
@@ -27,17 +27,31 @@ def rehearse(_document: str) -> None:
     """Do nothing: this is the rehearsal."""
 
 
-def foresee(_bundle: str) -> None:
+def foresee(_bundle: str, _identifier: str, _spare: int = -1) -> None:
     """Do nothing: there is nothing to read ahead."""
 
 
-def main(words: Sequence[str], *, sibling: bool = False, leave: Callable[[int], None] | None = None) -> int:
-    """Run `create`, `start`, `kill` (with the signal last) or `delete`; return the exit status."""
+def become(connection: int) -> int:
+    """Wait in vain: the container that `create` makes is forked."""
+    os.read(connection, 1)
+    os.close(connection)
+    return 0
+
+
+def main(
+    words: Sequence[str],
+    *,
+    sibling: bool = False,
+    spare: int = -1,
+    leave: Callable[[int], None] | None = None,
+) -> int:
+    """Run `create`, `start`, `kill` (with the signal last) or `delete`; return the exit status. `spare` is not needed."""
     if "create" in words and sibling:
         return _create()
     if "start" in words and leave is not None:
-        reader, _writer = os.pipe2(os.O_CLOEXEC)
-        leave(reader)  # its other end closes with us, as if the container's process became the program now
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        leave(reader)
+        os.close(writer)  # as if the container's process became the program now
     if "kill" in words:
         with open(PID_FILE, encoding="ascii") as file:
             os.kill(int(file.read()), int(words[-1]))

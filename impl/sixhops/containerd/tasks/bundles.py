@@ -51,9 +51,7 @@ class Bundles:
         bundle, work = self._paths(namespace, identifier)
         try:
             for path in (bundle, work):
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
-                shutil.rmtree(path, ignore_errors=True)  # what a crash left; no task of that id is known
-                path.mkdir(mode=0o700)
+                _make_directory(path)
             self._let_in(bundle, spec)
             (bundle / "work").symlink_to(work)
             (bundle / "rootfs").mkdir(mode=0o711)
@@ -112,6 +110,18 @@ class Bundles:
             for bundle in sorted(namespace.iterdir()):
                 if not bundle.name.startswith(HIDDEN):
                     yield namespace.name, bundle.name, bundle
+
+
+def _make_directory(path: Path) -> None:
+    """Make an empty directory; what a crash left there goes, since no task of that id is known."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(mode=0o700)
 
 
 def has_log(bundle: Path) -> bool:

@@ -48,7 +48,8 @@ class StackMachine:
 
     def shim(self, namespace: str, container: str) -> ShimAddress:
         """Return what containerd's bundle says of the container's shim: `bootstrap.json` (containerd 2), or `address`."""
-        bundle = self._sandbox.directory / _BUNDLES / namespace / container
+        state = self._sandbox.root / (self._sandbox.directory / _BUNDLES).relative_to("/")
+        bundle = state / namespace / container
         try:
             if (bundle / "bootstrap.json").exists():
                 found = json.loads((bundle / "bootstrap.json").read_text())

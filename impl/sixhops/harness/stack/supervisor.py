@@ -50,6 +50,8 @@ DESCRIPTOR_LIMIT = 9
 # A name server that exists nowhere (TEST-NET-1, RFC 5737): with no route to it, a look-up fails at once. A
 # local address would not do, because dockerd leaves those out of a container's resolv.conf and puts public
 # servers in.
+# of containerd and dockerd, below the directory of the stack
+STATE = ("containerd-state", "docker-exec")
 _RESOLV_CONF = "nameserver 192.0.2.53\n"
 
 
@@ -133,11 +135,24 @@ def _make_machine(directory: Path, tree: str) -> None:
     mounts.mount("proc", "/proc", "proc", safe)
     mounts.mount("tmpfs", "/run", "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, "mode=755")
     Path("/run/lock").mkdir()
+    _make_state(directory)
     if tree:
         _make_resolver()
     else:
         _make_etc(directory)
     loopback.bring_up()
+
+
+def _make_state(directory: Path) -> None:
+    """Keep what is gone after a reboot in memory, where /run/containerd and /run/docker are on any machine.
+
+    On a disk, each of the dozen files that a container takes there would cost the file system a search for a place among
+    those that were removed in the last minutes (ext4, recently_deleted).
+    """
+    for name in STATE:
+        place = directory / name
+        place.mkdir(mode=0o711, exist_ok=True)
+        mounts.mount("tmpfs", str(place), "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, "mode=711")
 
 
 def _change_root(directory: Path, tree: str) -> None:

@@ -65,6 +65,8 @@ def parse_layout(mountinfo: str, membership: str) -> Layout:
     unified = None
     seen: set[tuple[str, ...]] = set()
     for line in mountinfo.splitlines():
+        if " - cgroup" not in line:
+            continue  # of hundreds, where many containers run
         before, _, after = line.partition(" - ")
         kind, _, options = after.split(" ", 2)
         fields = before.split(" ")

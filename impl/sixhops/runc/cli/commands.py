@@ -32,6 +32,7 @@ _UPDATE_VALUES = (
 
 
 _settings = {"systemd": False, "sibling": False}
+_spare = [-1]
 _leave: list[Callable[[int], None]] = []
 
 
@@ -42,15 +43,17 @@ def run_command(
     *,
     systemd: bool = False,
     sibling: bool = False,
+    spare: int = -1,
     leave: Callable[[int], None] | None = None,
 ) -> int:
     """Parse a command's words and run it; return the exit status. Raises RuntimeFault.
 
     `systemd` says that control groups are to be made by the service manager, `sibling` that `create` makes a child of
-    our parent where it can, `leave` who waits in `start`'s place.
+    our parent where it can, `spare` by whom (`spare.turn`), `leave` who waits in `start`'s place.
     """
     _settings["systemd"] = systemd
     _settings["sibling"] = sibling
+    _spare[0] = spare
     _leave[:] = [leave] if leave is not None else []
     options, short, least, most, function = COMMANDS[name]
     if "--help" in words[:1] or "-h" in words[:1]:
@@ -100,6 +103,7 @@ def _create(parsed: Parsed, root: str) -> int:
                 systemd_groups=systemd_groups(),
                 notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
                 sibling=_settings["sibling"],
+                spare=_spare[0],
             )
         )
     except (RuntimeFault, OSError) as error:

@@ -13,7 +13,8 @@ from sixhops.linux.libc import call
 from sixhops.runc import log
 from sixhops.runc.errors import RuntimeFault, reason
 from sixhops.runc.lifecycle import control, notify, state
-from sixhops.runc.lifecycle.create import CreateRequest, create, read_bundle
+from sixhops.runc.lifecycle.bundle import read_bundle
+from sixhops.runc.lifecycle.create import CreateRequest, create
 from sixhops.runc.lifecycle.execprocess import ExecRequest, exec_, stored_spec
 from sixhops.values import replace
 from sixhops.wire.runtime.document import Capabilities, Process, User

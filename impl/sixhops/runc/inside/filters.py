@@ -37,15 +37,13 @@ def check_filter(document: Seccomp | None, *, early: bool = False) -> Filter | N
     """
     if document is None or not (document.default_action or document.rules):
         return None
+    if _latest and _latest[0][0] is document and not _listens(document):
+        return Filter(_flags(document), "", "")  # it has been checked, and compiled
     _action(document.default_action, None)
     for name in document.architectures:
         if name not in s.ARCHITECTURES:
             raise RuntimeFault(f"string {name} is not a valid arch for seccomp")
-    flags = 0
-    for name in document.flags:
-        if name not in s.FLAGS:
-            raise RuntimeFault(f'seccomp flag "{name}" not known to runc')
-        flags |= s.FLAGS[name]
+    flags = _flags(document)
     for rule in document.rules:
         _action(rule.action, None)
         for argument in rule.arguments:
@@ -55,11 +53,24 @@ def check_filter(document: Seccomp | None, *, early: bool = False) -> Filter | N
     if problem:
         start = "unable to start container process: "
         raise RuntimeFault(start + ("" if early else "unable to init seccomp: ") + problem)
-    if not any(rule.action == _NOTIFY for rule in document.rules):
+    if not _listens(document):
         return Filter(flags, "", "")
     if not document.listener_path:
         raise RuntimeFault("unable to start container process: listenerPath is not set")
     return Filter(flags, document.listener_path, document.listener_metadata)
+
+
+def _flags(document: Seccomp) -> int:
+    flags = 0
+    for name in document.flags:
+        if name not in s.FLAGS:
+            raise RuntimeFault(f'seccomp flag "{name}" not known to runc')
+        flags |= s.FLAGS[name]
+    return flags
+
+
+def _listens(document: Seccomp) -> bool:
+    return any(rule.action == _NOTIFY for rule in document.rules)
 
 
 def _unloadable(document: Seccomp) -> str:

@@ -50,6 +50,8 @@ __all__ = ["FirstProcess", "finish", "report", "run_first"]
 
 _PERSONALITIES = {"LINUX": 0, "LINUX32": 8}
 _NONE: dict[Mappings, int] = {}
+_UNKNOWN: dict[str, object] = {}
+_NO_CHANNEL = ch.Channel(None)
 _COMM = b"runc:[2:INIT]"
 _STOPPING = (1, 2, 3, 15)
 
@@ -60,10 +62,6 @@ class FirstProcess(Value):
     process: Process
     plan: list[Operation]
     rootfs: str
-    channel: Channel
-    gate: int
-    console_socket: int
-    preserved: int
     capabilities: CapabilityMasks
     last_capability: int
     filter: Filter | None
@@ -72,16 +70,23 @@ class FirstProcess(Value):
     personality: str
     create_container: list[Hook]
     start_container: list[Hook]
-    state: dict[str, object]
-    listen_fds: int = 0
-    # of the version 1 groups that the process enters by itself
-    entries: tuple[int, ...] = ()
-    mapped: dict[Mappings, int] = _NONE
     # whether the mounts have to wait for GO: maps are needed for them, or others than we see them
     waits: bool = True
     # whether the parent's part in between has to be done before we go on: hooks may mount and write, and a limit of
     # memory is for all that follows
     meets: bool = True
+    # whether there is a limit of memory for the container
+    limited: bool = False
+    # from here on what is only there when the process is about to be made; -1 for a descriptor that is missing
+    channel: Channel = _NO_CHANNEL
+    gate: int = -1
+    console_socket: int = -1
+    preserved: int = 0
+    state: dict[str, object] = _UNKNOWN
+    listen_fds: int = 0
+    # of the version 1 groups that the process enters by itself
+    entries: tuple[int, ...] = ()
+    mapped: dict[Mappings, int] = _NONE
 
     def descriptors(self) -> frozenset[int]:
         """Return what must stay open in the process: streams, preserved ones, channel, gate, console, groups."""

@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import os
 import select
-import stat
 
 from sixhops.linux import terminal
-from sixhops.linux.capabilities import last_capability
 from sixhops.linux.cgroups import control
 from sixhops.linux.cgroups.devices import apply_rules
-from sixhops.linux.cgroups.layout import container_groups, read_layout
 from sixhops.linux.cgroups.limits import LimitError, apply
 from sixhops.linux.idmaps import write_maps
 from sixhops.linux.libc import LinuxError
@@ -24,16 +21,16 @@ from sixhops.linux.pidfd import open_process
 from sixhops.linux.rlimits import set_limit
 from sixhops.runc import channel as ch
 from sixhops.runc import log
-from sixhops.runc.errors import HookError, RuntimeFault, reason
+from sixhops.runc.errors import HookError, RuntimeFault
 from sixhops.runc.inside.bind import mapped_namespace
 from sixhops.runc.inside.filters import Filter, check_filter, compile_document
-from sixhops.runc.inside.identity import masks
 from sixhops.runc.inside.init import FirstProcess, report, run_first
 from sixhops.runc.inside.operations import BindMount
-from sixhops.runc.inside.plan import plan_container
 from sixhops.runc.inside.validate import validate
 from sixhops.runc.lifecycle import state
+from sixhops.runc.lifecycle.bundle import read_bundle
 from sixhops.runc.lifecycle.hooks import run_hooks
+from sixhops.runc.lifecycle.outline import Outline, Place, hook_values, outline_of
 from sixhops.runc.lifecycle.outside import (
     PidFile,
     check_preserved,
@@ -44,25 +41,17 @@ from sixhops.runc.lifecycle.outside import (
 from sixhops.runc.lifecycle.spawn import open_joined, spawn
 from sixhops.values import Value, replace
 from sixhops.wire.runtime.document import Cpu, DeviceRule, Resources
-from sixhops.wire.runtime.parse import parse_spec
-from sixhops.wire.runtime.reader import SpecError
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.wire.runtime.document import Hook, Hooks, Spec
+    from sixhops.wire.runtime.document import Hooks, Spec
 
 __all__ = [
     "CreateRequest",
     "create",
-    "foresee",
-    "hook_values",
-    "read_bundle",
 ]
-
-# the one document that `foresee` has read, by its text
-_foreseen: dict[str, Spec] = {}
 
 #: Seconds that a killed process is waited for at most.
 _DEATH_PATIENCE = 10
@@ -104,47 +93,8 @@ class CreateRequest(Value):
     notify_socket: str = ""
     # whether the first process may be a child of our parent instead of ours (`spawn`)
     sibling: bool = False
-
-
-def read_bundle(bundle: str) -> tuple[str, Spec]:
-    """Return the text and the document of a bundle's config.json. Raises RuntimeFault."""
-    try:
-        if not stat.S_ISDIR(os.stat(bundle).st_mode):
-            raise RuntimeFault(f"chdir {bundle}: not a directory")
-    except OSError as error:
-        raise RuntimeFault(reason(error, "chdir")) from error
-    try:
-        with open(f"{bundle}/config.json", encoding="utf-8", errors="replace") as file:
-            text = file.read()
-    except FileNotFoundError as error:
-        raise RuntimeFault("JSON specification file config.json not found") from error
-    except IsADirectoryError as error:
-        raise RuntimeFault("read config.json: is a directory") from error
-    except OSError as error:
-        raise RuntimeFault(reason(error, "open")) from error
-    known = _foreseen.get(text)
-    if known is not None:
-        return text, known
-    try:
-        return text, parse_spec(text)
-    except SpecError as error:
-        raise RuntimeFault(str(error)) from error
-
-
-def foresee(bundle: str) -> None:
-    """Read and check the document of a container that will be created in a moment, so that `create` need not.
-
-    It reads the file again all the same, and takes what is known only for the same text. What is wrong, it will say.
-    """
-    _foreseen.clear()
-    try:
-        text, spec = read_bundle(bundle)
-        early = not (spec.process is not None and spec.process.no_new_privileges)
-        if check_filter(spec.linux.seccomp, early=early) is not None and spec.linux.seccomp is not None:
-            compile_document(spec.linux.seccomp)
-    except (RuntimeFault, LinuxError):
-        return
-    _foreseen[text] = spec
+    # the descriptor by which a process is reached that waits to become the first one (`spare`), -1 for none
+    spare: int = -1
 
 
 def create(request: CreateRequest) -> state.Container:
@@ -215,11 +165,6 @@ def _new_container(request: CreateRequest, spec: Spec, bundle: str, rootfs: str)
     return container
 
 
-def hook_values(hooks: tuple[Hook, ...]) -> list[dict[str, object]]:
-    """Return hooks in the form that state files hold and `run_hooks` takes."""
-    return [{"path": h.path, "args": list(h.args), "env": list(h.env), "timeout": h.timeout} for h in hooks]
-
-
 def _make(
     request: CreateRequest,
     spec: Spec,
@@ -228,33 +173,20 @@ def _make(
     undo: list[Callable[[], None]],
 ) -> None:
     assert spec.process is not None
-    layout = read_layout()
-    groups = container_groups(layout, spec.linux.cgroups_path or request.identifier)
-    container.groups = groups
+    place = Place(request.identifier, container.bundle, container.rootfs, request.pivot, request.keyring)
+    outline = outline_of(spec, place, checked)
+    groups = container.groups = outline.groups
+    if outline.unknown:
+        log.warning(f"ignoring unknown or unavailable capabilities: [{' '.join(outline.unknown)}]")
     console = request.console_descriptor
     if request.console_socket:
         console = terminal.connect(request.console_socket)
     os.mkfifo(container.gate, 0o600)
     gate = os.open(container.gate, os.O_RDWR | os.O_CLOEXEC)
     ours, theirs = ch.open_channel()
-    last = last_capability()
-    wanted, unknown = masks(spec.process, last)
-    if unknown:
-        log.warning(f"ignoring unknown or unavailable capabilities: [{' '.join(unknown)}]")
-    kinds = {namespace.type: namespace.path for namespace in spec.linux.namespaces}
-    plan = plan_container(
-        spec,
-        request.identifier,
-        container.rootfs,
-        layout,
-        groups,
-        bundle=container.bundle,
-        pivot=request.pivot,
-        keyring=request.keyring,
-    )
     mapped = {
         o.mappings: mapped_namespace(o.mappings)
-        for o in plan
+        for o in outline.first.plan
         if isinstance(o, BindMount) and o.mappings is not None
     }
     joined = open_joined(spec.linux)
@@ -267,24 +199,12 @@ def _make(
 
         undo.append(lambda: unmount_root(container))
     entries, unified = _make_groups(groups, spec.linux.resources, undo)
-    first = FirstProcess(
-        process=spec.process,
-        plan=plan,
-        rootfs=container.rootfs,
+    first = replace(
+        outline.first,
         channel=theirs,
         gate=gate,
         console_socket=console,
         preserved=request.preserve_fds + request.listen_fds,
-        capabilities=wanted,
-        last_capability=last,
-        filter=checked,
-        own_user="user" in kinds,
-        own_groups=kinds.get("cgroup") == "",
-        waits="user" in kinds or "mount" not in kinds,
-        meets=_meets(spec),
-        personality=spec.linux.personality,
-        create_container=hook_values(spec.hooks.create_container),
-        start_container=hook_values(spec.hooks.start_container),
         state=container.describe("creating", 0),
         listen_fds=request.listen_fds,
         entries=entries,
@@ -298,6 +218,7 @@ def _make(
         failed=lambda error: report(theirs, error, ""),
         group=unified,
         sibling=request.sibling,
+        spare=_spare(request, outline, first, joined, unified, ours),
     )
     undo.append(lambda: _kill(pid))
     for descriptor in (gate, console, unified, *entries, *mapped.values(), *(d for _, d in joined)):
@@ -337,9 +258,23 @@ def _make(
     state.publish(container)
 
 
-def _meets(spec: Spec) -> bool:
-    hooks, memory = spec.hooks, spec.linux.resources.memory
-    return bool(hooks.prestart or hooks.create_runtime or hooks.create_container or memory.limit)
+def _spare(
+    request: CreateRequest,
+    outline: Outline,
+    first: FirstProcess,
+    joined: list[tuple[int, int]],
+    group: int,
+    ours: ch.Channel,
+) -> Callable[[int], int] | None:
+    """Return what has the spare become the first process, None if there is none or it can't."""
+    if request.spare < 0 or not request.sibling:
+        return None
+    from sixhops.runc.lifecycle.spare import Birth, suits, turn
+
+    if not suits(first):
+        return None
+    gate = state.Container(request.root, request.identifier).gate
+    return lambda flags: turn(request.spare, outline.first, first, Birth(flags, gate, group, joined), ours)
 
 
 def _accompany(

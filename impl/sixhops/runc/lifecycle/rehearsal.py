@@ -7,23 +7,23 @@ happened, at a time when nobody waits.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import pickle
 
 from sixhops.linux import keyring, loopback
-from sixhops.linux.capabilities import last_capability
 from sixhops.linux.cgroups import control
-from sixhops.linux.cgroups.layout import container_groups, read_layout
+from sixhops.linux.cgroups.layout import container_groups
 from sixhops.linux.compaction import gather_code
 from sixhops.runc import channel
-from sixhops.runc.cli.commands import COMMANDS
-from sixhops.runc.cli.options import parse
 from sixhops.runc.errors import RuntimeFault
 from sixhops.runc.inside.filters import check_filter, compile_document
-from sixhops.runc.inside.identity import environment, masks
-from sixhops.runc.inside.plan import plan_container
+from sixhops.runc.inside.identity import environment
 from sixhops.runc.inside.validate import validate
 from sixhops.runc.lifecycle import state
-from sixhops.runc.lifecycle.create import hook_values
+from sixhops.runc.lifecycle.outline import Place, hook_values, outline_of
+from sixhops.runc.lifecycle.spare import suits
+from sixhops.runc.main import dispatch
 from sixhops.wire.runtime.parse import parse_spec
 from sixhops.wire.runtime.reader import SpecError
 
@@ -32,6 +32,8 @@ __all__ = ["rehearse", "rehearse_here"]
 # what `create` imports when it needs it, and nearly every container does
 LATE = (keyring, loopback)
 _NAME = "rehearsal"
+_NOTHING = "/dev/null"  # below which nothing is found, and nothing is made
+_OPTIONS = ("--root", _NOTHING, "--log", _NOTHING, "--log-format", "json")
 _ROOTFS = "/dev"
 _TIMES = 20  # the interpreter is content after eight
 
@@ -53,12 +55,13 @@ def rehearse_here(arguments: dict[str, str]) -> None:
 
 
 def _plan(document: str) -> None:
-    for command, words in (
-        ("create", ["--bundle", _ROOTFS, "--pid-file", _ROOTFS, _NAME]),
-        ("start", [_NAME]),
+    for words in (
+        ["create", "--bundle", _NOTHING, "--pid-file", f"{_NOTHING}/pid", _NAME],
+        ["start", _NAME],
+        ["start", ""],
     ):
-        options, short, *_ = COMMANDS[command]
-        parse(words, options, short, command)
+        with contextlib.suppress(RuntimeFault):
+            dispatch([*_OPTIONS, *words], sibling=True)
     spec = parse_spec(document)
     if spec.process is None:
         return
@@ -66,17 +69,21 @@ def _plan(document: str) -> None:
     checked = check_filter(spec.linux.seccomp, early=not spec.process.no_new_privileges)
     if checked is not None and spec.linux.seccomp is not None:
         compile_document(spec.linux.seccomp)
-    layout = read_layout()
-    groups = container_groups(layout, f"/{_NAME}")
+    outline = outline_of(spec, Place(_NAME, _ROOTFS, _ROOTFS), checked)
+    first = outline.first
+    if suits(first):
+        first = pickle.loads(pickle.dumps(first, pickle.HIGHEST_PROTOCOL))
+    groups = container_groups(outline.layout, f"/{_NAME}")
     control.exists(groups)
-    masks(spec.process, last_capability())
-    environment(spec.process.env)
-    plan_container(spec, _NAME, _ROOTFS, layout, groups, bundle=_ROOTFS)
-    container = state.Container(_ROOTFS, _NAME)
+    environment(first.process.env)
+    container = state.Container(_NOTHING, _NAME)
     container.created = state.now()
     container.groups = groups
     container.hooks = {"poststart": hook_values(spec.hooks.poststart)}
     container.alive()
     json.loads(json.dumps({name: getattr(container, name) for name in state.Container.__slots__}))
+    for work in (state.save, state.lock):
+        with contextlib.suppress(OSError):
+            work(container)
     for end in channel.open_channel():
         end.close()

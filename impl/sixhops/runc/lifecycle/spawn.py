@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sixhops.wire.runtime.document import Linux
 
-__all__ = ["in_order", "open_joined", "spawn"]
+__all__ = ["enter", "hide", "in_order", "open_joined", "spawn"]
 
 _PR_SET_DUMPABLE = 4
 _ENTERED_LATE = ns.CLONE_NEWNET | ns.CLONE_NEWIPC | ns.CLONE_NEWUTS
@@ -62,13 +62,15 @@ def spawn(
     failed: Callable[[BaseException], None] | None = None,
     group: int = -1,
     sibling: bool = False,
+    spare: Callable[[int], int] | None = None,
 ) -> int:
     """Start `child` in the document's namespaces with the descriptors `kept`; return its pid here.
 
     The child must end by itself (os._exit), and so must `failed`, which is called in its place when it can't enter a
     given namespace; without it, the caller is told. `group` is the version 2 control group that it is born in. The
     cgroup namespace is not made here: the process has to be in its groups before it is cut off from the rest. With
-    `sibling` it is a child of our parent, if nobody has to stand in between. Raises RuntimeFault and LinuxError.
+    `sibling` it is a child of our parent, if nobody has to stand in between; then `spare` may give it instead: called
+    with the flags of the new namespaces, it returns the pid, or -1. Raises RuntimeFault and LinuxError.
     """
     new = 0
     for namespace in linux.namespaces:
@@ -80,12 +82,14 @@ def spawn(
     )
     if (joined and not late) or new_time:
         return _spawn_between(linux, joined, new, new_time, kept, child, group)
+    if spare is not None and (pid := spare(new)) >= 0:
+        return pid
     pid = ns.clone(new | (ns.CLONE_PARENT if sibling else 0), group)
     if pid == 0:
         try:
-            _hide(kept | {descriptor for _, descriptor in joined})
+            hide(kept | {descriptor for _, descriptor in joined})
             try:
-                _enter(joined)
+                enter(joined)
             except BaseException as error:  # noqa: BLE001  as below
                 assert failed is not None
                 failed(RuntimeFault(f"error joining namespaces: {reason(error)}"))
@@ -95,12 +99,14 @@ def spawn(
     return pid
 
 
-def _hide(kept: frozenset[int]) -> None:
+def hide(kept: frozenset[int]) -> None:
+    """Make this process undumpable and close all descriptors but `kept`."""
     call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0, operation="prctl(PR_SET_DUMPABLE)")
     keep_only(kept)
 
 
-def _enter(joined: list[tuple[int, int]]) -> None:
+def enter(joined: list[tuple[int, int]]) -> None:
+    """Enter namespaces, given by flag and descriptor; closes these."""
     for flag, descriptor in joined:
         ns.set_namespace(descriptor, flag)
         os.close(descriptor)
@@ -125,16 +131,16 @@ def _spawn_between(
     between = fork_plainly()
     if between == 0:
         try:
-            _hide(kept | {write_end, *({group} - {-1})} | {descriptor for _, descriptor in joined})
+            hide(kept | {write_end, *({group} - {-1})} | {descriptor for _, descriptor in joined})
             if new_time:
                 ns.unshare(ns.CLONE_NEWTIME)
                 _write_offsets(linux)
             if moved:
                 _move_into(group)
-            _enter(first)
+            enter(first)
             pid = ns.clone(new | ns.CLONE_PARENT, -1 if moved else group)
             if pid == 0:
-                _enter(last)
+                enter(last)
                 os.close(write_end)
                 if group >= 0:
                     os.close(group)

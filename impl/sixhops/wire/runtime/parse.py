@@ -11,6 +11,8 @@ from sixhops.wire.runtime.reader import Members, decode
 
 __all__ = ["parse_process", "parse_resources", "parse_spec"]
 
+_latest_seccomp: list[tuple[bytes, d.Seccomp]] = []
+
 
 def parse_spec(text: str) -> d.Spec:
     """Return the document of a bundle. Raises SpecError, which names the member."""
@@ -277,6 +279,16 @@ def _block_io(m: Members) -> d.BlockIo:
 
 
 def _seccomp(m: Members) -> d.Seccomp:
+    """Return the section; it is the largest one, and nearly all containers of a host have the same."""
+    packed = m.packed()
+    if _latest_seccomp and _latest_seccomp[0][0] == packed:
+        return _latest_seccomp[0][1]
+    found = _read_seccomp(m)
+    _latest_seccomp[:] = [(packed, found)]
+    return found
+
+
+def _read_seccomp(m: Members) -> d.Seccomp:
     return d.Seccomp(
         default_action=m.text("defaultAction"),
         default_errno=m.number("defaultErrnoRet", "uint"),

@@ -7,6 +7,7 @@ list positions, the type expected. `SpecError.path` has the positions as well (`
 from __future__ import annotations
 
 import json
+import marshal
 import sys
 
 __all__ = ["Members", "SpecError", "decode"]
@@ -157,6 +158,10 @@ class Members:
             f"json: cannot unmarshal {kind} into Go struct field {self._structure}.{self._plain}{key} of type {wanted}",
             f"{self._place}{key}{position}",
         )
+
+    def packed(self) -> bytes:
+        """Return all members, known ones or not, as bytes that are the same for the same JSON values in the same order."""
+        return marshal.dumps(self._data, 2)  # a version without references, which are a matter of chance
 
     def text(self, key: str, default: str = "", wanted: str = "string") -> str:
         """Return a string member."""

@@ -1,0 +1,157 @@
+"""A process that waits to become a container's first one, so that `create` need not fork it.
+
+Most of what a fork costs is the copying of page tables, and then of the pages that either side writes to. The spare has
+been forked and has touched its memory when nobody waited for it. `create` sends it what the first process has to know,
+and its successor (`linux.successor`), born in the container's namespaces, goes on in that memory as a fork would: it
+says which pid it has, and from then on all is as `init` and `channel` have it. The spare itself ends when the container's
+program begins.
+"""
+
+from __future__ import annotations
+
+import _socket
+import marshal
+import os
+import pickle
+
+from sixhops.linux import passing
+from sixhops.linux import successor as s
+from sixhops.runc import channel as ch
+from sixhops.runc.errors import RuntimeFault
+from sixhops.runc.inside.init import FirstProcess, report, run_first
+from sixhops.runc.lifecycle.spawn import enter, hide
+from sixhops.values import Value, replace
+
+TYPE_CHECKING = False  # typing's own would cost 5 ms of import
+if TYPE_CHECKING:
+    from sixhops.runc.channel import Channel
+
+__all__ = ["Birth", "become", "suits", "tell", "turn"]
+
+_LIMIT = 1 << 17  # bytes of a message; for one that is larger the process is forked
+_MOST = 64  # descriptors of a message
+_STREAMS = 3
+
+
+# what the spare was told of last
+_told: list[FirstProcess] = []
+
+
+class Birth(Value):
+    """How the process is to be born: the flags of its new namespaces, the path of its gate, the descriptor of its version
+    2 group (-1 for none), and the namespaces that it enters, by flag and descriptor.
+    """
+
+    flags: int
+    gate: str
+    group: int
+    joined: list[tuple[int, int]]
+
+
+def suits(first: FirstProcess) -> bool:
+    """Tell whether a spare can become this one.
+
+    It can't bring descriptors along that the caller preserves, or enter a user namespace, in which the memory of
+    two processes would lie; and what it touches before the program begins is not the container's to pay for, which a
+    limit of memory is there to see.
+    """
+    return s.can_succeed() and not (first.own_user or first.preserved or first.mapped or first.limited)
+
+
+def tell(spare: int, outline: FirstProcess) -> bool:
+    """Let the spare at the descriptor `spare` know what it will become, all but what only its birth decides.
+
+    False if there is no spare any more, or it can't be told of so much.
+    """
+    if _told and _told[0] is outline:
+        return True
+    if not _send(spare, pickle.dumps(outline, pickle.HIGHEST_PROTOCOL), ()):
+        return False
+    _told[:] = [outline]
+    return True
+
+
+def _send(spare: int, data: bytes, descriptors: tuple[int, ...]) -> bool:
+    connection = _socket.socket(fileno=spare)
+    try:
+        passing.send(connection, data, descriptors)
+    except OSError:
+        return False
+    finally:
+        connection.detach()  # our caller's
+    return True
+
+
+def turn(spare: int, outline: FirstProcess, first: FirstProcess, birth: Birth, ours: Channel) -> int:
+    """Have the spare at the descriptor `spare` become `first`, whose outline it may know; return the process's pid.
+
+    -1 if there is no spare any more, or it can't be told of so much. Raises RuntimeFault. The child's side of the channel
+    `ours` is closed, unless -1 is returned.
+    """
+    if not tell(spare, outline):
+        return -1
+    console = (first.console_socket,) if first.console_socket >= 0 else ()
+    group = (birth.group,) if birth.group >= 0 else ()
+    joined = [descriptor for _, descriptor in birth.joined]
+    descriptors = (*range(_STREAMS), first.channel.fileno(), *console, *group, *first.entries, *joined)
+    counts = (bool(console), bool(group), len(first.entries), [flag for flag, _ in birth.joined])
+    words = (birth.flags, birth.gate, os.getcwd(), first.state, counts)
+    if not _send(spare, marshal.dumps(words), descriptors):
+        return -1
+    first.channel.close()
+    kind, body = ours.receive()
+    if kind == ch.BORN:
+        return int(body)
+    text = (
+        body.decode(errors="replace") if kind == ch.FAILED else "the process that was to become it has gone"
+    )
+    raise RuntimeFault(f"unable to start container process: {text}")
+
+
+def become(connection: int) -> int:
+    """Wait on the socket `connection` to be told of a container, and become it. Returns only if nothing comes, with 0."""
+    told = _socket.socket(fileno=connection)
+    outline: FirstProcess | None = None
+    descriptors: list[int] = []
+    while not descriptors:
+        data, descriptors = passing.receive(told, _LIMIT, _MOST)
+        if not data:
+            return 0
+        if not descriptors:
+            outline = pickle.loads(data)
+    told.close()
+    assert outline is not None
+    flags, gate, directory, state, (console, group, entries, kinds) = marshal.loads(data)
+    for number in range(_STREAMS):
+        os.dup2(descriptors[number], number)
+        os.close(descriptors[number])
+    talk, *rest = descriptors[_STREAMS:]
+    first = replace(
+        outline,
+        channel=ch.Channel(_socket.socket(fileno=talk)),
+        console_socket=rest.pop(0) if console else -1,
+        state=state,
+    )
+    born_in = rest.pop(0) if group else -1
+    first = replace(first, entries=tuple(rest[:entries]))
+    joined = list(zip(kinds, rest[entries:], strict=True))
+    try:
+        os.chdir(directory)
+        pid = s.succeed(flags, born_in)
+    except OSError as error:
+        report(first.channel, error, "")
+    _go_on(first, gate, joined, pid)
+    return 70
+
+
+def _go_on(first: FirstProcess, gate: str, joined: list[tuple[int, int]], pid: int) -> None:
+    """Be the successor: what a fork does in `spawn`."""
+    try:
+        # opened here, because the one that stands still must not have it: its closing says that the program has begun
+        first = replace(first, gate=os.open(gate, os.O_RDWR | os.O_CLOEXEC))
+        first.channel.send(ch.BORN, str(pid).encode())
+        hide(first.descriptors() | {descriptor for _, descriptor in joined})
+        enter(joined)
+    except BaseException as error:  # noqa: BLE001  whatever it is, the runtime must hear of it and this process must end
+        report(first.channel, error, "error joining namespaces: ")
+    run_first(first)
