@@ -143,8 +143,10 @@ def _live(directory: str, name: str, words: list[str]) -> None:
                 os.kill(client, signal.SIGKILL)
             raise
         finally:
-            with contextlib.suppress(ChildProcessError):  # the shim may have reaped it
-                os.waitpid(client, 0)
+            # the client, and what has not ended yet of the runtime: a shim would not wait for that
+            with contextlib.suppress(ChildProcessError):
+                while True:
+                    os.waitpid(-1, 0)
     os.unlink(events)
     is_ours("runc")  # as most name it
 

@@ -42,10 +42,10 @@ def main(
     words: Sequence[str],
     *,
     sibling: bool = False,
-    spare: int = -1,
+    spare: int = -1,  # noqa: ARG001  no use for it
     leave: Callable[[int], None] | None = None,
 ) -> int:
-    """Run `create`, `start`, `kill` (with the signal last) or `delete`; return the exit status. `spare` is not needed."""
+    """Run `create`, `start`, `kill` (with the signal last) or `delete`; return the exit status."""
     if "create" in words and sibling:
         return _create()
     if "start" in words and leave is not None:
