@@ -2,18 +2,27 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sixhops.runc.cli.template import template
-from sixhops.runc.lifecycle import create, rehearsal
+from sixhops.runc.lifecycle import bundle, outline
 from sixhops.runc.main import foresee, rehearse
+from sixhops.values import replace
 
 
 def test_a_container_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     planned: list[int] = []
-    plan = rehearsal.plan_container
-    monkeypatch.setattr(rehearsal, "plan_container", lambda *a, **n: planned.append(len(plan(*a, **n))))
+    plan = outline.plan_container
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        found = plan(*arguments, **named)
+        planned.append(len(found))
+        return found
+
+    monkeypatch.setattr(outline, "plan_container", counted)
+
     document = json.loads(json.dumps(template()))
     document["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
 
@@ -33,22 +42,42 @@ def test_what_was_foreseen_is_not_read_twice_unless_it_has_changed(
 ) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps(template()))
-    foresee(str(tmp_path))
+    foresee(str(tmp_path), "c1")
     parsed: list[str] = []
-    parse = create.parse_spec
-    monkeypatch.setattr(create, "parse_spec", lambda text: parsed.append(text) or parse(text))
+    parse = bundle.parse_spec
+    monkeypatch.setattr(bundle, "parse_spec", lambda text: parsed.append(text) or parse(text))
 
-    _, spec = create.read_bundle(str(tmp_path))
+    _, spec = bundle.read_bundle(str(tmp_path))
     assert (spec.hostname, parsed) == (template()["hostname"], [])
 
     file.write_text(json.dumps(template() | {"hostname": "other"}))
-    _, spec = create.read_bundle(str(tmp_path))
+    _, spec = bundle.read_bundle(str(tmp_path))
     assert (spec.hostname, len(parsed)) == ("other", 1)
+
+
+def test_an_outline_is_of_one_place(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(template()))
+    foresee(str(tmp_path), "c1")
+    _, spec = bundle.read_bundle(str(tmp_path))
+    place = outline.Place("c1", str(tmp_path), f"{tmp_path}/rootfs")
+
+    found = outline.outline_of(spec, place, None)
+
+    assert outline.outline_of(spec, place, None) is found
+    for changes in (
+        {"identifier": "c2"},
+        {"bundle": "/b"},
+        {"rootfs": "/r"},
+        {"pivot": False},
+        {"keyring": False},
+    ):
+        other = replace(place, **changes)
+        assert outline.outline_of(spec, other, None).place == other
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_X"}}}'])
 def test_what_cannot_be_foreseen_is_left_to_create(tmp_path: Path, text: str) -> None:
-    foresee(str(tmp_path / "absent"))
+    foresee(str(tmp_path / "absent"), "c1")
     (tmp_path / "config.json").write_text(text)
-    foresee(str(tmp_path))
-    assert not create._foreseen
+    foresee(str(tmp_path), "c1")
+    assert not outline._foreseen

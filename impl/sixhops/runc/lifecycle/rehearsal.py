@@ -16,6 +16,7 @@ from sixhops.linux.cgroups import control
 from sixhops.linux.cgroups.layout import container_groups
 from sixhops.linux.compaction import gather_code
 from sixhops.runc import channel
+from sixhops.runc.cli.selfexe import is_sealed
 from sixhops.runc.errors import RuntimeFault
 from sixhops.runc.inside.filters import check_filter, compile_document
 from sixhops.runc.inside.identity import environment
@@ -60,7 +61,9 @@ def _plan(document: str) -> None:
         ["start", _NAME],
         ["start", ""],
     ):
-        with contextlib.suppress(RuntimeFault):
+        if words[0] == "create" and not is_sealed():
+            continue  # it would begin with another start of this process
+        with contextlib.suppress(RuntimeFault, OSError):
             dispatch([*_OPTIONS, *words], sibling=True)
     spec = parse_spec(document)
     if spec.process is None:
