@@ -75,8 +75,8 @@ def create(groups: dict[str, str]) -> list[str]:
     """Make the missing directories; return those that were made, outermost first, for an undo."""
     made: list[str] = []
     for name, path in groups.items():
-        missing = []
-        step = path
+        missing = [path]
+        step = os.path.dirname(path)
         while not os.path.isdir(step):
             missing.append(step)
             step = os.path.dirname(step)
@@ -84,7 +84,9 @@ def create(groups: dict[str, str]) -> list[str]:
             try:
                 os.mkdir(step, 0o755)
             except FileExistsError:
-                pass  # another container made the common parent in between
+                if step == path:
+                    continue
+                # else another container made the common parent in between
             except OSError as error:
                 raise LinuxError(error.errno or 5, f"mkdir {step}") from error
             else:

@@ -23,7 +23,7 @@ from sixhops.runc.inside.identity import environment
 from sixhops.runc.inside.validate import validate
 from sixhops.runc.lifecycle import state
 from sixhops.runc.lifecycle.outline import Place, hook_values, outline_of
-from sixhops.runc.lifecycle.spare import suits
+from sixhops.runc.lifecycle.spare import expect, suits
 from sixhops.runc.main import dispatch
 from sixhops.wire.runtime.parse import parse_spec
 from sixhops.wire.runtime.reader import SpecError
@@ -68,6 +68,7 @@ def _plan(document: str) -> None:
     spec = parse_spec(document)
     if spec.process is None:
         return
+    expect(spec)
     validate(spec, _ROOTFS)
     checked = check_filter(spec.linux.seccomp, early=not spec.process.no_new_privileges)
     if checked is not None and spec.linux.seccomp is not None:

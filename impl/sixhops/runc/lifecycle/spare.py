@@ -2,9 +2,9 @@
 
 Most of what a fork costs is the copying of page tables, and then of the pages that either side writes to. The spare has
 been forked and has touched its memory when nobody waited for it. `create` sends it what the first process has to know,
-and its successor (`linux.successor`), born in the container's namespaces, goes on in that memory as a fork would: it
-says which pid it has, and from then on all is as `init` and `channel` have it. The spare itself ends when the container's
-program begins.
+and its successor (`linux.successor`), born in the container's namespaces (some of which the spare is in already), goes
+on in that memory as a fork would: it says which pid it has, and from then on all is as `init` and `channel` have it. The
+spare itself ends when the container's program begins.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import marshal
 import os
 import pickle
 
+from sixhops.linux import namespaces as ns
 from sixhops.linux import passing
 from sixhops.linux import successor as s
 from sixhops.runc import channel as ch
@@ -25,8 +26,9 @@ from sixhops.values import Value, replace
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
     from sixhops.runc.channel import Channel
+    from sixhops.wire.runtime.document import Spec
 
-__all__ = ["Birth", "become", "suits", "tell", "turn"]
+__all__ = ["Birth", "become", "expect", "suits", "tell", "turn"]
 
 _LIMIT = 1 << 17  # bytes of a message; for one that is larger the process is forked
 _MOST = 64  # descriptors of a message
@@ -35,6 +37,9 @@ _STREAMS = 3
 
 # what the spare was told of last
 _told: list[FirstProcess] = []
+# new namespaces that the spare has before it knows for whom: those of the container that was rehearsed, of these kinds
+_ahead = [0]
+_AHEAD = ns.CLONE_NEWNET | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC
 
 
 class Birth(Value):
@@ -56,6 +61,12 @@ def suits(first: FirstProcess) -> bool:
     limit of memory is there to see.
     """
     return s.can_succeed() and not (first.own_user or first.preserved or first.mapped or first.limited)
+
+
+def expect(spec: Spec) -> None:
+    """Expect a container with namespaces like this one's, here and in the spare that is to be forked from us."""
+    new = sum(ns.FLAGS[n.type] for n in spec.linux.namespaces if not n.path and n.type in ns.FLAGS)
+    _ahead[0] = 0 if new & ns.CLONE_NEWUSER else new & _AHEAD
 
 
 def tell(spare: int, outline: FirstProcess) -> bool:
@@ -90,12 +101,15 @@ def turn(spare: int, outline: FirstProcess, first: FirstProcess, birth: Birth, o
     """
     if not tell(spare, outline):
         return -1
+    entered = sum(flag for flag, _ in birth.joined)
+    if _ahead[0] & ~(birth.flags | entered):
+        return -1  # it has left a namespace in which this one is to stay
     console = (first.console_socket,) if first.console_socket >= 0 else ()
     group = (birth.group,) if birth.group >= 0 else ()
     joined = [descriptor for _, descriptor in birth.joined]
     descriptors = (*range(_STREAMS), first.channel.fileno(), *console, *group, *first.entries, *joined)
     counts = (bool(console), bool(group), len(first.entries), [flag for flag, _ in birth.joined])
-    words = (birth.flags, birth.gate, os.getcwd(), first.state, counts)
+    words = (birth.flags & ~_ahead[0], birth.gate, os.getcwd(), first.state, counts)
     if not _send(spare, marshal.dumps(words), descriptors):
         return -1
     first.channel.close()
@@ -111,6 +125,7 @@ def turn(spare: int, outline: FirstProcess, first: FirstProcess, birth: Birth, o
 def become(connection: int) -> int:
     """Wait on the socket `connection` to be told of a container, and become it. Returns only if nothing comes, with 0."""
     told = _socket.socket(fileno=connection)
+    ns.unshare(_ahead[0])
     outline: FirstProcess | None = None
     descriptors: list[int] = []
     while not descriptors:

@@ -144,10 +144,13 @@ def check_identifier(identifier: str) -> None:
 def claim(root: str, identifier: str) -> int:
     """Make the state directory and return its lock; raises RuntimeFault if the id is taken or no id."""
     check_identifier(identifier)
-    os.makedirs(root, 0o700, exist_ok=True)
     directory = f"{root}/{identifier}"
     try:
-        os.mkdir(directory, 0o711)
+        try:
+            os.mkdir(directory, 0o711)
+        except FileNotFoundError:
+            os.makedirs(root, 0o700, exist_ok=True)
+            os.mkdir(directory, 0o711)
     except FileExistsError as error:
         raise RuntimeFault("container with given ID already exists") from error
     return _lock(directory)
