@@ -10,8 +10,7 @@ It is there until that one has become the container's program; where no start co
 Theory of operation: a SOCK_SEQPACKET pair. The shim sends a command line with the descriptors 0, 1 and 2; the answer to a
 step that is not the last one is DONE. The last one is answered by the end of the process, as is one that failed, or
 whose container has become the child of the runtime. GONE: the runtime leaves, and has not begun what was sent.
-OPENED, with the container's gate: it has nothing left to do while the container's process becomes the program, which the
-shim awaits, and leaves when the shim closes its end.
+OPENED, with the container's gate: it leaves while the container's process becomes the program, and the shim awaits both.
 An empty command line only tells which bundle it will be; it is not answered.
 """
 
@@ -52,8 +51,6 @@ IDLE_SECONDS = 5.0  # between the steps
 MESSAGE_LIMIT = 1 << 16
 STREAMS = 3
 PROGRAM_SECONDS = 10.0  # that a program may take to begin
-# of a process that will end while an answer is on its way: freeing its memory can wait
-LEAST = 19
 DONE, GONE, OPENED = b"d", b"g", b"o"
 
 
@@ -74,8 +71,7 @@ class Resident:
         self._pid = fork_plainly()
         if self._pid == 0:
             kept = (theirs.fileno(), for_runtime.fileno())
-            spare = (for_runtime.fileno(), self._spare_pid)
-            _be(module, document, kept, lambda runtime: _serve(runtime, theirs, spare, name))
+            _be(module, document, kept, lambda runtime: _serve(runtime, theirs, for_runtime.fileno(), name))
         theirs.close()
         for_runtime.close()
         self._steps = list(STEPS)
@@ -123,12 +119,11 @@ class Resident:
             answer = b""
         if answer == DONE:
             return 0
-        if answer == OPENED:
-            for descriptor in gate:
-                await _begun(loop, descriptor)
-            loop.soon(self.dismiss)  # when our answer has gone out: there is a memory to be freed then
-            return 0
         self.dismiss()
+        for descriptor in gate:
+            if await _begun(loop, descriptor):
+                assert self._spare_end is not None
+                await self._spare_end  # from here on the container is our only child
         return None if answer == GONE else (await self._end).status
 
     async def _answered(self, loop: Loop, end: Future[ExitStatus]) -> None:
@@ -147,18 +142,19 @@ class Resident:
         self._connection.close()
 
 
-async def _begun(loop: Loop, gate: int) -> None:
-    """Wait until the first process has become the program or has died, and closed its side of the gate by that.
+async def _begun(loop: Loop, gate: int) -> bool:
+    """Wait until the first process has become the program or has died, and closed its side of the gate by that: True.
 
     A hook inside the container may take longer than the bound; the runtime would not wait for it any longer either.
     """
     try:
         await loop.within(loop.readable(gate), PROGRAM_SECONDS)
     except TimedOutError:
-        return
+        return False
     finally:
         loop.forget(gate)
         os.close(gate)
+    return True
 
 
 def _be(module: str, document: int, kept: Sequence[int], work: Callable[[ModuleType], int]) -> NoReturn:
@@ -195,13 +191,9 @@ def _become(runtime: ModuleType, connection: _socket.socket, name: str) -> int:
     return int(runtime.become(connection.detach()))
 
 
-def _serve(runtime: ModuleType, connection: _socket.socket, spare: tuple[int, int], name: str) -> int:
-    """Run the steps that come; `spare` is its socket and its pid."""
-    left: list[int] = []
-
+def _serve(runtime: ModuleType, connection: _socket.socket, spare: int, name: str) -> int:
     def leave(gate: int) -> None:
         passing.send(connection, OPENED, (gate,))
-        left.append(gate)
 
     for last in (False, True):
         if last and not select.select([connection.fileno()], [], [], IDLE_SECONDS)[0]:
@@ -215,20 +207,16 @@ def _serve(runtime: ModuleType, connection: _socket.socket, spare: tuple[int, in
                 return 0
             argv, directory = marshal.loads(data)
             if not argv:
-                runtime.foresee(*directory, spare[0])
+                runtime.foresee(*directory, spare)
         prctl.set_name(name)
         os.chdir(directory)
         for number, descriptor in enumerate(streams):
             os.dup2(descriptor, number)
             os.close(descriptor)
-        status = int(runtime.main(argv[1:], sibling=True, spare=spare[0], leave=leave if last else None) or 0)
-        if left:
-            select.select([connection.fileno()], [], [], IDLE_SECONDS)
+        status = int(runtime.main(argv[1:], sibling=True, spare=spare, leave=leave if last else None) or 0)
         if status or last or _has_children():
             return status
         _let_go_of_streams()
-        with contextlib.suppress(ProcessLookupError):
-            os.setpriority(os.PRIO_PROCESS, spare[1], LEAST)
         connection.send(DONE)
     return 0
 
