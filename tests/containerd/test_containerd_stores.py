@@ -550,3 +550,21 @@ def test_collection_follows_a_deletion(shop: Shop) -> None:
             running.cancel()
 
     asyncio.run(scenario())
+
+
+def test_blob_is_not_collected_between_its_name_and_its_record(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = ContentStore(tmp_path)
+        database = Database(tmp_path / "meta.db")
+        collector = Collector(database, store, [])
+        writer = await store.writer("ns/1/r", 0)
+        writer.write(b"hello")
+        with store.arriving(writer.digest):
+            digest = await writer.commit("")
+            collector.collect()
+            assert store.size(digest) == 5
+        collector.collect()
+        assert store.size(digest) is None
+        database.close()
+
+    asyncio.run(scenario())

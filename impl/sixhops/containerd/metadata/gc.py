@@ -148,7 +148,7 @@ class Collector:
             # what an ingest shares with another namespace must outlive the blob there
             known.add(content_pb2.Status.FromString(record.value).expected)
         for digest in list(self._store.digests()):
-            if digest not in known:
+            if digest not in known and not self._store.is_arriving(digest):
                 self._store.remove(digest)
         for ref in self._store.refs():
             if ref not in backends:

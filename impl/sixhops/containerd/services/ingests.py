@@ -154,22 +154,23 @@ class Ingests:
             session.close()
             text = f"{quote(session.ref)} failed size validation: {writer.offset} != {size}"
             raise failed_precondition(text)
-        if isinstance(writer, SharedWriter):
-            info.digest = writer.digest
-            if expected not in ("", writer.digest):
-                raise failed_precondition(f"{quote(session.ref)} unexpected digest")
-            if self._store.size(writer.digest) is None:
-                raise missing(writer.digest)
-        else:
-            info.digest = await writer.commit(expected)
-        set_now(info.created_at)
-        info.updated_at.CopyFrom(info.created_at)
-        with self._database.transaction():
-            exists = self._database.get(CONTENT, call.namespace, info.digest) is not None
-            if not exists:
-                self._database.put(CONTENT, call.namespace, info.digest, info.SerializeToString())
-            self._forget(session.ref, call)
-            lease_resource(self._database, call, CONTENT, info.digest)
+        with self._store.arriving(writer.digest):
+            if isinstance(writer, SharedWriter):
+                info.digest = writer.digest
+                if expected not in ("", writer.digest):
+                    raise failed_precondition(f"{quote(session.ref)} unexpected digest")
+                if self._store.size(writer.digest) is None:
+                    raise missing(writer.digest)
+            else:
+                info.digest = await writer.commit(expected)
+            set_now(info.created_at)
+            info.updated_at.CopyFrom(info.created_at)
+            with self._database.transaction():
+                exists = self._database.get(CONTENT, call.namespace, info.digest) is not None
+                if not exists:
+                    self._database.put(CONTENT, call.namespace, info.digest, info.SerializeToString())
+                self._forget(session.ref, call)
+                lease_resource(self._database, call, CONTENT, info.digest)
         if exists:
             raise already_exists(f"content {info.digest}")
         return info.digest

@@ -17,6 +17,7 @@ import hashlib
 import os
 import shutil
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,7 @@ class ContentStore:
         self._blobs = root / "blobs"
         self._ingests = root / "ingest"
         self._locks: dict[str, _Lock] = {}
+        self._arriving: Counter[str] = Counter()
         for path in (self._blobs / "sha256", self._ingests):
             path.mkdir(parents=True, exist_ok=True)
 
@@ -77,6 +79,20 @@ class ContentStore:
         for algorithm in self._blobs.iterdir():
             for blob in algorithm.iterdir():
                 yield f"{algorithm.name}:{blob.name}"
+
+    @contextlib.contextmanager
+    def arriving(self, digest: str) -> Iterator[None]:
+        """Keep a blob that has its name before its record is written: nobody may take it for one without a record."""
+        self._arriving[digest] += 1
+        try:
+            yield
+        finally:
+            self._arriving[digest] -= 1
+            self._arriving += Counter()  # without those that are down to nothing
+
+    def is_arriving(self, digest: str) -> bool:
+        """Tell whether a blob is about to get a record."""
+        return digest in self._arriving
 
     def remove(self, digest: str) -> None:
         """Remove a blob; an absent one is fine."""
