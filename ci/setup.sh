@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(python3-venv gcc libc6-dev busybox-static iptables iproute2 procps libseccomp2 openssh-client)
-if [ "${1:-}" = upstream ]; then packages+=(docker.io docker-registry skopeo openssl openssh-server chromium chromium-driver); fi
+if [ "${1:-}" = upstream ]; then packages+=(docker.io docker-registry skopeo openssl openssh-server curl chromium chromium-driver); fi
 
 missing=()
 for package in "${packages[@]}"; do

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 import zstandard
@@ -131,7 +132,7 @@ class Baseline:
             with _reading(self.path) as archive:
                 for member in archive:
                     if member.name != _INDEX and member.name not in left_out:
-                        archive.extract(member, folder, filter="data")
+                        _unpack(archive, member, folder)
         except (tarfile.TarError, zstandard.ZstdError, EOFError) as error:
             raise UsageError(f"the baseline {self.path} is damaged: {error}") from error
         except OSError as error:
@@ -179,6 +180,20 @@ def _reading(path: Path) -> Iterator[tarfile.TarFile]:
         tarfile.open(fileobj=stream, mode="r|") as archive,
     ):
         yield archive
+
+
+def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Write a member below `folder`: a file with a plain path, as `write_archive` makes them.
+
+    Not by `extract`, whose filters Python 3.11 has only since 3.11.4. Raises TarError for anything else.
+    """
+    source = archive.extractfile(member) if member.isreg() else None
+    path = PurePosixPath(member.name)
+    if source is None or path.is_absolute() or ".." in path.parts:
+        raise tarfile.TarError(f"{member.name!r} is no member of a baseline")
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    with (folder / path).open("wb") as target:
+        shutil.copyfileobj(source, target)
 
 
 def write_archive(
