@@ -9,6 +9,7 @@ import pytest
 from recorded_runs import SCENARIO, library, save
 
 from sixhops.harness.baselines import BASELINES, find_baseline, list_baselines
+from sixhops.harness.baselines.archive import write_archive
 from sixhops.harness.baselines.fit import OF_MACHINE, fit, other_machine
 from sixhops.harness.baselines.record import Made, record
 from sixhops.harness.diff import Difference
@@ -76,6 +77,17 @@ def test_what_is_no_baseline_is_told(tmp_path: Path) -> None:
     made.path.write_bytes(b"else")
     with pytest.raises(UsageError, match="is no baseline of this version"):
         find_baseline("engine-1.0", folder)
+
+
+@pytest.mark.parametrize("name", ["../../out", "a/../../../out"])
+def test_a_baseline_writes_nowhere_else(tmp_path: Path, name: str) -> None:
+    made = recorded(tmp_path, "a")
+    write_archive(made.path, made.recorded, {name: b"x"}, [])
+
+    with pytest.raises(UsageError, match=r"is damaged: .* is no member of a baseline"):
+        find_baseline("engine-1.0", made.path.parent).unpack(tmp_path / "unpacked")
+
+    assert not (tmp_path / "out").exists()
 
 
 def test_runs_that_make_no_baseline_are_refused(tmp_path: Path) -> None:

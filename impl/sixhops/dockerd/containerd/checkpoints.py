@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import tarfile
 import tempfile
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from google.protobuf.any_pb2 import Any as ProtoAny
@@ -116,7 +117,15 @@ async def _fetch(containerd: Containerd, digest: str, size: int, lease: str, fil
 def _unpack(file: IO[bytes], directory: Path) -> None:
     file.seek(0)
     with tarfile.open(fileobj=file) as archive:
-        archive.extractall(directory, filter="tar")
+        if hasattr(tarfile, "tar_filter"):
+            archive.extractall(directory, filter="tar")
+            return
+        # Python 3.11 has filters since 3.11.4; until then, what is no plain file or directory below `directory` is refused.
+        for member in archive:
+            path = PurePosixPath(member.name)
+            if not (member.isreg() or member.isdir()) or path.is_absolute() or ".." in path.parts:
+                raise tarfile.TarError(f"{member.name!r} is no part of a checkpoint")
+            archive.extract(member, directory)
 
 
 def _pack(directory: Path, file: IO[bytes]) -> _Packed:
