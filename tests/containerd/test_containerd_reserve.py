@@ -33,7 +33,7 @@ class Workers:
     def prepare(self, _module: str, _function: str, arguments: dict[str, Any]) -> None:
         self.rehearsed.append(arguments.get("document", ""))
 
-    def start(
+    async def start(
         self, _module: str, _function: str, _arguments: dict[str, Any], descriptors: Sequence[int]
     ) -> asyncio.Future[int]:
         self.sockets.append(socket.socket(fileno=os.dup(descriptors[0])))

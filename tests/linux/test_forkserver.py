@@ -1,4 +1,5 @@
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -18,6 +19,12 @@ before = list(sys.modules)
 def work(arguments, descriptors):
     os.write(descriptors[0], f"{arguments['word']} {os.getppid()}".encode())
     return 7
+
+known = "unknown"
+
+def wait_for(arguments):
+    with open(arguments["path"], "rb", buffering=0) as file:
+        file.read(1)
 
 def learn(arguments):
     global known
@@ -84,6 +91,34 @@ def test_what_is_prepared_is_there_in_later_workers(server: ForkServer, word: st
     assert os.read(reader, 100).decode() == word
     os.close(reader)
     os.close(writer)
+
+
+def wait_until_settled(server: ForkServer) -> None:
+    while not server.settled():
+        assert select.select([server.connection], [], [], 30.0)[0]
+
+
+def test_what_it_has_to_do_first_can_be_waited_for(server: ForkServer) -> None:
+    wait_until_settled(server)
+    assert (server.settled(), server.busy) == (True, 0)
+
+    gate, opened = os.pipe()
+    server.prepare("forkserver_worker", "wait_for", {"path": f"/proc/{os.getpid()}/fd/{gate}"})
+    assert not server.settled()
+    os.write(opened, b"x")
+    wait_until_settled(server)
+
+    assert status_of(server.fork("forkserver_worker", "tell", {}, [opened])) == 0
+    assert os.read(gate, 10) == b"unknown"
+    os.close(gate)
+    os.close(opened)
+
+
+def test_one_that_was_killed_is_never_settled(server: ForkServer) -> None:
+    os.kill(server.pid, signal.SIGKILL)
+
+    with pytest.raises(ForkError, match="has gone"):
+        wait_until_settled(server)
 
 
 def test_several_workers_at_once(server: ForkServer) -> None:

@@ -51,6 +51,8 @@ _WORKER = b"w"
 _PREPARE = b"p"
 # the first byte of a reply that tells of an error
 _ERROR = b"!"
+# a reply of its own: modules are loaded, or what was to be prepared is
+_READY = b"="
 _RIGHTS_SPACE = socket.CMSG_SPACE(DESCRIPTOR_LIMIT * array.array("i").itemsize)
 
 
@@ -60,10 +62,14 @@ class ForkError(Exception):
 
 @dataclass(slots=True)
 class ForkServer:
-    """The program's end: `pid` of the fork server and the socket to it."""
+    """The program's end: `pid` of the fork server and the socket to it.
+
+    `busy` counts what it has to do before it can fork: loading its modules, and each `prepare`.
+    """
 
     pid: int
     connection: socket.socket
+    busy: int = 1
 
     def send(
         self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int] = ()
@@ -77,6 +83,25 @@ class ForkServer:
         An error goes to the fork server's stderr and has no other consequence. ForkError as `send`.
         """
         self._send(_PREPARE, (module, function, arguments), ())
+        self.busy += 1
+
+    def settled(self) -> bool:
+        """Tell whether a fork would take no longer than a fork, without waiting; the socket is readable when there is news.
+
+        No worker may have been asked for that was not received. ForkError when the fork server has gone.
+        """
+        while self.busy:
+            try:
+                data = self.connection.recv(MESSAGE_LIMIT, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
+            except ConnectionError as error:
+                raise ForkError(f"fork server {self.pid} has gone: {error}") from error
+            if not data:
+                raise ForkError(f"fork server {self.pid} has gone")
+            assert data == _READY
+            self.busy -= 1
+        return True
 
     def _send(
         self, kind: bytes, request: tuple[str, str, dict[str, Any]], descriptors: Sequence[int]
@@ -97,7 +122,8 @@ class ForkServer:
         none.
         """
         try:
-            data = self.connection.recv(MESSAGE_LIMIT)
+            while (data := self.connection.recv(MESSAGE_LIMIT)) == _READY:
+                self.busy -= 1
         except ConnectionError as error:
             raise ForkError(f"fork server {self.pid} has gone: {error}") from error
         if not data:
@@ -109,7 +135,9 @@ class ForkServer:
     def fork(
         self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int] = ()
     ) -> int:
-        """`send` and `receive` in one; blocks for the time of a fork."""
+        """`send` and `receive` in one; blocks for the time of a fork, and of what the fork server has to do first
+        (`settled`).
+        """
         self.send(module, function, arguments, descriptors)
         return self.receive()
 
@@ -174,12 +202,16 @@ def _serve(connection: socket.socket, modules: Sequence[str], name: str, librari
         for module in group:
             importlib.import_module(module)
     fill_holes()
+    if not _reply(connection, _READY):
+        return 0
     while True:
         data, rights, _flags, _address = connection.recvmsg(MESSAGE_LIMIT, _RIGHTS_SPACE)
         if not data:
             return 0
         if data.startswith(_PREPARE):
             _prepare(data)
+            if not _reply(connection, _READY):
+                return 0
             continue
         descriptors = _descriptors(rights)
         try:
@@ -193,10 +225,17 @@ def _serve(connection: socket.socket, modules: Sequence[str], name: str, librari
             reply = b"%d" % pid
         for descriptor in descriptors:
             os.close(descriptor)
-        try:
-            connection.send(reply)
-        except OSError:
-            return 0  # the program ended while we forked
+        if not _reply(connection, reply):
+            return 0
+
+
+def _reply(connection: socket.socket, data: bytes) -> bool:
+    """Send a reply; False when the program has ended meanwhile."""
+    try:
+        connection.send(data)
+    except OSError:
+        return False
+    return True
 
 
 def _prepare(data: bytes) -> None:

@@ -121,7 +121,7 @@ class Launcher:
                 "bundle": str(bundle),
             }
             if not self.reserve.take(arguments, listener.fileno()):
-                self._workers.start(SHIM_MODULE, "run_forked", arguments, [listener.fileno()])
+                await self._workers.start(SHIM_MODULE, "run_forked", arguments, [listener.fileno()])
         (bundle / "address").write_text(address)
         return address
 

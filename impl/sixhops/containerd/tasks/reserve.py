@@ -39,6 +39,7 @@ class Reserve:
         self._waiting: socket.socket | None = None
         self._document = b""
         self._due: asyncio.TimerHandle | None = None
+        self._refilling: asyncio.Task[None] | None = None
 
     def created(self, document: bytes) -> None:
         """Take note of the specification of a container that is there now; the next ones will be like it."""
@@ -60,18 +61,29 @@ class Reserve:
         self._due = asyncio.get_running_loop().call_later(seconds, self._refill)
 
     def _refill(self) -> None:
-        if self._waiting is not None:
-            return
+        if self._waiting is None and self._refilling is None:
+            self._refilling = asyncio.get_running_loop().create_task(self._fork())
+            self._refilling.add_done_callback(self._refilled)
+
+    def _refilled(self, _task: asyncio.Task[None]) -> None:
+        self._refilling = None
+
+    async def _fork(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         document = os.memfd_create("specification", os.MFD_CLOEXEC)
         try:
             os.write(document, self._document)
             descriptors = [theirs.fileno(), document]
-            ended = self._workers.start(STANDBY_MODULE, "stand_by", {"module": self._module}, descriptors)
+            ended = await self._workers.start(
+                STANDBY_MODULE, "stand_by", {"module": self._module}, descriptors
+            )
         except (RpcError, OSError) as error:
             log.warning("no shim in reserve: %s", error)
             ours.close()
             return
+        except asyncio.CancelledError:
+            ours.close()
+            raise
         finally:
             theirs.close()
             os.close(document)
@@ -99,6 +111,8 @@ class Reserve:
         """Let it go."""
         if self._due is not None:
             self._due.cancel()
+        if self._refilling is not None:
+            self._refilling.cancel()
         if self._waiting is not None:
             self._waiting.close()
             self._waiting = None

@@ -27,17 +27,18 @@ class Workers:
     def __init__(self, forks: ForkServer, again: Callable[[], ForkServer]) -> None:
         self._forks = forks
         self._again = again
+        self._news: asyncio.Future[None] | None = None
 
-    def start(
+    async def start(
         self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int]
     ) -> asyncio.Future[int]:
         """Fork a worker and return its future exit status.
 
-        A fork takes less than a millisecond, so the loop waits for the fork server's answer. RpcError UNKNOWN when
-        there can't be one.
+        A fork takes less than a millisecond, so the loop waits for the fork server's answer; but not for what that has to
+        do first. RpcError UNKNOWN when there can't be one.
         """
         try:
-            pid = self._fork(module, function, arguments, descriptors)
+            pid = await self._fork(module, function, arguments, descriptors)
         except (ForkError, OSError) as error:
             raise unknown(f"failed to fork a worker: {error}") from error
         loop = asyncio.get_running_loop()
@@ -55,14 +56,38 @@ class Workers:
         loop.add_reader(descriptor, ended)
         return done
 
-    def _fork(self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int]) -> int:
+    async def _fork(
+        self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int]
+    ) -> int:
         try:
+            await self._settled()
             return self._forks.fork(module, function, arguments, descriptors)
         except ForkError as error:
             log.warning("%s; starting another", error)
-            self._forks.close()
+            self._close()
             self._forks = self._again()
+            await self._settled()
             return self._forks.fork(module, function, arguments, descriptors)
+
+    async def _settled(self) -> None:
+        """Wait until the fork server has nothing to do but fork. Raises ForkError when it has gone."""
+        while not self._forks.settled():
+            if self._news is None:
+                self._news = self._readable(self._forks.connection.fileno())
+            await asyncio.shield(self._news)
+
+    def _readable(self, descriptor: int) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        news: asyncio.Future[None] = loop.create_future()
+
+        def readable() -> None:
+            loop.remove_reader(descriptor)
+            self._news = None
+            if not news.done():
+                news.set_result(None)
+
+        loop.add_reader(descriptor, readable)
+        return news
 
     def prepare(self, module: str, function: str, arguments: dict[str, Any]) -> None:
         """Let the fork server call a function for the good of later workers. It is no error if it can't."""
@@ -73,6 +98,14 @@ class Workers:
 
     def close(self) -> None:
         """Let the fork server end."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._news is not None:
+            asyncio.get_running_loop().remove_reader(self._forks.connection.fileno())
+            if not self._news.done():
+                self._news.set_result(None)  # whoever waits looks again
+            self._news = None
         self._forks.close()
 
     async def run(
@@ -81,7 +114,7 @@ class Workers:
         """Run a worker to its end and return what it wrote to its last descriptor, which is added here."""
         reader, writer = os.pipe2(os.O_CLOEXEC)
         try:
-            done = self.start(module, function, arguments, [*descriptors, writer])
+            done = await self.start(module, function, arguments, [*descriptors, writer])
         finally:
             os.close(writer)
         parts: list[bytes] = []
