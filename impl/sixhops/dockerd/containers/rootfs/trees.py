@@ -33,12 +33,24 @@ _LONGEST_REPORT = 64 << 20
 
 
 class _Worker:
-    """A forked process and the engine's end of its socket."""
+    """A forked process and the engine's end of its socket.
 
-    def __init__(self, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    What it is fed goes by a descriptor of its own (`input`): on the transport's, a write that fails would take with it
+    what the worker has said before it ended.
+    """
+
+    def __init__(
+        self, pid: int, feed: socket.socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self._pid = pid
+        self.input = feed
         self._reader = reader
-        self.writer = writer
+        self._writer = writer
+
+    def close(self) -> None:
+        """Close the engine's end."""
+        self._writer.close()
+        self.input.close()
 
     async def report(self) -> dict[str, Any]:
         """Return what it says first. Raises EngineError 500 when it died before."""
@@ -144,7 +156,7 @@ class Trees:
         }
         async with self._working("put", held, arguments, own=own) as worker:
             report = asyncio.ensure_future(worker.report())
-            feeding = asyncio.ensure_future(_feed(body, worker.writer))
+            feeding = asyncio.ensure_future(_feed(body, worker.input))
             try:
                 # a report before the end of the body is a refusal: the rest is not worth reading
                 await asyncio.wait({report, feeding}, return_when=asyncio.FIRST_COMPLETED)
@@ -176,7 +188,7 @@ class Trees:
             try:
                 yield worker
             finally:
-                worker.writer.close()
+                worker.close()
                 await asyncio.shield(worker.end(kill=True))
         finally:
             await asyncio.shield(asyncio.to_thread(self._layers.release, layer))
@@ -187,7 +199,9 @@ class Trees:
             pid = self._helpers.fork(treework.__name__, function, arguments, (theirs.fileno(),))
         finally:
             theirs.close()
-        return _Worker(pid, *await asyncio.open_unix_connection(sock=ours, limit=_LONGEST_REPORT))
+        feed = ours.dup()
+        feed.setblocking(False)
+        return _Worker(pid, feed, *await asyncio.open_unix_connection(sock=ours, limit=_LONGEST_REPORT))
 
     def _view(self, held: Held) -> dict[str, Any]:
         """Return the mounts that a container sees, outermost first."""
@@ -220,13 +234,13 @@ def _checked(report: dict[str, Any], text: str, path: str) -> dict[str, Any]:
     raise EngineError(report["status"], report["error"])
 
 
-async def _feed(body: AsyncIterator[bytes], writer: asyncio.StreamWriter) -> None:
+async def _feed(body: AsyncIterator[bytes], feed: socket.socket) -> None:
     """Pass a request's body on. A worker that wants no more of it has said why."""
+    loop = asyncio.get_running_loop()
     async for piece in body:
         try:
-            writer.write(piece)
-            await writer.drain()
+            await loop.sock_sendall(feed, piece)
         except (BrokenPipeError, ConnectionResetError):
             return
     with contextlib.suppress(OSError):
-        writer.write_eof()
+        feed.shutdown(socket.SHUT_WR)
