@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -24,62 +25,61 @@ def say(arguments, descriptors):
 """
 
 
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[ForkServer]:
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "workers_worker.py").write_text(WORKER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    return []
 
 
-def test_the_loop_goes_on_while_something_is_prepared(made: list[ForkServer]) -> None:
-    async def scenario() -> None:
-        def spawn() -> ForkServer:
-            made.append(forkserver.spawn(["workers_worker"], "test-fork"))
-            return made[-1]
+def run_held(scenario: Callable[[Workers, int, int], Awaitable[None]]) -> int:
+    """Run a scenario with workers whose fork server prepares something until a byte is written to the last descriptor.
 
+    Its second argument is the fork server's pid. Return how many fork servers there were.
+    """
+    made: list[ForkServer] = []
+
+    def spawn() -> ForkServer:
+        made.append(forkserver.spawn(["workers_worker"], "test-fork"))
+        return made[-1]
+
+    async def held() -> None:
         workers = Workers(spawn(), spawn)
         gate, opened = os.pipe()
         try:
             workers.prepare("workers_worker", "wait_for", {"path": f"/proc/{os.getpid()}/fd/{gate}"})
-            first = asyncio.create_task(workers.run("workers_worker", "say", {"word": "first"}))
-            second = asyncio.create_task(workers.run("workers_worker", "say", {"word": "second"}))
-            given_up = asyncio.create_task(workers.run("workers_worker", "say", {"word": "third"}))
-            await asyncio.sleep(0)  # they have asked; the loop is ours, which is what this is about
-            given_up.cancel()
-            assert not first.done()
-            os.write(opened, b"x")
-            assert await asyncio.gather(first, second) == [b"first", b"second"]
-            assert given_up.cancelled()
+            await scenario(workers, made[0].pid, opened)
         finally:
             workers.close()
             os.close(gate)
             os.close(opened)
 
-    asyncio.run(asyncio.wait_for(scenario(), SECONDS))
-    assert len(made) == 1
+    asyncio.run(asyncio.wait_for(held(), SECONDS))
+    return len(made)
 
 
-def test_one_that_dies_meanwhile_is_replaced_once(made: list[ForkServer]) -> None:
-    async def scenario() -> None:
-        def spawn() -> ForkServer:
-            made.append(forkserver.spawn(["workers_worker"], "test-fork"))
-            return made[-1]
+def asked(workers: Workers, word: str) -> asyncio.Task[bytes]:
+    return asyncio.create_task(workers.run("workers_worker", "say", {"word": word}))
 
-        workers = Workers(spawn(), spawn)
-        gate, opened = os.pipe()
-        try:
-            workers.prepare("workers_worker", "wait_for", {"path": f"/proc/{os.getpid()}/fd/{gate}"})
-            words = [f"word {number}" for number in range(3)]
-            asked = [
-                asyncio.create_task(workers.run("workers_worker", "say", {"word": word})) for word in words
-            ]
-            await asyncio.sleep(0)
-            os.kill(made[0].pid, 9)
-            assert await asyncio.gather(*asked) == [word.encode() for word in words]
-        finally:
-            workers.close()
-            os.close(gate)
-            os.close(opened)
 
-    asyncio.run(asyncio.wait_for(scenario(), SECONDS))
-    assert len(made) == 2
+def test_the_loop_goes_on_while_something_is_prepared() -> None:
+    async def scenario(workers: Workers, _pid: int, opened: int) -> None:
+        first, second, given_up = (asked(workers, word) for word in ("first", "second", "third"))
+        await asyncio.sleep(0)  # they have asked; the loop is ours, which is what this is about
+        given_up.cancel()
+        assert not first.done()
+        os.write(opened, b"x")
+        assert await asyncio.gather(first, second) == [b"first", b"second"]
+        assert given_up.cancelled()
+
+    assert run_held(scenario) == 1
+
+
+def test_one_that_dies_meanwhile_is_replaced_once() -> None:
+    async def scenario(workers: Workers, pid: int, _opened: int) -> None:
+        words = [f"word {number}" for number in range(3)]
+        tasks = [asked(workers, word) for word in words]
+        await asyncio.sleep(0)
+        os.kill(pid, 9)
+        assert await asyncio.gather(*tasks) == [word.encode() for word in words]
+
+    assert run_held(scenario) == 2

@@ -11,7 +11,7 @@ Theory of operation: a SOCK_SEQPACKET pair. The shim sends a command line with t
 step that is not the last one is DONE. The last one is answered by the end of the process, as is one that failed, or
 whose container has become the child of the runtime. GONE: the runtime leaves, and has not begun what was sent.
 OPENED, with the container's gate: it leaves while the container's process becomes the program, and the shim awaits both.
-An empty command line only tells which bundle it will be; it is not answered.
+An empty command line only tells which bundle and id it will be; it is not answered.
 """
 
 from __future__ import annotations
@@ -205,11 +205,11 @@ def _serve(runtime: ModuleType, connection: _socket.socket, spare: int, name: st
             data, streams = passing.receive(connection, MESSAGE_LIMIT, STREAMS)
             if not data:
                 return 0
-            argv, directory = marshal.loads(data)
+            argv, where = marshal.loads(data)
             if not argv:
-                runtime.foresee(*directory, spare)
+                runtime.foresee(*where, spare)
         prctl.set_name(name)
-        os.chdir(directory)
+        os.chdir(where)
         for number, descriptor in enumerate(streams):
             os.dup2(descriptor, number)
             os.close(descriptor)

@@ -31,8 +31,8 @@ _UPDATE_VALUES = (
 )
 
 
-_settings = {"systemd": False, "sibling": False}
-_spare = [-1]
+# what `run_command` was given beside the line
+_settings = {"systemd": False, "sibling": False, "spare": -1}
 _leave: list[Callable[[int], None]] = []
 
 
@@ -53,7 +53,7 @@ def run_command(
     """
     _settings["systemd"] = systemd
     _settings["sibling"] = sibling
-    _spare[0] = spare
+    _settings["spare"] = spare
     _leave[:] = [leave] if leave is not None else []
     options, short, least, most, function = COMMANDS[name]
     if "--help" in words[:1] or "-h" in words[:1]:
@@ -82,7 +82,7 @@ def _listen_fds() -> int:
 
 def systemd_groups() -> bool:
     """Whether the service manager was asked to make the control groups."""
-    return _settings["systemd"]
+    return bool(_settings["systemd"])
 
 
 def _create(parsed: Parsed, root: str) -> int:
@@ -102,8 +102,8 @@ def _create(parsed: Parsed, root: str) -> int:
                 listen_fds=_listen_fds(),
                 systemd_groups=systemd_groups(),
                 notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
-                sibling=_settings["sibling"],
-                spare=_spare[0],
+                sibling=bool(_settings["sibling"]),
+                spare=_settings["spare"],
             )
         )
     except (RuntimeFault, OSError) as error:

@@ -161,12 +161,14 @@ def become(connection: int) -> int:
 
 def _go_on(first: FirstProcess, gate: str, joined: list[tuple[int, int]], pid: int) -> None:
     """Be the successor: what a fork does in `spawn`."""
+    prefix = ""
     try:
         # opened here, because the one that stands still must not have it: its closing says that the program has begun
         first = replace(first, gate=os.open(gate, os.O_RDWR | os.O_CLOEXEC))
         first.channel.send(ch.BORN, str(pid).encode())
+        prefix = "error joining namespaces: "
         hide(first.descriptors() | {descriptor for _, descriptor in joined})
         enter(joined)
     except BaseException as error:  # noqa: BLE001  whatever it is, the runtime must hear of it and this process must end
-        report(first.channel, error, "error joining namespaces: ")
+        report(first.channel, error, prefix)
     run_first(first)
