@@ -125,8 +125,16 @@ def dispatch(
     if command not in COMMANDS:
         raise RuntimeFault(f"No help topic for '{command}'", 3)
     root = os.path.abspath(options.values.get("root", _DEFAULT_ROOT))
-    systemd = "systemd-cgroup" in options.flags
-    return run_command(command, rest, root, systemd=systemd, sibling=sibling, spare=spare, leave=leave)
+    return run_command(
+        command,
+        rest,
+        root,
+        systemd="systemd-cgroup" in options.flags,
+        sibling=sibling,
+        spare=spare,
+        criu=options.values.get("criu") or "criu",
+        leave=leave,
+    )
 
 
 def _show_usage(error: UsageFault) -> int:

@@ -55,7 +55,7 @@ def features_text() -> str:
         },
         "annotations": {
             "io.github.seccomp.libseccomp.version": library,
-            "org.opencontainers.runc.checkpoint.enabled": "false",
+            "org.opencontainers.runc.checkpoint.enabled": "true",
             "org.opencontainers.runc.version": VERSION,
         },
     }

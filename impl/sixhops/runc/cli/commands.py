@@ -32,7 +32,7 @@ _UPDATE_VALUES = (
 
 
 # what `run_command` was given beside the line
-_settings = {"systemd": False, "sibling": False, "spare": -1}
+_settings: dict[str, bool | int | str] = {"systemd": False, "sibling": False, "spare": -1, "criu": "criu"}
 _leave: list[Callable[[int], None]] = []
 
 
@@ -44,16 +44,19 @@ def run_command(
     systemd: bool = False,
     sibling: bool = False,
     spare: int = -1,
+    criu: str = "criu",
     leave: Callable[[int], None] | None = None,
 ) -> int:
     """Parse a command's words and run it; return the exit status. Raises RuntimeFault.
 
     `systemd` says that control groups are to be made by the service manager, `sibling` that `create` makes a child of
-    our parent where it can, `spare` by whom (`spare.turn`), `leave` who waits in `start`'s place.
+    our parent where it can, `spare` by whom (`spare.turn`), `criu` which program that is, `leave` who waits in `start`'s
+    place.
     """
     _settings["systemd"] = systemd
     _settings["sibling"] = sibling
     _settings["spare"] = spare
+    _settings["criu"] = criu
     _leave[:] = [leave] if leave is not None else []
     options, short, least, most, function = COMMANDS[name]
     if "--help" in words[:1] or "-h" in words[:1]:
@@ -103,7 +106,7 @@ def _create(parsed: Parsed, root: str) -> int:
                 systemd_groups=systemd_groups(),
                 notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
                 sibling=bool(_settings["sibling"]),
-                spare=_settings["spare"],
+                spare=int(_settings["spare"]),
             )
         )
     except (RuntimeFault, OSError) as error:
@@ -234,14 +237,19 @@ def _features(parsed: Parsed, root: str) -> int:  # noqa: ARG001  every command 
     return 0
 
 
-def _unsupported(name: str) -> Callable[[Parsed, str], int]:
-    def refuse(parsed: Parsed, root: str) -> int:  # noqa: ARG001  every command has the same form
-        raise RuntimeFault(f"{name} is not supported: this runtime has no checkpoint and restore")
+def _checkpoint(parsed: Parsed, root: str) -> int:
+    from sixhops.runc.cli.checkpointing import run_checkpoint
 
-    return refuse
+    return run_checkpoint(parsed, root, str(_settings["criu"]))
 
 
-#: What callers give to those two, which get the same answer with it as without.
+def _restore(parsed: Parsed, root: str) -> int:
+    from sixhops.runc.cli.checkpointing import run_restore
+
+    return run_restore(parsed, root, str(_settings["criu"]), systemd_groups=systemd_groups())
+
+
+#: What both of CRIU's commands take.
 _BOTH = (
     dict.fromkeys(("image-path", "work-path", "manage-cgroups-mode"), VALUE)
     | dict.fromkeys(
@@ -257,8 +265,9 @@ _CHECKPOINT = _BOTH | {
     "pre-dump": FLAG,
 }
 _RESTORE = {
-    **_CREATE,
+    **dict.fromkeys(("bundle", "console-socket", "pid-file"), VALUE),
     **_BOTH,
+    "no-pivot": FLAG,
     "detach": FLAG,
     "no-subreaper": FLAG,
     "lsm-profile": VALUE,
@@ -326,6 +335,6 @@ COMMANDS: dict[str, tuple[dict[str, str], dict[str, str], int, int | None, Calla
     "events": ({"interval": DURATION, "stats": FLAG}, {}, 1, 1, _events),
     "spec": ({"bundle": VALUE, "rootless": FLAG}, _BUNDLE, 0, 0, _spec),
     "features": ({}, {}, 0, 0, _features),
-    "checkpoint": (_CHECKPOINT, {}, 1, None, _unsupported("checkpoint")),
-    "restore": (_RESTORE, {**_BUNDLE, "d": "detach"}, 1, None, _unsupported("restore")),
+    "checkpoint": (_CHECKPOINT, {}, 1, 1, _checkpoint),
+    "restore": (_RESTORE, {**_BUNDLE, "d": "detach"}, 1, 1, _restore),
 }

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
     from sixhops.runc.cli.options import Parsed
 
-__all__ = ["run_container", "run_exec"]
+__all__ = ["PR_SET_CHILD_SUBREAPER", "Console", "run_container", "run_exec", "wait"]
 
-_PR_SET_CHILD_SUBREAPER = 36
+#: prctl(2): orphans below become children of this process.
+PR_SET_CHILD_SUBREAPER = 36
 _NOT_FORWARDED = {
     signal.SIGKILL,
     signal.SIGSTOP,
@@ -47,9 +48,9 @@ def run_container(parsed: Parsed, root: str, listen_fds: int, *, systemd_groups:
     detach = "detach" in parsed.flags
     _, spec = read_bundle(os.path.abspath(parsed.values.get("bundle", ".")))
     wants_terminal = spec.process is not None and spec.process.terminal
-    console = _Console(wants=wants_terminal and not detach)
+    console = Console(wants=wants_terminal and not detach)
     if not detach and "no-subreaper" not in parsed.flags:
-        call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     container = create(
         CreateRequest(
             root=root,
@@ -80,7 +81,7 @@ def run_container(parsed: Parsed, root: str, listen_fds: int, *, systemd_groups:
     try:
         if listener is not None:
             _forward_aside(listener, container.pid)
-        return _wait(container.pid, console)
+        return wait(container.pid, console)
     finally:
         if "keep" not in parsed.flags:
             control.delete(root, identifier, force=True)
@@ -109,7 +110,7 @@ def run_exec(parsed: Parsed, root: str) -> int:
     detach = "detach" in parsed.flags
     if detach and process.terminal and not parsed.values.get("console-socket"):
         raise RuntimeFault("cannot allocate tty if runc will detach without setting console socket")
-    console = _Console(wants=process.terminal and not detach)
+    console = Console(wants=process.terminal and not detach)
     if console.host >= 0 and process.console_size is None:
         # there is no moment between the terminal's birth and the program's, as there is for `run`
         process = replace(process, console_size=terminal.size(console.host))
@@ -126,7 +127,7 @@ def run_exec(parsed: Parsed, root: str) -> int:
             ignore_paused="ignore-paused" in parsed.flags,
         )
     )
-    return 0 if detach else _wait(pid, console)
+    return 0 if detach else wait(pid, console)
 
 
 def _groups(words: list[str]) -> tuple[tuple[str, str], ...]:
@@ -210,7 +211,7 @@ def _additional(text: str) -> int:
     return number
 
 
-class _Console:
+class Console:
     """The user's terminal and the way on which the container's comes; `theirs` is -1 when none is wanted."""
 
     def __init__(self, *, wants: bool) -> None:
@@ -243,7 +244,7 @@ def _host_terminal() -> int:
         raise RuntimeFault(reason(error, "open")) from error
 
 
-def _wait(pid: int, console: _Console) -> int:
+def wait(pid: int, console: Console) -> int:
     """Wait for a child, forwarding signals to it and, with a terminal, bytes both ways; return its exit status."""
 
     def forward(number: int, _: object) -> None:

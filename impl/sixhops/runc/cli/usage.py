@@ -35,8 +35,8 @@ _ABOUT = {
     ),
     "spec": ("create a new specification file", ""),
     "features": ("show the enabled features", ""),
-    "checkpoint": ("not supported by this runtime", "<container-id>"),
-    "restore": ("not supported by this runtime", "<container-id>"),
+    "checkpoint": ("checkpoint a running container", "<container-id>"),
+    "restore": ("restore a container from a previous checkpoint", "<container-id>"),
 }
 # What each option takes or does, by its name; the same name means the same everywhere but where a command is given.
 _MEANINGS = {
@@ -110,7 +110,7 @@ _GLOBAL_OPTIONS = """\
    --log value         set the log file to write runc logs to (default is '/dev/stderr')
    --log-format value  set the log format ('text' (default), or 'json') (default: "text")
    --root value        root directory for storage of container state (default: "/run/runc")
-   --criu value        accepted and unused: this runtime has no checkpoint and restore
+   --criu value        program that does checkpoint and restore (default: "criu")
    --systemd-cgroup    refused: this runtime makes control groups itself
    --rootless value    'auto' or 'false'; 'true' is refused (default: "auto")
    --help, -h          show help

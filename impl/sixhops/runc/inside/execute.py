@@ -27,7 +27,7 @@ TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Execution", "execute", "load_what_operations_import"]
+__all__ = ["Execution", "check_proc", "execute", "load_what_operations_import"]
 
 _INSIDE_PROC_ALLOWED = frozenset(
     f"/proc/{name}"
@@ -135,7 +135,7 @@ def _mount_filesystem(operation: op.MountFilesystem, run: Execution) -> None:
 
 def _mount_new(operation: op.MountFilesystem, run: Execution) -> None:
     options = operation.options
-    _check_proc(operation.target, run, operation.type)
+    check_proc(operation.target, run.rootfs, operation.type)
     # What tells the runtime and its user about processes and the kernel may be nowhere else than where it seems to be.
     links = operation.type not in {"proc", "sysfs"}
     found = _look(operation, run, links=links)
@@ -200,10 +200,10 @@ def _copy_source(run: Execution, operation: op.MountFilesystem) -> int | None:
         raise
 
 
-def _check_proc(target: str, run: Execution, kind: str, source: str = "") -> None:
-    """Refuse mounts inside /proc, but for the harmless files that container managers replace."""
+def check_proc(target: str, rootfs: str, kind: str, source: str = "") -> None:
+    """Refuse mounts inside /proc, but for the harmless files that container managers replace. Raises RuntimeFault."""
     clean = os.path.normpath(target)
-    shown = f"{run.rootfs}{clean}"
+    shown = f"{rootfs}{clean}"
     if clean == "/proc":
         if kind == "proc":
             return
@@ -229,7 +229,7 @@ def _bind(operation: op.BindMount, run: Execution) -> None:
         existing_there = existing is not None
         if existing is not None:
             os.close(existing)
-        _check_proc(operation.target, run, "bind", operation.source)
+        check_proc(operation.target, run.rootfs, "bind", operation.source)
         if existing_there:  # a directory over a file, or the reverse, is the kernel's to refuse
             place = open_in_root(run.root, operation.target)
         else:

@@ -20,7 +20,17 @@ TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["delete", "describe_state", "kill", "pause", "resume", "start", "unmount_root"]
+__all__ = [
+    "delete",
+    "describe_state",
+    "destroy",
+    "kill",
+    "kill_first",
+    "pause",
+    "resume",
+    "start",
+    "unmount_root",
+]
 
 _DELETE_PATIENCE = 10.0
 
@@ -104,8 +114,8 @@ def _poststart(container: state.Container) -> None:
             container.hooks["poststart"], container.describe("running", container.pid), container.bundle
         )
     except HookError:
-        _kill_first(container)
-        _destroy(container)
+        kill_first(container)
+        destroy(container)
         raise
 
 
@@ -156,8 +166,8 @@ def delete(root: str, identifier: str, *, force: bool = False) -> None:
             # Still creating, though the lock is ours: its maker is dead, and nobody will finish it.
             if status not in {"created", "creating"} and not force:
                 raise RuntimeFault(f"cannot delete container {identifier} that is not stopped: {status}")
-            _kill_first(container)
-        _destroy(container)
+            kill_first(container)
+        destroy(container)
     finally:
         os.close(held)
 
@@ -180,7 +190,7 @@ def _remove_remains(root: str, identifier: str) -> None:
         os.close(descriptor)
 
 
-def _kill_first(container: state.Container) -> None:
+def kill_first(container: state.Container) -> None:
     """Kill the first process and wait, by its pidfd, until it is dead."""
     if not container.pid:
         return  # its maker died before there was one
@@ -220,7 +230,8 @@ def unmount_root(container: state.Container) -> None:
             raise
 
 
-def _destroy(container: state.Container) -> None:
+def destroy(container: state.Container) -> None:
+    """Remove all of a container whose first process is dead, and run its poststop hooks; the caller has its lock."""
     # Without a pid namespace of its own the container's other processes outlive the first.
     if not container.own_pids and groups.exists(container.groups):
         groups.kill_all(container.groups, 9)

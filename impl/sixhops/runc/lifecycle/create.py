@@ -49,15 +49,17 @@ if TYPE_CHECKING:
     from sixhops.wire.runtime.document import Hooks, Spec
 
 __all__ = [
+    "ALWAYS_ALLOWED",
     "CreateRequest",
     "create",
+    "new_container",
 ]
 
 #: Seconds that a killed process is waited for at most.
 _DEATH_PATIENCE = 10
 
-# Access that every container has, config-linux.md#default-devices, with the pseudo-terminals and tun.
-_ALWAYS_ALLOWED = tuple(
+#: Access that every container has, config-linux.md#default-devices, with the pseudo-terminals and tun.
+ALWAYS_ALLOWED = tuple(
     DeviceRule(allow=True, type=kind, major=major, minor=minor, access=access)
     for kind, major, minor, access in (
         ("c", None, None, "m"),
@@ -128,7 +130,7 @@ def create(request: CreateRequest) -> state.Container:
         held = state.claim(request.root, request.identifier)
         undo.append(lambda: state.release(request.root, request.identifier))
         try:
-            container = _new_container(request, spec, bundle, rootfs)
+            container = new_container(request.root, request.identifier, spec, bundle, rootfs)
             if request.notify_socket:
                 from sixhops.runc.lifecycle import notify
 
@@ -149,12 +151,14 @@ def create(request: CreateRequest) -> state.Container:
     return container
 
 
-def _new_container(request: CreateRequest, spec: Spec, bundle: str, rootfs: str) -> state.Container:
-    container = state.Container(request.root, request.identifier)
+def new_container(root: str, identifier: str, spec: Spec, bundle: str, rootfs: str) -> state.Container:
+    """Return a container's record with all that its document says; its streams are the caller's."""
+    container = state.Container(root, identifier)
     container.bundle = bundle
     container.rootfs = rootfs
     container.created = state.now()
     container.owner = os.getuid()
+    container.descriptors = state.streams()
     container.annotations = spec.annotations
     container.on_host = bool(spec.mounts) and all(n.type != "mount" for n in spec.linux.namespaces)
     container.own_pids = any(n.type == "pid" and not n.path for n in spec.linux.namespaces)
@@ -382,7 +386,7 @@ def _remove_made(made: list[str]) -> None:
 
 
 def _allow_devices(groups: dict[str, str], resources: Resources) -> None:
-    _set_limits(lambda: apply_rules(groups, (*resources.devices, *_ALWAYS_ALLOWED)))
+    _set_limits(lambda: apply_rules(groups, (*resources.devices, *ALWAYS_ALLOWED)))
 
 
 def _limit(groups: dict[str, str], resources: Resources) -> None:

@@ -10,6 +10,7 @@ stored, because the process can die behind any record's back: it is derived from
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -30,6 +31,7 @@ __all__ = [
     "publish",
     "release",
     "save",
+    "streams",
 ]
 
 #: The version of the runtime specification that states are in, whatever the document's is.
@@ -39,6 +41,7 @@ _STATE = "state.json"
 _CONFIG = "config.json"
 _GATE = "exec.fifo"
 _NOTIFY = "notify"
+_RESTORED = "criu-root"
 _ID_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
 
@@ -49,6 +52,7 @@ class Container:
         "annotations",
         "bundle",
         "created",
+        "descriptors",
         "groups",
         "hooks",
         "identifier",
@@ -76,6 +80,8 @@ class Container:
         self.ready = False
         self.start_time = 0
         self.groups: dict[str, str] = {}
+        # what the standard streams were at the beginning, as /proc/PID/fd tells: a checkpoint's image names pipes so
+        self.descriptors: list[str] = []
         self.own_pids = True
         # whether the container's mounts are in the caller's mount namespace, and so have to be taken away
         self.on_host = False
@@ -97,6 +103,11 @@ class Container:
     def notify(self) -> str:
         """The directory of the container's notification socket."""
         return f"{self.directory}/{_NOTIFY}"
+
+    @property
+    def restored_root(self) -> str:
+        """Where the rootfs is bound while `restore` is at work."""
+        return f"{self.directory}/{_RESTORED}"
 
     @property
     def config(self) -> str:
@@ -227,11 +238,34 @@ def release(root: str, identifier: str) -> None:
             os.unlink(f"{directory}/{name}")
         except FileNotFoundError:
             continue
-    for path in (f"{directory}/{_NOTIFY}", directory):
+    for path in (f"{directory}/{_NOTIFY}", f"{directory}/{_RESTORED}", directory):
         try:
             os.rmdir(path)
         except FileNotFoundError:
             continue
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            _unmount(path)
+
+
+def _unmount(path: str) -> None:
+    """Remove a mount point that a killed restore has left."""
+    from sixhops.linux.mounts import MNT_DETACH, unmount
+
+    unmount(path, MNT_DETACH)
+    os.rmdir(path)
+
+
+def streams(pid: int | str = "self") -> list[str]:
+    """Return where a process's standard streams lead, empty text for one that is closed."""
+    found = []
+    for number in range(3):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+        except FileNotFoundError:
+            found.append("")
+    return found
 
 
 def process_start(pid: int) -> int:
