@@ -53,7 +53,8 @@ class TargetFacts:
     `name`: as given to --target. `programs`: role (docker, dockerd, registry, containerd, shim, runc) to
     "upstream", "reference" or "unknown". `hops`: for every hop, None when it can be observed, else the
     reason why not.
-    `variables`: what `${target...}` names in a scenario.
+    `variables`: what `${target...}` names in a scenario. `experimental`: whether the engine was started with
+    --experimental.
     """
 
     name: str
@@ -67,6 +68,7 @@ class TargetFacts:
     programs: dict[str, str]
     hops: dict[Hop, str | None]
     variables: dict[str, Json] = field(default_factory=dict)
+    experimental: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,10 @@ class Machine(Protocol):
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """Return the command line that runs `argv` on the machine, in /. Its exit status is the program's."""
+        ...
+
+    def criu_problem(self) -> str:
+        """Return why the machine's programs have no CRIU that works on its kernel; empty when they have one."""
         ...
 
     def shim(self, namespace: str, container: str) -> ShimAddress:

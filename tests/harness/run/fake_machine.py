@@ -41,6 +41,9 @@ class FakeMachine:
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
 
+    def criu_problem(self) -> str:
+        return ""
+
     def environment(self) -> dict[str, str]:
         return {"PATH": f"{self._bin}:{os.environ['PATH']}", "HOME": "/nowhere"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import tempfile
@@ -19,6 +18,8 @@ from sixhops.wire.proto import process_pb2, runc_options_pb2, shim_v2_pb2, tasks
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sixhops.containerd.rpc import Call
     from sixhops.containerd.services.containers import ContainersService
     from sixhops.containerd.services.layers import Layers
@@ -69,20 +70,21 @@ class TasksService:
             if options.HasField("options"):
                 wanted.options.CopyFrom(options.options)
                 break
-        with contextlib.ExitStack() as stack:
-            if request.HasField("checkpoint"):
-                wanted.checkpoint = await self._fetch_checkpoint(request.checkpoint, stack, call)
-            if not wanted.checkpoint:
-                runtime = container.runtime.name
-                given = read_options(request, runtime, runc_options_pb2.Options, "create")
-                wanted.checkpoint = given.criu_image_path
-            shim = await self._shims.create(
-                call.namespace,
-                container.id,
-                request.runtime_path or container.runtime.name,
-                container.spec.value,
-                wanted,
+        given = read_options(request, container.runtime.name, runc_options_pb2.Options, "create")
+        wanted.checkpoint = given.criu_image_path
+        image = None
+        if not wanted.checkpoint and request.HasField("checkpoint"):
+            image = functools.partial(
+                self._unpack_checkpoint, self._find_checkpoint(request.checkpoint, call)
             )
+        shim = await self._shims.create(
+            call.namespace,
+            container.id,
+            request.runtime_path or container.runtime.name,
+            container.spec.value,
+            wanted,
+            image,
+        )
         return tasks_pb2.CreateTaskResponse(container_id=container.id, pid=shim.pid)
 
     async def start(self, request: Any, call: Call) -> Any:
@@ -202,17 +204,17 @@ class TasksService:
         answer = await shim.call("Pids", shim_v2_pb2.PidsRequest(id=shim.id))
         return tasks_pb2.ListPidsResponse(processes=answer.processes)
 
-    async def _fetch_checkpoint(self, wanted: Any, stack: contextlib.ExitStack, call: Call) -> str:
-        """Unpack a checkpoint's archive into a directory that is there until the stack is left; return its path."""
+    def _find_checkpoint(self, wanted: Any, call: Call) -> Path:
+        """Return the archive of a checkpoint."""
         if wanted.media_type != CHECKPOINT:
             raise RpcError(Code.UNKNOWN, f"unsupported checkpoint type {quote(wanted.media_type)}")
         try:
-            blob = self._layers.find(wanted.digest, call)
+            return self._layers.find(wanted.digest, call)
         except RpcError as error:
             raise RpcError(Code.UNKNOWN, f"content digest {wanted.digest}: not found") from error
-        path = stack.enter_context(tempfile.TemporaryDirectory(prefix="ctrd-checkpoint"))
-        await self._layers.unpack(blob, [["bind", path, ["rbind", "rw"]]])
-        return path
+
+    async def _unpack_checkpoint(self, archive: Path, directory: Path) -> None:
+        await self._layers.unpack(archive, [["bind", str(directory), ["rbind", "rw"]]])
 
     async def checkpoint(self, request: Any, call: Call) -> Any:
         """Checkpoint a task: to the path that the options name, or else to blobs (its image and the specification)."""

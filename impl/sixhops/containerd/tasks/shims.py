@@ -28,6 +28,7 @@ from sixhops.wire.ttrpc import aio
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from google.protobuf.message import Message
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 TASK = service(shim_v2_pb2.DESCRIPTOR, "Task")
 CONNECT_SECONDS = 20.0
 SHUTDOWN_SECONDS = 3.0
+#: The directory below a bundle's `work` for the checkpoint that a task goes on from.
+IMAGE = "checkpoint"
 
 
 @dataclass(slots=True, eq=False)
@@ -97,9 +100,18 @@ class Shims:
         """Return the shims of a namespace."""
         return [shim for shim in self._shims.values() if shim.namespace == namespace]
 
-    async def create(self, namespace: str, identifier: str, runtime: str, spec: bytes, request: Any) -> Shim:
+    async def create(
+        self,
+        namespace: str,
+        identifier: str,
+        runtime: str,
+        spec: bytes,
+        request: Any,
+        image: Callable[[Path], Awaitable[None]] | None = None,
+    ) -> Shim:
         """Make the bundle, start the shim and create the task. `request` lacks id and bundle.
 
+        `image` fills a directory, which stays as long as the task, with the checkpoint that it is to go on from.
         RpcError ALREADY_EXISTS, or the shim's error with `failed to create shim task: ` in front; nothing is left then.
         """
         key = (namespace, identifier)
@@ -110,6 +122,8 @@ class Shims:
         try:
             bundle = self._bundles.make(namespace, identifier, spec, program.path or EMBEDDED)
             try:
+                if image is not None:
+                    request.checkpoint = await self._lay_image(bundle, image)
                 shim = await self._start(namespace, identifier, bundle, program, request.options)
             except BaseException:
                 self._bundles.remove(namespace, identifier)
@@ -132,10 +146,19 @@ class Shims:
             self._launcher.reserve.created(spec)
         return shim
 
+    @staticmethod
+    async def _lay_image(bundle: Path, image: Callable[[Path], Awaitable[None]]) -> str:
+        # on the disk, as memory that a container has used is large
+        place = (bundle / "work").resolve() / IMAGE
+        place.mkdir(mode=0o700)
+        await image(place)
+        return str(place)
+
     async def start(self, shim: Shim, exec_id: str) -> int:
         """Start the task or a process that was added; return its pid."""
         pid: int = (await shim.call("Start", shim_v2_pb2.StartRequest(id=shim.id, exec_id=exec_id))).pid
         if not exec_id:
+            shim.pid = pid  # one that goes on from a checkpoint had none yet
             self._launcher.reserve.started()
         return pid
 

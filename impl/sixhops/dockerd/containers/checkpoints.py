@@ -1,6 +1,6 @@
 """Checkpoints of containers, which an engine has that was started with --experimental: made, listed, removed.
 
-Rules and messages: daemon/checkpoint.go of moby 20.10; compared with dockerd 20.10 as far as that goes without CRIU.
+Rules and messages: daemon/checkpoint.go of moby 20.10; compared with dockerd 20.10.
 """
 
 from __future__ import annotations
@@ -43,8 +43,6 @@ class Checkpoints:
         name = str(body.get("CheckpointID") or "")
         if not held.container.state.is_running:
             raise system(f"Container {text} not running")
-        if held.container.tty:
-            raise system("checkpoint not support on containers with tty")
         if not _NAME.fullmatch(name):
             raise system(f"Invalid checkpoint ID ({name}), only {_CHARACTERS} are allowed")
         try:

@@ -2,7 +2,7 @@
 fault it is.
 
 A stack of ours may be needed twice: with all hops tapped for scenarios that look at the inner ones, and without taps
-there, as users run it, for the others.
+there, as users run it, for the others; and again with an experimental engine for those that require one.
 
 Nothing here knows pytest; `sixhops run` uses the same room. A target that dies while scenarios run fails the
 scenario at hand and is opened again for the next one; when that is not possible the rest fail at once, each
@@ -123,8 +123,8 @@ class Room:
         self._worker = worker
         self._taps = taps
         self._baseline = baseline
-        #: By whether the inner hops are tapped.
-        self._targets: dict[bool, Target] = {}
+        #: By whether the inner hops are tapped, and whether the engine is experimental.
+        self._targets: dict[tuple[bool, bool], Target] = {}
         self._engine = ""
         self._rules: list[Rule] = []
         self._ran = 0
@@ -210,17 +210,21 @@ class Room:
         inner = is_stack_name(self.name) and (
             self._taps == "all" or (self._taps == "auto" and looks_inside(scenario))
         )
-        if inner not in self._targets:
-            worker = f"{self._worker}-tapped" if inner else self._worker
+        experimental = is_stack_name(self.name) and scenario.requires.experimental
+        kind = (inner, experimental)
+        if kind not in self._targets:
+            worker = f"{self._worker}{'-tapped' * inner}{'-experimental' * experimental}"
             target: Target = self._seams.pytest_sixhops_open_target(
                 name=self.name,
                 directory=self.results / "logs" / worker,
-                options=StackOptions(keep_state=self._keep_state, inner_taps=inner),
+                options=StackOptions(
+                    keep_state=self._keep_state, inner_taps=inner, experimental=experimental
+                ),
             )
-            self._targets[inner] = target
+            self._targets[kind] = target
             self._engine = target.facts.engine_version
             self._rules = rules_of(self._library.profiles, target.facts)
-        return self._targets[inner]
+        return self._targets[kind]
 
     def _still_alive(self, target: Target, outcome: Outcome) -> Outcome:
         if outcome.verdict == "known" and any(known.crash for known in outcome.known):
@@ -254,7 +258,7 @@ class Room:
         )
 
     def _close_target(self, target: Target) -> None:
-        self._targets = {inner: other for inner, other in self._targets.items() if other is not target}
+        self._targets = {kind: other for kind, other in self._targets.items() if other is not target}
         self._left_behind.extend(target.close())
 
     @property

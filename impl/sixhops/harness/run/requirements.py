@@ -36,6 +36,8 @@ def missing_requirement(scenario: Scenario, target: Target) -> str | None:
         return f"needs API {_dotted(high)} or older, and the engine has {_dotted(facts.api_minimum)} or newer"
     if requires.root and not facts.root:
         return "needs an engine that runs as root"
+    if requires.experimental and not facts.experimental:
+        return "needs an engine with experimental features"
     if requires.cgroup is not None and requires.cgroup != facts.cgroup_version:
         return f"needs cgroup v{requires.cgroup}, and the host has v{facts.cgroup_version}"
     for hop in sorted(requires.hops):
@@ -45,7 +47,12 @@ def missing_requirement(scenario: Scenario, target: Target) -> str | None:
     for program in sorted(requires.programs):
         if program == "docker" and not target.docker_argv():
             return "needs a docker client, and the target has none"
-        if program != "docker" and program not in facts.programs:
+        if program == "criu":
+            machine = find_machine(target)
+            problem = "sixhops did not start this engine" if machine is None else machine.criu_problem()
+            if problem:
+                return f"needs criu, and {problem}"
+        elif program != "docker" and program not in facts.programs:
             return f"needs {program}, and the target has none"
     if scenario.registry_faults and fault_setter(target) is None:
         return "needs faults at the registry, and there is no tap of ours in front of it"

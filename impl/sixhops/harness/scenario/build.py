@@ -151,6 +151,7 @@ class Builder:
         return Requires(
             api=self._api_range(fields),
             root=fields.get("root", False),
+            experimental=fields.get("experimental", False),
             cgroup=cgroup,
             hops=frozenset(Hop(hop) for hop in hops),
             programs=frozenset(programs),

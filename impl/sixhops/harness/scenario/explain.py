@@ -76,6 +76,8 @@ def _needs(requires: Requires) -> Iterator[str]:
         yield f"an engine with API {_range(requires.api)}"
     if requires.root:
         yield "an engine that runs as root"
+    if requires.experimental:
+        yield "an engine with experimental features"
     if requires.cgroup is not None:
         yield f"cgroups version {requires.cgroup}"
     if requires.hops:

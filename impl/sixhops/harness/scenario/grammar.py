@@ -28,7 +28,7 @@ from sixhops.harness.scenario.terms import API, BODY, BYTES, HEADERS, HOPS, NAME
 
 __all__ = ["ACTIONS", "BODY", "FACETS", "HOPS", "SCENARIO", "STEP_KINDS", "background_what", "step_record"]
 
-_PROGRAMS: Final = ("docker", "dockerd", "registry", "containerd", "shim", "runc")
+_PROGRAMS: Final = ("docker", "dockerd", "registry", "containerd", "shim", "runc", "criu")
 
 ACTIONS: Final[dict[str, Key]] = {**actions.ACTIONS, **direct_actions.ACTIONS}
 STEP_KINDS: Final = tuple(ACTIONS)
@@ -182,10 +182,15 @@ _REQUIRES: Final = Record(
             "The engine's API version.",
         ),
         "root": Key(Flag(), "The engine runs as root."),
+        "experimental": Key(
+            Flag(), "The engine has experimental features; a stack that sixhops starts gets one that has."
+        ),
         "cgroup": Key(Whole("1 or 2", 1), "The version of cgroups on the engine's host."),
         "hop": Key(_HOP_LIST, "Hops that must be observable."),
         "hops": Key(_HOP_LIST, "The same as `hop`."),
-        "program": Key(_PROGRAM_LIST, "Programs that must be there."),
+        "program": Key(
+            _PROGRAM_LIST, "Programs that must be there; `criu` must work on the target's kernel as well."
+        ),
         "programs": Key(_PROGRAM_LIST, "The same as `program`."),
     },
 )

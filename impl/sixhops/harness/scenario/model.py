@@ -315,6 +315,7 @@ class Requires:
 
     api: ApiRange = ApiRange()
     root: bool = False
+    experimental: bool = False
     cgroup: int | None = None
     hops: frozenset[Hop] = frozenset()
     programs: frozenset[str] = frozenset()

@@ -18,7 +18,14 @@ import httpx
 from sixhops.harness.errors import TargetError
 from sixhops.harness.stack.facts import engine_client
 from sixhops.harness.stack.logs import last_lines
-from sixhops.harness.stack.programs import SYSTEM_PATH, locate, make_bin, parse_stack, tree_word
+from sixhops.harness.stack.programs import (
+    SYSTEM_PATH,
+    find_criu,
+    locate,
+    make_bin,
+    parse_stack,
+    tree_word,
+)
 from sixhops.harness.stack.trees import find_tree
 from sixhops.linux.inotify import DirectoryWatch
 
@@ -79,6 +86,9 @@ class Daemons:
         self._directory.mkdir(parents=True, exist_ok=True)
         wrapped = WRAPPED if self._options.inner_taps else ()
         make_bin(self._home / "bin", self._choice.origins, self._choice.programs, wrapped)
+        criu = find_criu() if self._choice.tree is None else None
+        if criu is not None:
+            (self._home / "bin" / "criu").symlink_to(criu)
 
     def start_containerd(self) -> None:
         """Start containerd on containerd.sock."""
@@ -152,6 +162,8 @@ class Daemons:
         ]
         if self._options.debug:
             arguments.append("--debug")
+        if self._options.experimental:
+            arguments.append("--experimental")
         self._run("dockerd", arguments)
 
     def run(self, name: str, argv: Sequence[str], descriptors: Sequence[int] = ()) -> None:

@@ -82,6 +82,7 @@ def read_facts(
             cgroup_version=int(info.get("CgroupVersion") or 1),
             operating_system=info.get("OperatingSystem") or version.get("Os", ""),
             architecture=version["Arch"],
+            experimental=bool(version.get("Experimental")),
             programs=dict(programs),
             hops=dict(hops),
         )

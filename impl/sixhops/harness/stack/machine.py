@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import threading
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ __all__ = ["StackMachine"]
 
 _BUNDLES = "containerd-state/io.containerd.runtime.v2.task"
 _SOCKET_PATH_LIMIT = 107
+_CRIU_SECONDS = 20.0
 
 
 class StackMachine:
@@ -36,6 +38,7 @@ class StackMachine:
         self.containerd = containerd
         self.cgroup = sandbox.cgroup
         self.directory = sandbox.directory / "steps"
+        self._criu: str | None = None
 
     def environment(self) -> dict[str, str]:
         """Return the environment of the stack's programs."""
@@ -45,6 +48,30 @@ class StackMachine:
     def command(self, argv: Sequence[str]) -> list[str]:
         """Return the command line that runs `argv` on the machine."""
         return ["nsenter", f"--target={self._sandbox.init}", "--pid", "--mount", "--net", "--", *argv]
+
+    def criu_problem(self) -> str:
+        """Ask `criu check`, once; what it complains of differs from machine to machine, and is not in the answer."""
+        if self._criu is None:
+            self._criu = self._check_criu()
+        return self._criu
+
+    def _check_criu(self) -> str:
+        try:
+            done = subprocess.run(
+                self.command(["criu", "check"]),
+                env=self.environment(),
+                capture_output=True,
+                text=True,
+                timeout=_CRIU_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return f"`criu check` did not end within {_CRIU_SECONDS:g} s"
+        if done.returncode == 0:
+            return ""
+        if "failed to execute criu" in done.stderr:
+            return "there is none on PATH"
+        return "the one on PATH does not work on this kernel (see `criu check`)"
 
     def shim(self, namespace: str, container: str) -> ShimAddress:
         """Return what containerd's bundle says of the container's shim: `bootstrap.json` (containerd 2), or `address`."""

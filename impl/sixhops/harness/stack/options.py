@@ -16,6 +16,7 @@ class StackOptions:
     opens a target. `debug`: daemons log in detail. `keep_state`: the stack's directory stays after the stop,
     and the sweep leaves it alone. `inner_taps`: the containerd, shim and runtime hops of a stack of ours are tapped as
     well; its programs are then executed one by one, where our own would otherwise fork each other.
+    `experimental`: dockerd is started with --experimental.
     """
 
     start_timeout: float = 60.0
@@ -24,3 +25,4 @@ class StackOptions:
     debug: bool = True
     keep_state: bool = False
     inner_taps: bool = False
+    experimental: bool = False

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
     from sixhops.harness.stack.trees import Tree
 
-__all__ = ["ROLES", "Role", "is_stack_name", "locate", "make_bin", "names_of", "parse_stack", "tree_word"]
+__all__ = [
+    "ROLES",
+    "Role",
+    "find_criu",
+    "is_stack_name",
+    "locate",
+    "make_bin",
+    "names_of",
+    "parse_stack",
+    "tree_word",
+]
 
 #: Where Docker's packages install; /usr/sbin is not on every user's PATH.
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -161,6 +171,15 @@ def find_upstream(role: Role, tree: Tree | None = None) -> Path | None:
         return tree.find(role.upstream, SYSTEM_PATH)
     path = f"/usr/bin:{_search_path()}" if role.name == "docker" else _search_path()
     found = shutil.which(role.upstream, path=path)
+    return Path(found) if found else None
+
+
+def find_criu() -> Path | None:
+    """Return the CRIU on our own PATH, which goes before the system's; None if there is none.
+
+    No role's program: runtimes look for it on theirs.
+    """
+    found = shutil.which("criu", path=_search_path())
     return Path(found) if found else None
 
 

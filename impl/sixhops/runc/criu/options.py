@@ -69,6 +69,8 @@ def prepare_images(path: str, parent: str) -> tuple[str, str]:
     images = path or os.path.join(os.getcwd(), "checkpoint")
     try:
         os.makedirs(images, 0o600, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise RuntimeFault(f"mkdir {_first_file(images)}: {describe(errno.ENOTDIR)}") from error
     except OSError as error:
         raise RuntimeFault(reason(error, "mkdir")) from error
     if not parent:
@@ -79,10 +81,16 @@ def prepare_images(path: str, parent: str) -> tuple[str, str]:
     try:
         if not os.path.isdir(real):
             os.stat(real)
-            raise RuntimeFault(f"invalid --parent-path: stat {real}: {describe(errno.ENOTDIR)}")
+            raise RuntimeFault(f"invalid --parent-path:  {real}: {describe(errno.ENOTDIR)}")
     except OSError as error:
         raise RuntimeFault(f"invalid --parent-path: {reason(error, 'stat')}") from error
     return images, parent
+
+
+def _first_file(path: str) -> str:
+    """Return what of a path is there and no directory."""
+    above = os.path.dirname(path)
+    return _first_file(above) if above != path and not os.path.lexists(path) else path
 
 
 def empty_namespaces(names: list[str]) -> int:

@@ -138,7 +138,8 @@ class Runner:
                 async with restored_from(self._containerd, checkpoint) as descriptor:
                     pid = await self._containerd.create_task(identity, held.stdio.io, options, descriptor)
                     container.state.pid = pid
-                    await self._containerd.start(identity)
+                    # the process of a task that goes on from a checkpoint is there from now on
+                    pid = await self._containerd.start(identity) or pid
             finally:
                 (failure,) = await asyncio.gather(released, return_exceptions=True)
                 if failure is not None:
