@@ -61,7 +61,10 @@ class FakeTarget:
 
 def pytest_sixhops_open_target(name: str, directory: Path, options: Any) -> FakeTarget:
     with Path(os.environ["FAKE_LOG"]).open("a") as log:
-        log.write(f"open{' and-keep' * options.keep_state}{' tapped' * options.inner_taps}\n")
+        log.write(
+            f"open{' and-keep' * options.keep_state}{' tapped' * options.inner_taps}"
+            f"{' experimental' * options.experimental}\n"
+        )
     opened = Path(os.environ["FAKE_LOG"]).read_text().count("open")
     if name == "absent" or (name == "mortal" and opened > 1):
         raise TargetError("unix:///nowhere: connection refused")

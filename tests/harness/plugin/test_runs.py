@@ -341,6 +341,16 @@ def test_scenarios_that_look_at_inner_hops_get_a_tapped_stack(
     assert inner.calls.count("close") == opened.count("open")
 
 
+def test_scenarios_that_require_an_experimental_engine_get_one(inner: Inner) -> None:
+    inner.scenario("engine/a")
+    inner.scenario("engine/b", head="requires: {experimental: true}\n")
+    inner.scenario("engine/c", head="requires: {experimental: true}\n", expect="{status: 200, shim: !none }")
+    inner.run("conformance", "--target", "upstream").assert_outcomes(passed=3)
+
+    opened = [call for call in inner.calls if call != "close"]
+    assert opened == ["open", "open", "experimental", "open", "tapped", "experimental"]
+
+
 def test_an_endpoint_is_opened_once_whatever_is_looked_at(inner: Inner) -> None:
     inner.scenario("engine/a")
     inner.scenario("engine/b", expect="{status: 200, shim: !none }")

@@ -10,7 +10,7 @@ import pytest
 
 from sixhops.harness.errors import UsageError
 from sixhops.harness.stack import programs
-from sixhops.harness.stack.programs import ROLES, is_stack_name, locate, make_bin, parse_stack
+from sixhops.harness.stack.programs import ROLES, find_criu, is_stack_name, locate, make_bin, parse_stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,6 +125,17 @@ def test_reference_programs_get_upstreams_names(tmp_path: Path) -> None:
         [tmp_path / "bin" / "containerd-shim-runc-v2"], capture_output=True, timeout=30, check=True
     )
     assert shown.stdout == b"shim\n"
+
+
+def test_a_criu_on_the_users_path_goes_before_the_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    criu = tmp_path / "criu"
+    criu.write_text("#!/bin/sh\n")
+    criu.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert find_criu() == criu
 
 
 def test_programs_behind_a_tap_are_put_aside(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
     from sixhops.runc.cli.options import Parsed
 
-__all__ = ["run_checkpoint", "run_restore"]
+__all__ = ["page_server", "run_checkpoint", "run_restore"]
 
 
 def run_checkpoint(parsed: Parsed, root: str, program: str) -> int:
@@ -31,7 +31,7 @@ def run_checkpoint(parsed: Parsed, root: str, program: str) -> int:
         parent=parent,
         leave_running="leave-running" in parsed.flags,
         pre_dump="pre-dump" in parsed.flags,
-        page_server=_page_server(parsed.values.get("page-server", "")),
+        page_server=page_server(parsed.values.get("page-server", "")),
         status=parsed.number("status-fd") if "status-fd" in parsed.values else -1,
     )
     checkpoint(container, request)
@@ -99,7 +99,7 @@ def _wishes(parsed: Parsed, images: str, program: str) -> Wishes:
     )
 
 
-def _page_server(text: str) -> tuple[str, int] | None:
+def page_server(text: str) -> tuple[str, int] | None:
     """Return address and port of `ADDRESS:PORT`, the address in brackets if it has colons itself."""
     if not text:
         return None
