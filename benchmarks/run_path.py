@@ -29,7 +29,7 @@ from benchmarks.sides import in_turn, with_sides
 
 from sixhops.harness.cache import cache_folder
 from sixhops.harness.images import build, load_recipe, push
-from sixhops.harness.plugin.library import installed_root
+from sixhops.harness.plugin.folders import installed_root
 from sixhops.harness.stack.options import StackOptions
 from sixhops.harness.stack.standing import StandingStack
 

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from sixhops.harness.cache import cache_folder
 from sixhops.harness.images import build, load_recipe, unpack_image
-from sixhops.harness.plugin.library import installed_root
+from sixhops.harness.plugin.folders import installed_root
 from sixhops.linux.mounts import MNT_DETACH, MS_PRIVATE, MS_REC, mount, unmount
 from sixhops.linux.namespaces import CLONE_NEWNS, unshare
 

@@ -12,7 +12,7 @@ from sixhops.harness.baselines import BASELINES, find_baseline, list_baselines
 from sixhops.harness.baselines.archive import write_archive
 from sixhops.harness.baselines.fit import OF_MACHINE, fit, other_machine
 from sixhops.harness.baselines.record import Made, record
-from sixhops.harness.diff import Difference
+from sixhops.harness.diff.model import Difference
 from sixhops.harness.errors import UsageError
 from sixhops.harness.plugin.library import Library
 from sixhops.harness.run.transcript import read_header, read_transcript

@@ -9,7 +9,8 @@ import pytest
 from recorded_runs import save
 
 from sixhops.harness.baselines.reduce import is_faithful, reduce
-from sixhops.harness.diff import diff, normalise
+from sixhops.harness.diff.compare import diff
+from sixhops.harness.diff.normalise import normalise
 from sixhops.harness.run.transcript import Transcript, read_transcript, transcript_of
 
 REAL = sorted((Path(__file__).parents[3] / "docs" / "runs" / "dockerd-20.10").rglob("*.jsonl"))

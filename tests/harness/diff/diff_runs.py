@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sixhops.harness.diff import Difference, diff, normalise
+from sixhops.harness.diff.compare import diff
+from sixhops.harness.diff.normalise import normalise
 from sixhops.harness.exchange import Exchange, HopMessage
 from sixhops.harness.run.transcript import Clock, Transcript
+
+if TYPE_CHECKING:
+    from sixhops.harness.diff.model import Difference
 
 A, B = "a", "b"
 #: What is different on the two sides although nothing is: ids, times, places.

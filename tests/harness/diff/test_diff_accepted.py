@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sixhops.harness.diff import Difference
 from sixhops.harness.diff.accepted import Accepted, Comparison, check_accepted, load_accepted, sort_out
+from sixhops.harness.diff.model import Difference
 from sixhops.harness.scenario.load import load_text
 
 if TYPE_CHECKING:

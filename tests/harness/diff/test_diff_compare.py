@@ -8,7 +8,7 @@ import pytest
 from diff_runs import A, B, compared, message, of, paths, run, step
 
 if TYPE_CHECKING:
-    from sixhops.harness.diff import Difference
+    from sixhops.harness.diff.model import Difference
     from sixhops.harness.exchange import HopMessage
 
 

@@ -24,7 +24,7 @@ class Inner:
         self.log = self.path / "fake.log"
         pytester.makeconftest(FAKE)
         pytester.makepyprojecttoml(
-            '[tool.pytest.ini_options]\naddopts = ["--strict-markers", "-p", "no:cacheprovider"]\n'
+            '[tool.pytest.ini_options]\naddopts = ["--strict-markers", "-p", "no:cacheprovider", "-p", "no:anyio"]\n'
         )
         (self.path / "conformance").mkdir()
         for hop in ("engine", "registry"):

@@ -13,9 +13,9 @@ import sixhops.harness.run.scenario as module
 from sixhops.harness.errors import InternalError
 from sixhops.harness.exchange import HopMessage
 from sixhops.harness.judge import judge
-from sixhops.harness.run import ScenarioRun, run_scenario
 from sixhops.harness.run.made import Made, made_by
 from sixhops.harness.run.requirements import missing_requirement
+from sixhops.harness.run.scenario import ScenarioRun, run_scenario
 from sixhops.harness.run.transcript import Transcript, TranscriptWriter, read_transcript
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.target import RegistryAccess

@@ -8,15 +8,16 @@ import pytest
 from stack_needs import NEEDS_UPSTREAM
 from test_broken_engine import ROOT, Lie, run_with, walkthrough
 
-from sixhops.harness.diff import diff, normalise
 from sixhops.harness.diff.accepted import Comparison, load_accepted, sort_out
+from sixhops.harness.diff.compare import diff
+from sixhops.harness.diff.normalise import normalise
 from sixhops.harness.plugin.results import open_transcript, saved_variables
 from sixhops.harness.run.transcript import read_transcript
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sixhops.harness.diff import Difference, Normal
+    from sixhops.harness.diff.model import Difference, Normal
     from sixhops.harness.stack.private import PrivateStack
 
 pytestmark = NEEDS_UPSTREAM

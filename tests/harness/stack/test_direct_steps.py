@@ -12,13 +12,13 @@ from stack_needs import NEEDS_UPSTREAM
 
 from sixhops.harness.errors import TargetError
 from sixhops.harness.images import build, load_recipe
-from sixhops.harness.run import run_scenario
 from sixhops.harness.run.containerd_objects import ContainerdClient
+from sixhops.harness.run.scenario import run_scenario
 from sixhops.harness.scenario.load import load_text
 
 if TYPE_CHECKING:
     from sixhops.harness.images import BuiltImage
-    from sixhops.harness.run import ScenarioRun
+    from sixhops.harness.run.scenario import ScenarioRun
     from sixhops.harness.stack.private import PrivateStack
 
 pytestmark = NEEDS_UPSTREAM

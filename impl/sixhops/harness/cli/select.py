@@ -49,7 +49,8 @@ def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def open_library(root: Path | None) -> Library:
     """Return the library at `root`, or at the default place; UsageError when there is none."""
-    from sixhops.harness.plugin.library import Library, installed_root
+    from sixhops.harness.plugin.folders import installed_root
+    from sixhops.harness.plugin.library import Library
 
     return Library(root or (local if (local := Path.cwd() / "scenarios").is_dir() else installed_root()))
 

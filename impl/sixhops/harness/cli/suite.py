@@ -75,6 +75,6 @@ def _default_paths() -> list[str]:
     for name in ("conformance", "scenarios"):
         if Path(name).is_dir():
             return [name]
-    from sixhops.harness.plugin.library import installed_root
+    from sixhops.harness.plugin.folders import installed_root
 
     return [str(installed_root())]

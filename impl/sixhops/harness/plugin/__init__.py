@@ -2,9 +2,10 @@
 
 pytest loads this module in every run of the environment, so it must cost nothing where no scenario is
 involved: it declares options, markers and hooks, and imports whatever reads YAML or opens sockets only when
-the first scenario is collected. The work is in `collect` (files to items), `live` (one target, lazily
-started), `outcome` (verdicts), `session` (what the whole run adds up to) and `summary` (what the terminal
-shows).
+the first scenario is collected. Nor does it import pytest, since commands that run no test find the suite's
+library in this package. The work is in `collect` (files to items), `live` (one target, lazily started),
+`outcome` (verdicts), `session` (what the whole run adds up to), `seams` (what performs a scenario) and
+`summary` (what the terminal shows).
 """
 
 # ruff: noqa: PLC0415 - imports wait until they are needed: every pytest run of the environment loads the
@@ -15,14 +16,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pytest
-
-from sixhops.harness.plugin import hookspecs
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import pytest
 
 __all__ = ["DEFAULT_TARGET", "HOPS", "ScenarioFolder", "scenarios"]
 
@@ -117,11 +114,16 @@ def _at_least_one(text: str) -> int:
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the seams."""
+    from sixhops.harness.plugin import hookspecs
+
     pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers of the hops, and the part that adds up what scenarios report."""
+    import pytest
+
+    from sixhops.harness.plugin import seams
     from sixhops.harness.plugin.session import SessionReport
 
     folder = config.getoption("scenarios")
@@ -135,9 +137,15 @@ def pytest_configure(config: pytest.Config) -> None:
             baseline_of(config)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from error
+    if config.getoption("cacheclear", default=False) and not hasattr(config, "workerinput"):
+        from sixhops.harness.cache import cache_folder
+        from sixhops.harness.plugin.kept import forget
+
+        forget(cache_folder())
     for name, meaning in HOPS.items():
         config.addinivalue_line("markers", f"{name}: scenarios of {name}/ ({meaning})")
     config.addinivalue_line("markers", "starts: scenarios that start a container")
+    config.pluginmanager.register(seams, "sixhops-seams")
     config.pluginmanager.register(SessionReport(config), "sixhops-session")
 
 
@@ -159,33 +167,3 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     from sixhops.harness.plugin.collect import scenario_file
 
     return scenario_file(file_path, parent)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sixhops_open_target(name: str, directory: Path, options: Any) -> Any:
-    """Open the real target."""
-    from sixhops.harness.stack import open_target
-
-    return open_target(name, directory=directory, options=options)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sixhops_images(scenario: Any, root: Path) -> Any:
-    """Build the scenario's images from their recipes, or take them from the cache."""
-    from sixhops.harness.plugin.images import build_images
-
-    return build_images(scenario, root)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sixhops_run(
-    scenario: Any,
-    target: Any,
-    images: Any,
-    on_begin: Callable[..., None] | None,
-    on_step: Callable[..., bool | None] | None,
-) -> Any:
-    """Run the scenario for real."""
-    from sixhops.harness.run import run_scenario
-
-    return run_scenario(scenario, target, images, on_begin=on_begin, on_step=on_step)

@@ -93,7 +93,7 @@ def default_root(config: pytest.Config) -> Path:
     local = config.rootpath / "scenarios"
     if local.is_dir():
         return local
-    from sixhops.harness.plugin.library import installed_root
+    from sixhops.harness.plugin.folders import installed_root
 
     return installed_root()
 

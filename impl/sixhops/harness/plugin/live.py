@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sixhops.harness.plugin.baseline import Baseline
     from sixhops.harness.plugin.library import Library
     from sixhops.harness.plugin.rules import Rule
-    from sixhops.harness.run import ScenarioRun
+    from sixhops.harness.run.scenario import ScenarioRun
     from sixhops.harness.scenario.model import Scenario, Step
     from sixhops.harness.target import Target
 
@@ -91,7 +91,7 @@ class RealSeams:
         on_step: Callable[..., bool | None] | None,
     ) -> Any:
         """Run the scenario."""
-        from sixhops.harness.run import run_scenario
+        from sixhops.harness.run.scenario import run_scenario
 
         return run_scenario(scenario, target, images, on_begin=on_begin, on_step=on_step)
 

@@ -10,6 +10,7 @@ puts the parts together. In a run without scenarios it sees no scenario report a
 
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,9 @@ class SessionReport:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note the plan."""
         self.planned = [item.nodeid for item in session.items]
+        if has_suite(self.config):
+            # The suite stays until the end; whoever looks for garbage from here on need not look through all of it.
+            gc.freeze()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

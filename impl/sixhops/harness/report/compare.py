@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sixhops.harness.diff import diff, normalise
 from sixhops.harness.diff.accepted import Comparison, sort_out
+from sixhops.harness.diff.compare import diff
+from sixhops.harness.diff.normalise import normalise
 from sixhops.harness.diff.tokens import split_tokens
 from sixhops.harness.diff.values import Partners, aligned, differences
 from sixhops.harness.report.values import page_value
@@ -21,8 +22,8 @@ from sixhops.harness.report.values import page_value
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sixhops.harness.diff import Difference, NormalMessage, NormalStep
     from sixhops.harness.diff.accepted import Accepted
+    from sixhops.harness.diff.model import Difference, NormalMessage, NormalStep
     from sixhops.harness.report.document import Picture, StepPicture
     from sixhops.harness.run.transcript import Transcript
 

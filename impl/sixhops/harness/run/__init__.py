@@ -1,5 +1,5 @@
-"""Performs scenarios: speaks to the target and collects exchanges; judges nothing by itself."""
+"""Performs scenarios: speaks to the target and collects exchanges; judges nothing by itself.
 
-from sixhops.harness.run.scenario import ScenarioRun, run_scenario
-
-__all__ = ["ScenarioRun", "run_scenario"]
+Import from the modules (`scenario.run_scenario` performs one); this package re-exports nothing, so that who reads a saved
+run, or asks what a scenario needs, loads no client.
+"""

@@ -67,7 +67,7 @@ def parse_time_span(text: str) -> float:
 @dataclass
 class Builder:
     """Makes the model's values for one file. `path` is the file, `root` the scenarios folder that no path may
-    leave; `recipes` are the images that there are, None for any.
+    leave; `recipes` are the images that there are, None for any. `beside` grows: other files that were looked for.
     """
 
     path: Path
@@ -76,6 +76,7 @@ class Builder:
     api: str | None = DEFAULT_API
     row: dict[str, Any] = field(default_factory=dict)
     recipes: tuple[str, ...] | None = None
+    beside: list[str] = field(default_factory=list)
 
     def error(self, message: str, mark: Mark) -> None:
         """Note an error."""
@@ -319,6 +320,7 @@ class Builder:
         return body["text"] if body.keys() == {"text"} else self.body(body)
 
     def _inside(self, name: str, mark: Mark) -> str:
+        self.beside.append(name)
         root = self.root.resolve()
         place = (self.path.parent / name).resolve()
         if not place.is_relative_to(root):

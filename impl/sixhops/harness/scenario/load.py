@@ -21,7 +21,7 @@ from sixhops.harness.scenario.build import DEFAULT_API, Builder
 from sixhops.harness.scenario.check import check_backgrounds, check_row, check_variables, templates_in
 from sixhops.harness.scenario.grammar import SCENARIO
 from sixhops.harness.scenario.model import Scenario, Template
-from sixhops.harness.scenario.nodes import compose, mark_of, read_text
+from sixhops.harness.scenario.nodes import compose, mark_of, read_text, text_of
 from sixhops.harness.scenario.reader import Fields, Reader, StepFields
 from sixhops.harness.scenario.variables import ROOTS
 
@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 
     import yaml
 
-__all__ = ["OTHER_FOLDERS", "LoadReport", "collection_paused", "load_file", "load_text", "load_tree"]
+__all__ = [
+    "OTHER_FOLDERS",
+    "LoadReport",
+    "collection_paused",
+    "load_file",
+    "load_text",
+    "load_tree",
+    "recipes_of",
+]
 
 OTHER_FOLDERS: Final = frozenset({"images", "engines", "requirements", "baselines", "diff", "counts.yaml"})
 _ROW_NAME: Final = re.compile(r"[^\s\[\]/][^\[\]\n/]{0,79}")
@@ -56,7 +64,7 @@ def load_tree(root: Path, select: Callable[[Path], bool] | None = None) -> LoadR
         return LoadReport((), (ScenarioError(f"{root} is no folder"),))
     scenarios: list[Scenario] = []
     errors: list[ScenarioError] = []
-    recipes = _recipes(root)
+    recipes = recipes_of(root)
     with collection_paused():
         _load_all(root, recipes, select, scenarios, errors)
     return LoadReport(tuple(scenarios), tuple(errors))
@@ -98,15 +106,26 @@ def _load_all(
             errors.append(error)
 
 
-def load_file(path: Path, root: Path) -> list[Scenario]:
+def load_file(
+    path: Path,
+    root: Path,
+    *,
+    recipes: tuple[str, ...] | None = None,
+    data: bytes | None = None,
+    beside: list[str] | None = None,
+) -> list[Scenario]:
     """Return the scenarios of one file: one, or one for each row of its `for` table.
 
     `root` is the scenarios folder: ids are relative to it, and it holds the image recipes. A file outside of
     it has its name as its id, no hop, and its own folder as the place that paths must not leave. Raises
     ScenarioErrors (a ScenarioError whose `errors` are all of them, in the order of their places).
+
+    Who has read it already hands over what was found: `recipes` as `recipes_of` returns them, `data` as it is in the
+    file. `beside` is given the names of other files that it speaks of, and that were looked for.
     """
     try:
-        return _load(path, root, read_text(path, str(path)), _recipes(root))
+        text = read_text(path, str(path)) if data is None else text_of(data, str(path))
+        return _load(path, root, text, recipes_of(root) if recipes is None else recipes, beside)
     except ScenarioErrors:
         raise
     except ScenarioError as error:
@@ -130,11 +149,18 @@ def load_text(
         raise ScenarioErrors([error]) from None
 
 
-def _recipes(root: Path) -> tuple[str, ...]:
+def recipes_of(root: Path) -> tuple[str, ...]:
+    """Return the names of the image recipes in a scenarios folder, in order."""
     return tuple(sorted(path.stem for path in (root / "images").glob("*.yaml")))
 
 
-def _load(path: Path, root: Path, text: str, recipes: tuple[str, ...] | None) -> list[Scenario]:
+def _load(
+    path: Path,
+    root: Path,
+    text: str,
+    recipes: tuple[str, ...] | None,
+    beside: list[str] | None = None,
+) -> list[Scenario]:
     name = str(path)
     node = compose(text, name)
     reader = Reader(name)
@@ -178,6 +204,8 @@ def _load(path: Path, root: Path, text: str, recipes: tuple[str, ...] | None) ->
         parts = [first, *(_perform_parts(builder, steps, cleanup_from, faults, row) for row in rows[1:])]
     if errors:
         raise ScenarioErrors(errors)
+    if beside is not None:
+        beside.extend(builder.beside)
     relative = Path(path.name) if not inside else path.relative_to(root) if root != Path() else path
     identifier = relative.with_suffix("").as_posix()
     common: dict[str, Any] = {

@@ -17,7 +17,7 @@ from sixhops.harness.errors import Mark, ScenarioError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MAX_DEPTH", "compose", "is_plain", "mark_of", "read_text", "scalar"]
+__all__ = ["MAX_DEPTH", "compose", "is_plain", "mark_of", "read_text", "scalar", "text_of"]
 
 MAX_DEPTH: Final = 64
 _LARGEST: Final = 4 << 20
@@ -63,6 +63,11 @@ def read_text(path: Path, name: str) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise ScenarioError(f"can't be read: {error.strerror}", Mark(name, 1, 1)) from None
+    return text_of(data, name)
+
+
+def text_of(data: bytes, name: str) -> str:
+    """Return what a file holds as text. Raises ScenarioError when it is not UTF-8, or larger than 4 MiB."""
     if len(data) > _LARGEST:
         raise ScenarioError(f"is {len(data)} bytes long; the limit is {_LARGEST}", Mark(name, 1, 1))
     try:
