@@ -17,7 +17,7 @@ from sixhops.harness.plugin.profile import rules_of
 from sixhops.harness.plugin.results import outcome_data
 from sixhops.harness.plugin.rules import stale_rules
 from sixhops.harness.plugin.verdicts import assess
-from sixhops.harness.run.scenario import ScenarioRun
+from sixhops.harness.run.result import ScenarioRun
 from sixhops.harness.run.transcript import read_transcript
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.scenario.variables import make_scope

@@ -19,7 +19,7 @@ from typing import Any
 from sixhops.harness.errors import ScenarioError, TargetError
 from sixhops.harness.exchange import Exchange, HopMessage
 from sixhops.harness.judge import Status, Verdict, judge, judge_step
-from sixhops.harness.run.scenario import ScenarioRun
+from sixhops.harness.run.result import ScenarioRun
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.scenario.variables import make_scope
 from sixhops.harness.target import Address, TargetFacts

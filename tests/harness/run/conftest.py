@@ -8,11 +8,13 @@ import pytest
 from fake_machine import FakeContainerd, FakeMachine
 from socket_engine import FakeTarget, SocketEngine, engine_at, facts, one
 
-from sixhops.harness.run.scenario import ScenarioRun, run_scenario
+from sixhops.harness.run.scenario import run_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from sixhops.harness.run.result import ScenarioRun
 
 
 @pytest.fixture

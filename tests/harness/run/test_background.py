@@ -10,7 +10,8 @@ import pytest
 from socket_engine import WAIT, FakeTarget, Seen, SocketEngine, one
 
 from sixhops.harness.errors import ScenarioError
-from sixhops.harness.run.scenario import ScenarioRun, run_scenario
+from sixhops.harness.run.result import ScenarioRun
+from sixhops.harness.run.scenario import run_scenario
 from sixhops.harness.scenario.model import Hop
 
 Run = Callable[[str], ScenarioRun]

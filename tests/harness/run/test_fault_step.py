@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sixhops.harness.errors import TargetError
-from sixhops.harness.run.scenario import ScenarioRun
+from sixhops.harness.run.result import ScenarioRun
 
 if TYPE_CHECKING:
     from socket_engine import FakeTarget, SocketEngine

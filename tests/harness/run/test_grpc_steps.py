@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from sixhops.harness.errors import ScenarioError
-from sixhops.harness.run.scenario import ScenarioRun
+from sixhops.harness.run.result import ScenarioRun
 from sixhops.wire.proto import (
     containers_pb2,
     content_pb2,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from socket_engine import FakeHost, FakeTarget, facts
 
-from sixhops.harness.run.scenario import ScenarioRun
+from sixhops.harness.run.result import ScenarioRun
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.target import Address, FileFacts
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sixhops.harness.run.scenario import ScenarioRun
+from sixhops.harness.run.result import ScenarioRun
 
 if TYPE_CHECKING:
     from socket_engine import FakeTarget, Seen, SocketEngine

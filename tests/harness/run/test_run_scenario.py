@@ -15,7 +15,8 @@ from sixhops.harness.exchange import HopMessage
 from sixhops.harness.judge import judge
 from sixhops.harness.run.made import Made, made_by
 from sixhops.harness.run.requirements import missing_requirement
-from sixhops.harness.run.scenario import ScenarioRun, run_scenario
+from sixhops.harness.run.result import ScenarioRun
+from sixhops.harness.run.scenario import run_scenario
 from sixhops.harness.run.transcript import Transcript, TranscriptWriter, read_transcript
 from sixhops.harness.scenario.model import Hop
 from sixhops.harness.target import RegistryAccess

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fake_machine import FakeMachine
 
-    from sixhops.harness.run.scenario import ScenarioRun
+    from sixhops.harness.run.result import ScenarioRun
 
     Run = Callable[[str], ScenarioRun]
 

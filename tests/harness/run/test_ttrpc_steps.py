@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fake_machine import FakeMachine, FakeShim
 
-from sixhops.harness.run.scenario import ScenarioRun
+from sixhops.harness.run.result import ScenarioRun
 from sixhops.wire.proto import shim_v2_pb2, shim_v3_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
 

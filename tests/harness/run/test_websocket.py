@@ -9,7 +9,7 @@ import pytest
 from websockets.frames import Close, Frame, Opcode
 from websockets.utils import accept_key
 
-from sixhops.harness.run.scenario import ScenarioRun
+from sixhops.harness.run.result import ScenarioRun
 
 if TYPE_CHECKING:
     from socket_engine import Seen, SocketEngine

@@ -20,7 +20,7 @@ from stack_needs import NEEDS_UPSTREAM
 
 from sixhops.harness.judge import Status, format_mismatches
 from sixhops.harness.plugin.images import build_images
-from sixhops.harness.run.scenario import ScenarioRun, run_scenario
+from sixhops.harness.run.scenario import run_scenario
 from sixhops.harness.scenario.load import load_file
 from sixhops.harness.stack.options import StackOptions
 from sixhops.harness.stack.private import PrivateStack
@@ -29,6 +29,7 @@ from sixhops.harness.target import Address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sixhops.harness.run.result import ScenarioRun
     from sixhops.harness.scenario.model import Scenario, Step
 
 pytestmark = NEEDS_UPSTREAM

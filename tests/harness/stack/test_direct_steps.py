@@ -18,7 +18,7 @@ from sixhops.harness.scenario.load import load_text
 
 if TYPE_CHECKING:
     from sixhops.harness.images import BuiltImage
-    from sixhops.harness.run.scenario import ScenarioRun
+    from sixhops.harness.run.result import ScenarioRun
     from sixhops.harness.stack.private import PrivateStack
 
 pytestmark = NEEDS_UPSTREAM

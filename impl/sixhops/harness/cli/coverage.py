@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from sixhops.harness.cli.select import open_library, report_errors, scenarios_option
-from sixhops.harness.coverage import Covered, cover, read_seen
 from sixhops.harness.integrity import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sixhops.harness.coverage import Covered
 
 __all__ = ["coverage"]
 
@@ -35,6 +36,7 @@ __all__ = ["coverage"]
 def coverage(hop: str | None, missing: bool, as_json: bool, results: Path, root: Path | None) -> int:
     """Show each requirement, the scenarios that cover it, and the engines on which one of them has passed."""
     from sixhops.harness.baselines import list_baselines
+    from sixhops.harness.coverage import cover, read_seen
 
     library = open_library(root)
     scenarios = library.everything()

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from sixhops.harness.cli.select import open_library, report_errors, scenarios_option
-from sixhops.harness.coverage import operations_of
 from sixhops.harness.errors import Mark, ScenarioError, UsageError
 from sixhops.harness.integrity import Exit
 
@@ -33,6 +31,10 @@ def dev() -> None:
 @click.argument("swagger", type=click.Path(path_type=Path, dir_okay=False))
 def engine_requirements(swagger: Path) -> int:
     """Print the requirement file of an Engine API version, from its OpenAPI 2 document SWAGGER."""
+    import yaml
+
+    from sixhops.harness.coverage import operations_of
+
     try:
         document: Any = yaml.safe_load(swagger.read_text(encoding="utf-8"))
     except OSError as error:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sixhops.harness.documents import nearest
 from sixhops.harness.errors import ScenarioError, UsageError
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ def _meant(library: Library, name: str) -> list[Scenario]:
     scenarios = library.file(file) if file.is_file() else library.everything()
     meant = [scenario for scenario in scenarios if _means(name, scenario.id)]
     if not meant and not library.errors:
+        from sixhops.harness.documents import nearest
+
         raise UsageError(
             f"no scenario is called {name!r}{nearest(name, (scenario.id for scenario in scenarios))}"
         )

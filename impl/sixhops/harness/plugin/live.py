@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sixhops.harness.plugin.baseline import Baseline
     from sixhops.harness.plugin.library import Library
     from sixhops.harness.plugin.rules import Rule
-    from sixhops.harness.run.scenario import ScenarioRun
+    from sixhops.harness.run.result import ScenarioRun
     from sixhops.harness.scenario.model import Scenario, Step
     from sixhops.harness.target import Target
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sixhops.harness.exchange import Exchange
     from sixhops.harness.plugin.profile import Profile
-    from sixhops.harness.run.scenario import ScenarioRun
+    from sixhops.harness.run.result import ScenarioRun
     from sixhops.harness.scenario.model import Scenario, Step
     from sixhops.harness.target import Target, TargetFacts
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from sixhops.harness.run.fault_step import fault_control, has_faults
 from sixhops.harness.run.made import ImageTable, image_table, made_by, remove
 from sixhops.harness.run.prepare import prepare_images
 from sixhops.harness.run.requirements import fault_setter, missing_requirement
+from sixhops.harness.run.result import ScenarioRun
 from sixhops.harness.run.steps import perform
 from sixhops.harness.scenario.model import AwaitStep, CloseStdinStep, DisconnectStep, JoinStep, SendStep
 from sixhops.harness.scenario.variables import UndefinedVariable, make_scope, resolve
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from sixhops.harness.scenario.variables import Scope
     from sixhops.harness.target import Target
 
-__all__ = ["ScenarioRun", "run_scenario"]
+__all__ = ["run_scenario"]
 
 #: Seconds that a background step which nobody joined gets to end by itself, since the end of an answer may
 #: be on its way.
@@ -50,35 +51,6 @@ _LAST_CHANCE = 0.5
 _NEWS_OF_DEATH = 1.0
 
 _ON_BACKGROUND = (JoinStep, AwaitStep, SendStep, CloseStdinStep, DisconnectStep)
-
-
-@dataclass(frozen=True, slots=True)
-class ScenarioRun:
-    """What came of one scenario on one target.
-
-    `skipped`: why it was not run at all (then the verdict is skipped, without steps). `scope`: the
-    variables that it started with, for judging the exchanges again. `leftovers`: a sentence for each thing
-    that it made and that is still there or refused to go; not empty is a failure of its own.
-    `target_error`: after a failure, which program of the target has died and how. `late`: messages that
-    no step saw, or none saw ended. `logs`: the last log lines of each program, only when something
-    failed. `duration` in seconds.
-    """
-
-    exchanges: list[Exchange]
-    verdict: Verdict
-    leftovers: list[str] = field(default_factory=list)
-    duration: float = 0.0
-    skipped: str | None = None
-    scope: Scope | None = None
-    target_error: str | None = None
-    late: list[HopMessage] = field(default_factory=list)
-    logs: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def passed(self) -> bool:
-        """Say whether everything that could be observed was as expected, and nothing was left."""
-        fine = self.verdict.status is not Status.FAILED
-        return fine and not self.leftovers and self.skipped is None
 
 
 def run_scenario(
