@@ -96,3 +96,34 @@ def test_root_of_the_containers_user_namespace_gets_in(
     assert found.st_gid == (os.getgid() if group is None else group)
     assert found.st_mode & 0o777 == mode
     bundles.close()
+
+
+def test_work_is_a_directory_that_was_there_before(config: Config) -> None:
+    bundles = Bundles(config)
+    tasks = config.root / "io.containerd.runtime.v2.task"
+    bundles.make("moby", "one", b"{}", "")
+    bundles._removals.submit(lambda: None).result(10)
+    (waiting,) = tasks.glob(".work.*")
+
+    inode = waiting.stat().st_ino
+    # another namespace has no directory yet, so its first one is made
+    first = (bundles.make("k8s", "two", b"{}", "") / "work").resolve().stat()
+    work = (bundles.make("k8s", "three", b"{}", "") / "work").resolve()
+
+    assert first.st_ino != inode
+    assert (work.stat().st_ino, work.stat().st_mode & 0o777, list(work.iterdir())) == (inode, 0o700, [])
+    bundles.close()
+    assert list(tasks.glob(".work.*")) == []
+
+
+def test_work_in_reserve_of_one_that_died_goes_at_the_start(config: Config) -> None:
+    bundles = Bundles(config)
+    bundles.make("moby", "one", b"{}", "")
+    bundles._removals.submit(lambda: None).result(10)
+
+    bundles = Bundles(config)
+    bundles.sweep()
+
+    assert not list((config.root / "io.containerd.runtime.v2.task").glob(".*"))
+    assert [name for _, name, _ in bundles.all()] == ["one"]
+    bundles.close()

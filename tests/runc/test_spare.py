@@ -27,15 +27,19 @@ from sixhops.runc.cli.selfexe import command_line
 from sixhops.runc.errors import RuntimeFault
 from sixhops.runc.lifecycle.control import start
 from sixhops.runc.lifecycle.create import CreateRequest, create
+from sixhops.runc.lifecycle.spare import expect
 from sixhops.runc.lifecycle.state import load
+from sixhops.wire.runtime.parse import parse_spec
 
-root, bundle, identifier, output, seen = sys.argv[1:]
+root, bundle, identifier, output, seen, ahead = sys.argv[1:]
 prctl.set_subreaper()
 ours, theirs = passing.pair()
+if ahead:
+    expect(parse_spec(Path(bundle, "config.json").read_text()))
 spare = fork_plainly()
 if spare == 0:
     ours.close()
-    os._exit(become(theirs.detach()))
+    os._exit(become(theirs.detach(), lambda: None))
 theirs.close()
 runtime = fork_plainly()
 if runtime == 0:
@@ -74,14 +78,39 @@ print(json.dumps(told))
 """
 
 
-def made(box: Box, output: Path, *, foreseen: bool = True) -> dict[str, Any]:
+def made(box: Box, output: Path, *, foreseen: bool = True, ahead: bool = False) -> dict[str, Any]:
     (box.bundle / "config.json").write_text(json.dumps(box.config))
-    words = [str(box.root), str(box.bundle), box.identifier, str(output), "1" if foreseen else ""]
+    words = [
+        str(box.root),
+        str(box.bundle),
+        box.identifier,
+        str(output),
+        "1" if foreseen else "",
+        "1" if ahead else "",
+    ]
     done = subprocess.run(
         [sys.executable, "-c", MAKER, *words], capture_output=True, text=True, check=False, timeout=60
     )
     found: dict[str, Any] = json.loads(done.stdout or "{}") | {"errors": done.stderr}
     return found
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_it_may_wait_in_the_new_namespaces(box: Box, tmp_path: Path, ahead: bool) -> None:
+    mine = [str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("net", "uts", "ipc")]
+    box.config["process"]["args"] = [
+        "sh",
+        "-c",
+        "cd /proc/self/ns; for kind in net uts ipc; do readlink $kind; done; hostname; ifconfig lo",
+    ]
+
+    found = made(box, tmp_path / "output", ahead=ahead)
+
+    assert (found["status"], found["spare"], found["errors"]) == ("created", True, "")
+    *namespaces, hostname = (lines := (tmp_path / "output").read_text().splitlines())[: len(mine) + 1]
+    assert len(set(namespaces) - set(mine)) == len(mine)
+    assert hostname == box.config["hostname"]
+    assert any("UP LOOPBACK RUNNING" in line for line in lines)
 
 
 @pytest.mark.parametrize("foreseen", [True, False])
@@ -147,7 +176,7 @@ def test_what_goes_wrong_at_the_birth_is_told_and_leaves_nothing(box: Box, tmp_p
         )  # this shell's place, the spare, the runtime; none for the successor
         script = f'echo 0 > {group}/cgroup.procs && exec "$@"'
         (box.bundle / "config.json").write_text(json.dumps(box.config))
-        words = [str(box.root), str(box.bundle), box.identifier, str(tmp_path / "output"), "1"]
+        words = [str(box.root), str(box.bundle), box.identifier, str(tmp_path / "output"), "1", ""]
         done = subprocess.run(
             ["sh", "-c", script, "sh", sys.executable, "-c", MAKER, *words],
             capture_output=True,

@@ -74,11 +74,14 @@ def rehearse(document: str) -> None:
     go_through(document)
 
 
-def become(connection: int) -> int:
-    """Wait on the socket `connection` to become a container's first process; returns, with 0, only if nothing comes."""
+def become(connection: int, begin: Callable[[], None]) -> int:
+    """Wait on the socket `connection` to become a container's first process; returns, with 0, only if nothing comes.
+
+    `begin` is called when something does.
+    """
     from sixhops.runc.lifecycle.spare import become as wait_to_become
 
-    return wait_to_become(connection)
+    return wait_to_become(connection, begin)
 
 
 def foresee(bundle: str, identifier: str, spare: int = -1) -> None:

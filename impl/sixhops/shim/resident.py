@@ -186,9 +186,7 @@ def _be(module: str, document: int, kept: Sequence[int], work: Callable[[ModuleT
 
 
 def _become(runtime: ModuleType, connection: _socket.socket, name: str) -> int:
-    select.select([connection.fileno()], [], [])
-    prctl.set_name(name)
-    return int(runtime.become(connection.detach()))
+    return int(runtime.become(connection.detach(), lambda: prctl.set_name(name)))
 
 
 def _serve(runtime: ModuleType, connection: _socket.socket, spare: int, name: str) -> int:

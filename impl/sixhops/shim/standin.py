@@ -31,10 +31,11 @@ def foresee(_bundle: str, _identifier: str, _spare: int = -1) -> None:
     """Do nothing: there is nothing to read ahead."""
 
 
-def become(connection: int) -> int:
+def become(connection: int, begin: Callable[[], None]) -> int:
     """Wait in vain: the container that `create` makes is forked."""
     os.read(connection, 1)
     os.close(connection)
+    begin()
     return 0
 
 

@@ -3,6 +3,7 @@
 <state>/io.containerd.runtime.v2.task/<namespace>/<id>/    config.json, rootfs, log, address, shim-binary-path
 <root>/io.containerd.runtime.v2.task/<namespace>/<id>/     work, which survives a reboot
 .../<namespace>/.<id>.<number>                             one of them that is being removed
+<root>/io.containerd.runtime.v2.task/.work.<number>        the next one's work
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Bundles:
         self._numbers = itertools.count()
         # each unlink may wait for a commit of the file system's journal, and so would a container's end
         self._removals = ThreadPoolExecutor(1, thread_name_prefix="bundles")
+        # an empty directory for the next bundle's work
+        self._reserve: Path | None = None
 
     def _paths(self, namespace: str, identifier: str) -> tuple[Path, Path]:
         return self._state / namespace / identifier, self._root / namespace / identifier
@@ -50,8 +53,8 @@ class Bundles:
         """
         bundle, work = self._paths(namespace, identifier)
         try:
-            for path in (bundle, work):
-                _make_directory(path)
+            _make_directory(bundle)
+            self._make_work(work)
             self._let_in(bundle, spec)
             (bundle / "work").symlink_to(work)
             (bundle / "rootfs").mkdir(mode=0o711)
@@ -65,6 +68,27 @@ class Bundles:
             self.remove(namespace, identifier)
             raise RpcError(Code.UNKNOWN, f"failed to start shim: {json_error(spec, error)}") from error
         return bundle
+
+    def _make_work(self, path: Path) -> None:
+        """Make the directory that survives a reboot, of one that is there already: a disk takes its time to find a place."""
+        try:
+            if self._reserve is None:
+                raise FileNotFoundError(path)
+            self._reserve.rename(path)
+            self._reserve = None
+        except OSError:  # there is none, its parent is missing, or something is left there
+            _make_directory(path)
+        self._removals.submit(self._refill)
+
+    def _refill(self) -> None:
+        if self._reserve is not None and self._reserve.exists():
+            return
+        path = self._root / f"{HIDDEN}work.{next(self._numbers)}"
+        try:
+            _make_directory(path)
+        except OSError:
+            return  # the next container will say so, if it still is full by then
+        self._reserve = path
 
     @staticmethod
     def _let_in(bundle: Path, spec: bytes) -> None:
@@ -97,12 +121,14 @@ class Bundles:
     def sweep(self) -> None:
         """Remove what a containerd that died was about to remove."""
         for tree in (self._state, self._root):
-            for path in tree.glob(f"*/{HIDDEN}*"):
+            for path in (*tree.glob(f"{HIDDEN}*"), *tree.glob(f"*/{HIDDEN}*")):
                 shutil.rmtree(path, ignore_errors=True)
 
     def close(self) -> None:
         """Return once all that was removed is gone."""
         self._removals.shutdown()
+        if self._reserve is not None:
+            shutil.rmtree(self._reserve, ignore_errors=True)
 
     def all(self) -> Iterator[tuple[str, str, Path]]:
         """Yield namespace, id and path of every bundle that is there."""

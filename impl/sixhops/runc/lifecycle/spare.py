@@ -17,14 +17,18 @@ import pickle
 from sixhops.linux import namespaces as ns
 from sixhops.linux import passing
 from sixhops.linux import successor as s
+from sixhops.linux.loopback import bring_up
 from sixhops.runc import channel as ch
 from sixhops.runc.errors import RuntimeFault
 from sixhops.runc.inside.init import FirstProcess, report, run_first
+from sixhops.runc.inside.operations import LoopbackUp
 from sixhops.runc.lifecycle.spawn import enter, hide
 from sixhops.values import Value, replace
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sixhops.runc.channel import Channel
     from sixhops.wire.runtime.document import Spec
 
@@ -122,16 +126,23 @@ def turn(spare: int, outline: FirstProcess, first: FirstProcess, birth: Birth, o
     raise RuntimeFault(f"unable to start container process: {text}")
 
 
-def become(connection: int) -> int:
-    """Wait on the socket `connection` to be told of a container, and become it. Returns only if nothing comes, with 0."""
+def become(connection: int, begin: Callable[[], None]) -> int:
+    """Wait on the socket `connection` to be told of a container, and become it. Returns only if nothing comes, with 0.
+
+    `begin` is called when something does.
+    """
     told = _socket.socket(fileno=connection)
     ns.unshare(_ahead[0])
+    if _ahead[0] & ns.CLONE_NEWNET:
+        bring_up()
     outline: FirstProcess | None = None
     descriptors: list[int] = []
     while not descriptors:
         data, descriptors = passing.receive(told, _LIMIT, _MOST)
         if not data:
             return 0
+        if outline is None:
+            begin()
         if not descriptors:
             outline = pickle.loads(data)
     told.close()
@@ -148,7 +159,10 @@ def become(connection: int) -> int:
         state=state,
     )
     born_in = rest.pop(0) if group else -1
-    first = replace(first, entries=tuple(rest[:entries]))
+    # the one of the namespace that we are in and that will be the container's is up already
+    is_up = _ahead[0] & ns.CLONE_NEWNET and not flags & ns.CLONE_NEWNET
+    plan = [o for o in first.plan if not (is_up and isinstance(o, LoopbackUp))]
+    first = replace(first, entries=tuple(rest[:entries]), plan=plan)
     joined = list(zip(kinds, rest[entries:], strict=True))
     try:
         os.chdir(directory)
