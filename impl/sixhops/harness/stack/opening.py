@@ -7,8 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from sixhops.harness.errors import InternalError
-from sixhops.harness.stack.endpoint import resolve_endpoint
-from sixhops.harness.stack.external import ExternalEngine
 from sixhops.harness.stack.options import StackOptions
 from sixhops.harness.stack.private import PrivateStack
 from sixhops.harness.stack.programs import is_stack_name
@@ -29,6 +27,10 @@ def open_named_target(
     chosen = options if isinstance(options, StackOptions) else _options(options or {})
     if is_stack_name(name):
         return PrivateStack.start(name, directory=directory, options=chosen)
+    # Each process that starts a stack comes here, and none of them needs what speaks to other machines.
+    from sixhops.harness.stack.endpoint import resolve_endpoint  # noqa: PLC0415
+    from sixhops.harness.stack.external import ExternalEngine  # noqa: PLC0415
+
     return ExternalEngine.connect(resolve_endpoint(name, os.environ), directory=directory, options=chosen)
 
 

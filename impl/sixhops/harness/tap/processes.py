@@ -24,6 +24,7 @@ A process that vanishes while it is read is left out. Source: proc(5), Documenta
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -83,11 +84,11 @@ def read_processes(proc: Path) -> list[dict[str, Json]]:
     listed.
     """
     raw = {}
-    for name in (entry.name for entry in proc.iterdir()):
+    for name in os.listdir(proc):  # noqa: PTH208 - as in _read_process
         if name.isdigit():
             # ENOENT, or ESRCH once the directory is open: it has ended in the meantime.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                raw[int(name)] = _read_process(proc / name)
+                raw[int(name)] = _read_process(f"{proc}/{name}")
     return build_table(raw)
 
 
@@ -157,19 +158,22 @@ def parse_links(net_dev: str) -> list[str]:
     return sorted(line.partition(":")[0].strip() for line in net_dev.splitlines() if ":" in line)
 
 
-def _read_process(directory: Path) -> RawProcess:
+def _read_process(directory: str) -> RawProcess:
+    # Two tables are taken for each scenario, and each is some twenty files a process: no objects for their paths here.
     raw = RawProcess()
     for name in _TEXT_FILES:
-        raw.texts[name] = (directory / name).read_text(errors="surrogateescape")
-    line = (directory / "cmdline").read_bytes().decode(errors="surrogateescape")
+        with open(f"{directory}/{name}", encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123 - see above
+            raw.texts[name] = file.read()
+    with open(f"{directory}/cmdline", "rb") as file:  # noqa: PTH123
+        line = file.read().decode(errors="surrogateescape")
     raw.argv = line.removesuffix("\0").split("\0") if line else []
     # A zombie has no exe, a kernel thread neither; other users' are not to be read without CAP_SYS_PTRACE.
     with contextlib.suppress(OSError):
-        raw.links["exe"] = str((directory / "exe").readlink())
+        raw.links["exe"] = os.readlink(f"{directory}/exe")  # noqa: PTH115
     with contextlib.suppress(OSError):
-        for entry in (directory / "ns").iterdir():
+        for name in os.listdir(f"{directory}/ns"):  # noqa: PTH208
             with contextlib.suppress(OSError):
-                raw.links[f"ns/{entry.name}"] = str(entry.readlink())
+                raw.links[f"ns/{name}"] = os.readlink(f"{directory}/ns/{name}")  # noqa: PTH115
     return raw
 
 
