@@ -9,7 +9,10 @@ __all__ = ["cache_folder"]
 
 
 def cache_folder() -> Path:
-    """Return the folder: SIXHOPS_CACHE, else in XDG_CACHE_HOME or ~/.cache. It need not exist."""
+    """Return the folder: SIXHOPS_CACHE, else in XDG_CACHE_HOME or ~/.cache. It need not exist.
+
+    Raises RuntimeError when none is named and the user has no home.
+    """
     given = os.environ.get("SIXHOPS_CACHE")
     if given:
         return Path(given)

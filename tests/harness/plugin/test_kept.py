@@ -247,28 +247,28 @@ def test_other_code_has_a_pack_of_its_own(read: Read, cache: Path, monkeypatch: 
     assert read()[2] == []
 
 
-def test_only_the_newest_packs_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_newest_packs_stay(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(12):
         monkeypatch.setattr(kept, "code_version", lambda number=number: f"v{number:02}")
-        pack = Pack(tmp_path)
+        pack = Pack()
         pack.put(key_of("a"), number)
         pack.write()
-        os.utime(tmp_path / f"suite/v{number:02}.pack", (number, number))
+        os.utime(cache / f"suite/v{number:02}.pack", (number, number))
 
-    assert sorted(path.stem for path in (tmp_path / "suite").iterdir()) == [f"v{n:02}" for n in range(4, 12)]
+    assert sorted(path.stem for path in (cache / "suite").iterdir()) == [f"v{n:02}" for n in range(4, 12)]
 
 
-def test_entries_that_nobody_needs_are_dropped_in_the_end(tmp_path: Path) -> None:
+def test_entries_that_nobody_needs_are_dropped_in_the_end(cache: Path) -> None:
     for round_ in range(4):
-        pack = Pack(tmp_path)
+        pack = Pack()
         assert pack.get(key_of("always")) == (None if round_ == 0 else "here")
         pack.put(key_of("always"), "here")
         for number in range(600):
             pack.put(key_of(str(round_), str(number)), number)
         pack.write()
 
-    assert len(pickle.loads(next((tmp_path / "suite").iterdir()).read_bytes()[16:])) <= 1601
-    assert Pack(tmp_path).get(key_of("always")) == "here"
+    assert len(pickle.loads(next((cache / "suite").iterdir()).read_bytes()[16:])) <= 1601
+    assert Pack().get(key_of("always")) == "here"
 
 
 def test_the_code_version_changes_with_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -338,6 +338,28 @@ def test_a_folder_of_others_is_left_alone(root: Path, cache: Path) -> None:
     assert list(cache.iterdir()) == []
 
 
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+def unreadable() -> str:
+    raise PermissionError(13, "Permission denied")
+
+
+@pytest.mark.parametrize(("name", "instead"), [("cache_folder", no_home), ("code_version", unreadable)])
+def test_without_a_place_or_a_version_nothing_is_kept(
+    read: Read, cache: Path, monkeypatch: pytest.MonkeyPatch, name: str, instead: Callable[[], object]
+) -> None:
+    monkeypatch.setattr(kept, name, instead)
+
+    for _ in range(2):
+        scenarios, errors, names = read()
+
+        assert (len(scenarios), errors, len(names)) == (COUNT, [], COUNT)
+    forget()
+    assert not cache.exists()
+
+
 def test_many_writers_leave_one_whole_pack(root: Path, cache: Path) -> None:
     script = (
         "import sys\nfrom pathlib import Path\nfrom sixhops.harness.plugin.library import Library\n"
@@ -364,11 +386,12 @@ def test_forget_removes_packs(read: Read, cache: Path) -> None:
     read()
     (cache / "blobs").mkdir()
 
-    forget(cache)
+    forget()
 
     assert list((cache / "suite").iterdir()) == []
     assert (cache / "blobs").is_dir()
-    forget(cache / "nowhere")
+    (cache / "suite").rmdir()
+    forget()
 
 
 def test_cache_clear_forgets_what_was_kept(inner: Inner, read: Read, cache: Path) -> None:

@@ -138,10 +138,9 @@ def pytest_configure(config: pytest.Config) -> None:
         except UsageError as error:
             raise pytest.UsageError(str(error)) from error
     if config.getoption("cacheclear", default=False) and not hasattr(config, "workerinput"):
-        from sixhops.harness.cache import cache_folder
         from sixhops.harness.plugin.kept import forget
 
-        forget(cache_folder())
+        forget()
     for name, meaning in HOPS.items():
         config.addinivalue_line("markers", f"{name}: scenarios of {name}/ ({meaning})")
     config.addinivalue_line("markers", "starts: scenarios that start a container")

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 import sixhops
+from sixhops.harness.cache import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -75,11 +76,13 @@ def code_version() -> str:
 
 
 class Pack:
-    """The entries that this version of the code has kept in a folder; read when the first one is asked for."""
+    """The entries that this version of the code has kept in the cache; read when the first one is asked for."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "suite"
-        self._path = self._folder / f"{code_version()}.pack"
+    def __init__(self) -> None:
+        #: None where there is no home for a cache, or the code can't be read by who runs it.
+        self._path: Path | None = None
+        with contextlib.suppress(OSError, RuntimeError):
+            self._path = cache_folder() / "suite" / f"{code_version()}.pack"
         self._entries: dict[bytes, bytes] | None = None
         self._used: dict[bytes, bytes] = {}
         self._new: dict[bytes, bytes] = {}
@@ -87,7 +90,7 @@ class Pack:
     def get(self, key: bytes) -> Any:
         """Return the value that was kept under `key`, None when there is none."""
         if self._entries is None:
-            self._entries = _read(self._path)
+            self._entries = _read(self._path) if self._path is not None else {}
         data = self._entries.get(key)
         if data is None:
             return None
@@ -105,15 +108,16 @@ class Pack:
 
         The pack appears by rename, whole. Of processes that write at once, that of the last one stays.
         """
-        if not self._new:
+        if not self._new or self._path is None:
             return
         rest = [item for item in (self._entries or {}).items() if item[0] not in self._used]
         entries = {**dict(rest[-_SPARE:]), **self._used, **self._new}
         data = pickle.dumps(entries, pickle.HIGHEST_PROTOCOL)
         # It only saves time, so what can't be written (a full disk, a folder of others) is no error.
         with contextlib.suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".new", delete=False) as file:
+            folder = self._path.parent
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=folder, suffix=".new", delete=False) as file:
                 try:
                     file.write(key_of(data) + data)
                     file.close()
@@ -122,12 +126,13 @@ class Pack:
                     Path(file.name).unlink(missing_ok=True)
                     raise
             self._entries, self._new = entries, {}
-            _remove(sorted(self._folder.glob("*.pack"), key=_age)[_PACKS:])
+            _remove(sorted(folder.glob("*.pack"), key=_age)[_PACKS:])
 
 
-def forget(folder: Path) -> None:
-    """Remove all that was kept in a folder; what can't be removed stays."""
-    _remove((folder / "suite").glob("*.pack"))
+def forget() -> None:
+    """Remove all that was kept in the cache; what can't be removed stays."""
+    with contextlib.suppress(RuntimeError):  # there is no home, and so no cache
+        _remove((cache_folder() / "suite").glob("*.pack"))
 
 
 class _Pickler(pickle.Pickler):

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sixhops.harness.cache import cache_folder
 from sixhops.harness.coverage import Registry, check_refs, load_requirements
 from sixhops.harness.diff.accepted import Accepted, check_accepted, load_accepted
 from sixhops.harness.documents import shown_path
@@ -155,7 +154,7 @@ class Library:
 
     @cached_property
     def _pack(self) -> Pack:
-        return Pack(cache_folder())
+        return Pack()
 
     @cached_property
     def _recipes(self) -> tuple[str, ...]:
@@ -171,7 +170,7 @@ class Library:
         if len(self._keys) < len(self._files):
             return None
         try:
-            return key_of(*self._keys.values(), *self._texts("engines"), *self._texts("diff"))
+            return key_of(*sorted(self._keys.values()), *self._texts("engines"), *self._texts("diff"))
         except OSError:
             return None
 
