@@ -171,13 +171,12 @@ async def _restore(shim: Shim, container: Container, process: Process, restore: 
     if restore.parent:
         arguments += ["--parent-path", restore.parent]
     arguments += ["--detach", "--pid-file", pid_file]
-    if container.runtime.options.no_pivot_root:
-        arguments.append("--no-pivot")
+    last = ["--no-pivot"] if container.runtime.options.no_pivot_root else []
     await run_attached(
         shim,
         container.runtime,
         process,
-        ([*arguments, "-no-subreaper"], ["--bundle", container.bundle, container.id]),
+        (arguments, [*last, "-no-subreaper", "--bundle", container.bundle, container.id]),
         "OCI runtime restore failed",
         pid_file,
     )

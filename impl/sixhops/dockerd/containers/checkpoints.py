@@ -94,7 +94,7 @@ def _fresh(folder: Path, name: str, container: str) -> Path:
     try:
         place.mkdir(mode=0o700, parents=True)
     except OSError as error:
-        raise system(f"mkdir {place}: {(error.strerror or '').lower()}") from error
+        raise system(f"mkdir {error.filename}: {(error.strerror or '').lower()}") from error
     return place
 
 
