@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import pty
 import queue
@@ -15,6 +16,8 @@ import subprocess
 import tarfile
 import termios
 import threading
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +25,6 @@ from foreground import converse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from conftest import Stack
 
@@ -290,3 +292,45 @@ def read_lines(process: subprocess.Popen[str], lines: queue.SimpleQueue[str]) ->
     with process.stdout as stream:
         for line in stream:
             lines.put(line)
+
+
+def test_a_container_is_checkpointed_and_restored(ctr: Ctr) -> None:
+    criu = Path(ctr.stack.containerd).parent / "bin/criu"
+    if not criu.exists() or subprocess.run([criu, "check"], capture_output=True, check=False).returncode:
+        pytest.skip("needs a CRIU that works on this kernel (ci/criu)")
+    told = "n=0; told() { n=$((n+1)); echo told $n >> /told; }; trap told USR1; echo ready > /told; "
+    script = f"{told} while :; do sleep 1000 & wait; done"
+    saved = "example.com/saved:1"
+    ctr("run", "-d", "--null-io", ctr.image, "before", "sh", "-c", script)
+    try:
+        await_text(ctr, "before", "ready\n")
+        ctr("tasks", "kill", "-s", "SIGUSR1", "before")
+        await_text(ctr, "before", "ready\ntold 1\n")
+
+        ctr("containers", "checkpoint", "--rw", "--image", "--task", "before", saved)
+        ctr("containers", "restore", "--rw", "--live", "after", saved)
+
+        assert {"before", "after"} == set(ctr("tasks", "ls", "-q").split())
+        ctr("tasks", "kill", "-s", "SIGUSR1", "after")
+        await_text(ctr, "after", "ready\ntold 1\ntold 2\n")
+        # into a directory; nothing is left that runs
+        ctr("tasks", "checkpoint", "--exit", "--image-path", f"{ctr.stack.folder}/saved", "after")
+        assert (ctr.stack.folder / "saved/inventory.img").exists()
+    finally:
+        for name in ("after", "before"):
+            ctr.run("tasks", "rm", "-f", name, check=False)
+            ctr.run("containers", "rm", name, check=False)
+        ctr.run("images", "rm", "--sync", saved, check=False)
+
+
+def await_text(ctr: Ctr, container: str, text: str) -> None:
+    """Wait until a container's /told has this text."""
+    deadline = time.monotonic() + BOUND
+    seen = ""
+    for attempt in itertools.count():
+        seen = ctr.run(
+            "tasks", "exec", "--exec-id", f"look{attempt}", container, "cat", "/told", check=False
+        ).stdout
+        if seen == text:
+            return
+        assert time.monotonic() < deadline, f"{seen!r} is not {text!r} within {BOUND} s"

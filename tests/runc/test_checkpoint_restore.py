@@ -266,6 +266,25 @@ def test_a_restore_that_fails_leaves_nothing(box: Box, tmp_path: Path, steps: li
     assert box.leftovers() == []
 
 
+def test_a_restore_that_fails_beside_the_original_leaves_that_alone(box: Box, tmp_path: Path) -> None:
+    program = install(
+        tmp_path / "criu", RESTORE=[{"say": {"type": "RESTORE", "success": False, "crErrno": 2}}]
+    )
+    image = images(tmp_path / "image", [""] * 3)
+    running(box)
+
+    done = box.runc(
+        "--criu", program, "restore", "--detach", "--image-path", image, "--bundle", str(box.bundle), "other",
+        check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    said = [json.loads(line)["msg"] for line in box.log.read_text().splitlines()]
+    assert said[0] == "container's cgroup is not empty: 1 process(es) found"
+    assert box.state()["status"] == "running"
+    assert [path.name for path in box.root.iterdir()] == [box.identifier]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

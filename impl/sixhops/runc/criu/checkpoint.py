@@ -62,10 +62,17 @@ def checkpoint(container: state.Container, request: CheckpointRequest) -> None:
             # what runc's removal says, which it tries in either case
             log.note("container paused" if container.status() == "paused" else "container still running")
         elif ends:
-            control.delete(container.root, container.identifier, force=True)
+            _remove(container)
         raise
     if ends:
+        _remove(container)
+
+
+def _remove(container: state.Container) -> None:
+    try:
         control.delete(container.root, container.identifier, force=True)
+    except (RuntimeFault, OSError) as error:
+        log.note(str(error))  # it is written down all the same
 
 
 def _dump(container: state.Container, request: CheckpointRequest) -> None:

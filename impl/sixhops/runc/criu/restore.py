@@ -33,6 +33,7 @@ from sixhops.wire.runtime.document import Cpu, Resources
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
+    from sixhops.linux.cgroups.layout import Layout
     from sixhops.wire.runtime.document import Linux, Spec
 
 __all__ = ["RestoreRequest", "restore"]
@@ -78,17 +79,21 @@ def restore(request: RestoreRequest) -> state.Container:
     held = state.claim(request.root, request.identifier)
     try:
         container = new_container(request.root, request.identifier, spec, bundle, rootfs)
+        shared = False
         try:
             if request.notify_socket:
                 notify.make_directory(container)
                 spec = notify.with_socket(spec, container.notify)
             with open(container.config, "w", encoding="utf-8") as file:
                 file.write(text)
-            _restore(request, spec, container)
+            _check_terminal(request, spec)
+            layout = read_layout()
+            shared = _find_groups(container, layout, spec.linux.cgroups_path or request.identifier)
+            _restore(request, spec, container, layout)
             if request.pid_file:
                 PidFile(request.pid_file, container.pid).publish()
         except BaseException:
-            _undo(container)
+            _undo(container, keep_groups=shared)
             raise
     finally:
         os.close(held)
@@ -103,21 +108,27 @@ def _check_terminal(request: RestoreRequest, spec: Spec) -> None:
         raise RuntimeFault("cannot use console socket if runc will not detach or allocate tty")
 
 
-def _undo(container: state.Container) -> None:
+def _undo(container: state.Container, *, keep_groups: bool) -> None:
     try:
         kill_first(container)
+        if keep_groups:
+            container.groups = {}
         destroy(container)
     except (OSError, RuntimeFault) as error:
         log.warning(f"clean-up after a failed restore: {error}")
 
 
-def _restore(request: RestoreRequest, spec: Spec, container: state.Container) -> None:
-    _check_terminal(request, spec)
-    layout = read_layout()
-    found_groups = container_groups(layout, spec.linux.cgroups_path or request.identifier)
-    if groups.exists(found_groups) and (count := len(groups.processes(found_groups))):
-        raise RuntimeFault(f"container's cgroup is not empty: {count} process(es) found")
-    container.groups = found_groups
+def _find_groups(container: state.Container, layout: Layout, path: str) -> bool:
+    """Set the container's groups; return whether another one is in them."""
+    container.groups = container_groups(layout, path)
+    count = len(groups.processes(container.groups)) if groups.exists(container.groups) else 0
+    if count:
+        # the one that the image was made of may go on, and `ctr containers restore` gives both the same document
+        log.warning(f"container's cgroup is not empty: {count} process(es) found")
+    return bool(count)
+
+
+def _restore(request: RestoreRequest, spec: Spec, container: state.Container, layout: Layout) -> None:
     # Recorded before there is anything in the groups: whoever finds a killed restore's rest can remove it.
     state.save(container)
     number = version(request.wishes.program)
@@ -127,7 +138,7 @@ def _restore(request: RestoreRequest, spec: Spec, container: state.Container) ->
         request.identifier,
         container.rootfs,
         layout,
-        found_groups,
+        container.groups,
         bundle=container.bundle,
         pivot=request.pivot,
     )

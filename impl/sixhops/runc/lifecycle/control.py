@@ -231,14 +231,24 @@ def unmount_root(container: state.Container) -> None:
 
 
 def destroy(container: state.Container) -> None:
-    """Remove all of a container whose first process is dead, and run its poststop hooks; the caller has its lock."""
+    """Remove all of a container whose first process is dead, and run its poststop hooks; the caller has its lock.
+
+    Raises LinuxError if its groups are not empty; all else is gone then.
+    """
     # Without a pid namespace of its own the container's other processes outlive the first.
     if not container.own_pids and groups.exists(container.groups):
         groups.kill_all(container.groups, 9)
     if container.on_host:
         unmount_root(container)
-    groups.remove(container.groups)
-    state.release(container.root, container.identifier)
+    try:
+        groups.remove(container.groups)
+    finally:
+        # where somebody else is in the groups they stay, the container doesn't
+        state.release(container.root, container.identifier)
+        _poststop(container)
+
+
+def _poststop(container: state.Container) -> None:
     if container.hooks.get("poststop"):
         from sixhops.runc.lifecycle.hooks import run_hooks
 
