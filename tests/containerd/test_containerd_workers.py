@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sixhops.linux.forkserver import ForkServer
 
 WORKER = """
 import os
+import signal
 
 def wait_for(arguments):
     with open(arguments["path"], "rb", buffering=0) as file:
@@ -81,5 +83,40 @@ def test_one_that_dies_meanwhile_is_replaced_once() -> None:
         await asyncio.sleep(0)
         os.kill(pid, 9)
         assert await asyncio.gather(*tasks) == [word.encode() for word in words]
+
+    assert run_held(scenario) == 2
+
+
+def test_a_worker_that_nobody_waits_for_any_more_is_not_taken_for_the_next_ones() -> None:
+    async def scenario(workers: Workers, pid: int, opened: int) -> None:
+        os.write(opened, b"x")
+        assert await asked(workers, "before") == b"before"
+        os.kill(pid, signal.SIGSTOP)  # it is asked, and does not answer
+        given_up = asked(workers, "given up")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        first, second = asked(workers, "first"), asked(workers, "second")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not first.done()
+        os.kill(pid, signal.SIGCONT)
+        assert await asyncio.gather(first, second) == [b"first", b"second"]
+        assert given_up.cancelled()
+
+    assert run_held(scenario) == 1
+
+
+def test_one_that_dies_before_it_answers_is_replaced_once() -> None:
+    async def scenario(workers: Workers, pid: int, opened: int) -> None:
+        os.write(opened, b"x")
+        assert await asked(workers, "before") == b"before"
+        os.kill(pid, signal.SIGSTOP)
+        first, second = asked(workers, "first"), asked(workers, "second")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        os.kill(pid, signal.SIGKILL)
+        assert await asyncio.gather(first, second) == [b"first", b"second"]
 
     assert run_held(scenario) == 2

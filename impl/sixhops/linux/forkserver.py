@@ -117,13 +117,16 @@ class ForkServer:
         except OSError as error:
             raise ForkError(f"fork server {self.pid} has gone: {error}") from error
 
-    def receive(self) -> int:
-        """Return the pid of the next worker asked for; the caller must reap it. ForkError when there is
-        none.
+    def receive(self, *, wait: bool = True) -> int | None:
+        """Return the pid of the next worker asked for; the caller must reap it. ForkError when there is none.
+
+        None if it is not there yet and not to be waited for; the socket is readable when there is news.
         """
         try:
-            while (data := self.connection.recv(MESSAGE_LIMIT)) == _READY:
+            while (data := self.connection.recv(MESSAGE_LIMIT, 0 if wait else socket.MSG_DONTWAIT)) == _READY:
                 self.busy -= 1
+        except BlockingIOError:
+            return None
         except ConnectionError as error:
             raise ForkError(f"fork server {self.pid} has gone: {error}") from error
         if not data:
@@ -139,7 +142,9 @@ class ForkServer:
         (`settled`).
         """
         self.send(module, function, arguments, descriptors)
-        return self.receive()
+        pid = self.receive()
+        assert pid is not None
+        return pid
 
     def close(self) -> None:
         """Let the fork server end and reap it."""

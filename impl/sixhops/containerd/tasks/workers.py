@@ -27,54 +27,51 @@ class Workers:
     def __init__(self, forks: ForkServer, again: Callable[[], ForkServer]) -> None:
         self._forks = forks
         self._again = again
+        # the fork server answers in order, so one at a time speaks with it
+        self._turn = asyncio.Lock()
+        self._answer: asyncio.Task[asyncio.Future[int]] | None = None
         self._news: asyncio.Future[None] | None = None
 
     async def start(
         self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int]
     ) -> asyncio.Future[int]:
-        """Fork a worker and return its future exit status.
+        """Fork a worker and return its future exit status. RpcError UNKNOWN when there can't be one.
 
-        A fork takes less than a millisecond, so the loop waits for the fork server's answer; but not for what that has to
-        do first. RpcError UNKNOWN when there can't be one.
+        A caller that is cancelled may have got one all the same; it is reaped when it ends.
         """
         try:
-            pid = await self._fork(module, function, arguments, descriptors)
+            async with self._turn:
+                try:
+                    return await self._ask(module, function, arguments, descriptors)
+                except ForkError as error:
+                    log.warning("%s; starting another", error)
+                    self._close()
+                    self._forks = self._again()
+                    return await self._ask(module, function, arguments, descriptors)
         except (ForkError, OSError) as error:
             raise unknown(f"failed to fork a worker: {error}") from error
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[int] = loop.create_future()
-        descriptor = os.pidfd_open(pid)
 
-        def ended() -> None:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            log.debug("worker %d (%s.%s) ended with %d", pid, module, function, status)
-            if not done.cancelled():
-                done.set_result(status)
-
-        loop.add_reader(descriptor, ended)
-        return done
-
-    async def _fork(
+    async def _ask(
         self, module: str, function: str, arguments: dict[str, Any], descriptors: Sequence[int]
-    ) -> int:
-        try:
-            await self._settled()
-            return self._forks.fork(module, function, arguments, descriptors)
-        except ForkError as error:
-            log.warning("%s; starting another", error)
-            self._close()
-            self._forks = self._again()
-            await self._settled()
-            return self._forks.fork(module, function, arguments, descriptors)
-
-    async def _settled(self) -> None:
-        """Wait until the fork server has nothing to do but fork. Raises ForkError when it has gone."""
+    ) -> asyncio.Future[int]:
+        if self._answer is not None:
+            await asyncio.wait([self._answer])  # that of one who was cancelled meanwhile
         while not self._forks.settled():
-            if self._news is None:
-                self._news = self._readable(self._forks.connection.fileno())
-            await asyncio.shield(self._news)
+            await self._some_news()
+        self._forks.send(module, function, arguments, descriptors)
+        self._answer = asyncio.get_running_loop().create_task(self._receive(f"{module}.{function}"))
+        return await asyncio.shield(self._answer)
+
+    async def _receive(self, name: str) -> asyncio.Future[int]:
+        while (pid := self._forks.receive(wait=False)) is None:
+            await self._some_news()
+        return _watch(pid, name)
+
+    async def _some_news(self) -> None:
+        """Wait until the fork server has said something, or has gone."""
+        if self._news is None:
+            self._news = self._readable(self._forks.connection.fileno())
+        await asyncio.shield(self._news)
 
     def _readable(self, descriptor: int) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
@@ -139,3 +136,21 @@ class Workers:
             loop.remove_reader(reader)
             os.close(reader)
         return b"".join(parts)
+
+
+def _watch(pid: int, name: str) -> asyncio.Future[int]:
+    """Return the future exit status of a worker, which is reaped when it ends."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[int] = loop.create_future()
+    descriptor = os.pidfd_open(pid)
+
+    def ended() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        log.debug("worker %d (%s) ended with %d", pid, name, status)
+        if not done.cancelled():
+            done.set_result(status)
+
+    loop.add_reader(descriptor, ended)
+    return done
