@@ -8,6 +8,8 @@ import pytest
 from boxed import Box, lacking, wait_end
 from fake_criu import asked, install
 
+from sixhops.linux.mounts import MS_BIND, mount
+
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking() or "all is there")
 DUMPED = {"say": {"type": "DUMP", "success": True}}
 FAILED = {"say": {"type": "DUMP", "success": False, "crErrno": 22}}
@@ -283,6 +285,17 @@ def test_a_restore_that_fails_beside_the_original_leaves_that_alone(box: Box, tm
     assert said[0] == "container's cgroup is not empty: 1 process(es) found"
     assert box.state()["status"] == "running"
     assert [path.name for path in box.root.iterdir()] == [box.identifier]
+
+
+def test_what_a_killed_restore_has_left_goes_with_the_container(box: Box) -> None:
+    running(box)
+    place = box.root / box.identifier / "criu-root"
+    place.mkdir()
+    mount(str(box.bundle / "rootfs"), str(place), flags=MS_BIND)
+
+    box.runc("delete", "--force", box.identifier)
+
+    assert box.leftovers() == []
 
 
 @pytest.mark.parametrize(
