@@ -91,17 +91,24 @@ class ForkServer:
         No worker may have been asked for that was not received. ForkError when the fork server has gone.
         """
         while self.busy:
-            try:
-                data = self.connection.recv(MESSAGE_LIMIT, socket.MSG_DONTWAIT)
-            except BlockingIOError:
+            data = self._hear(wait=False)
+            if data is None:
                 return False
-            except ConnectionError as error:
-                raise ForkError(f"fork server {self.pid} has gone: {error}") from error
-            if not data:
-                raise ForkError(f"fork server {self.pid} has gone")
             assert data == _READY
             self.busy -= 1
         return True
+
+    def _hear(self, *, wait: bool) -> bytes | None:
+        """Return the next reply; None if it is not there and not to be waited for."""
+        try:
+            data = self.connection.recv(MESSAGE_LIMIT, 0 if wait else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except ConnectionError as error:
+            raise ForkError(f"fork server {self.pid} has gone: {error}") from error
+        if not data:
+            raise ForkError(f"fork server {self.pid} has gone")
+        return data
 
     def _send(
         self, kind: bytes, request: tuple[str, str, dict[str, Any]], descriptors: Sequence[int]
@@ -122,15 +129,10 @@ class ForkServer:
 
         None if it is not there yet and not to be waited for; the socket is readable when there is news.
         """
-        try:
-            while (data := self.connection.recv(MESSAGE_LIMIT, 0 if wait else socket.MSG_DONTWAIT)) == _READY:
-                self.busy -= 1
-        except BlockingIOError:
+        while (data := self._hear(wait=wait)) == _READY:
+            self.busy -= 1
+        if data is None:
             return None
-        except ConnectionError as error:
-            raise ForkError(f"fork server {self.pid} has gone: {error}") from error
-        if not data:
-            raise ForkError(f"fork server {self.pid} has gone")
         if data.startswith(_ERROR):
             raise ForkError(data[1:].decode())
         return int(data)

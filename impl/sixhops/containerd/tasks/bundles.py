@@ -71,14 +71,19 @@ class Bundles:
 
     def _make_work(self, path: Path) -> None:
         """Make the directory that survives a reboot, of one that is there already: a disk takes its time to find a place."""
-        try:
-            if self._reserve is None:
-                raise FileNotFoundError(path)
-            self._reserve.rename(path)
-            self._reserve = None
-        except OSError:  # there is none, its parent is missing, or something is left there
+        if not self._take_reserve(path):
             _make_directory(path)
         self._removals.submit(self._refill)
+
+    def _take_reserve(self, path: Path) -> bool:
+        if self._reserve is None:
+            return False
+        try:
+            self._reserve.rename(path)
+        except OSError:  # the parent is missing, or something is left there
+            return False
+        self._reserve = None
+        return True
 
     def _refill(self) -> None:
         if self._reserve is not None and self._reserve.exists():

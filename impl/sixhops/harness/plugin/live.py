@@ -69,7 +69,7 @@ class Seams(Protocol):
 
 
 class RealSeams:
-    """The seams outside pytest."""
+    """What performs a scenario, in pytest (`seams`) and outside."""
 
     def pytest_sixhops_open_target(self, *, name: str, directory: Path, options: StackOptions) -> Any:
         """Open the target by its name."""

@@ -12,21 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from sixhops.harness.plugin.live import RealSeams
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_sixhops_open_target(name: str, directory: Path, options: Any) -> Any:
     """Open the real target."""
-    from sixhops.harness.stack import open_target
-
-    return open_target(name, directory=directory, options=options)
+    return _real().pytest_sixhops_open_target(name=name, directory=directory, options=options)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sixhops_images(scenario: Any, root: Path) -> Any:
     """Build the scenario's images from their recipes, or take them from the cache."""
-    from sixhops.harness.plugin.images import build_images
-
-    return build_images(scenario, root)
+    return _real().pytest_sixhops_images(scenario=scenario, root=root)
 
 
 @pytest.hookimpl(trylast=True)
@@ -38,6 +36,12 @@ def pytest_sixhops_run(
     on_step: Callable[..., bool | None] | None,
 ) -> Any:
     """Run the scenario for real."""
-    from sixhops.harness.run.scenario import run_scenario
+    return _real().pytest_sixhops_run(
+        scenario=scenario, target=target, images=images, on_begin=on_begin, on_step=on_step
+    )
 
-    return run_scenario(scenario, target, images, on_begin=on_begin, on_step=on_step)
+
+def _real() -> RealSeams:
+    from sixhops.harness.plugin.live import RealSeams
+
+    return RealSeams()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 
-from sixhops.linux.libc import call
 from sixhops.runc import log
-from sixhops.runc.cli.foreground import PR_SET_CHILD_SUBREAPER, Console, wait
+from sixhops.runc.cli.foreground import attach, wait
 from sixhops.runc.criu.checkpoint import CheckpointRequest, checkpoint, require_running
 from sixhops.runc.criu.options import CGROUP_MODES, Wishes, empty_namespaces, prepare_images
 from sixhops.runc.criu.restore import RestoreRequest, restore
 from sixhops.runc.errors import RuntimeFault
 from sixhops.runc.lifecycle import control, notify
-from sixhops.runc.lifecycle.bundle import read_bundle
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
@@ -45,11 +43,7 @@ def run_restore(parsed: Parsed, root: str, program: str, *, systemd_groups: bool
     images, _ = prepare_images(parsed.values.get("image-path", ""), parsed.values.get("parent-path", ""))
     detach = "detach" in parsed.flags
     bundle = parsed.values.get("bundle") or "."
-    _, spec = read_bundle(os.path.abspath(bundle))
-    wants_terminal = spec.process is not None and spec.process.terminal
-    console = Console(wants=wants_terminal and not detach)
-    if not detach and "no-subreaper" not in parsed.flags:
-        call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _, console = attach(parsed)
     container = restore(
         RestoreRequest(
             wishes=_wishes(parsed, images, program),

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from sixhops.runc.cli.options import Parsed
 
-__all__ = ["PR_SET_CHILD_SUBREAPER", "Console", "run_container", "run_exec", "wait"]
+__all__ = ["attach", "run_container", "run_exec", "wait"]
 
-#: prctl(2): orphans below become children of this process.
-PR_SET_CHILD_SUBREAPER = 36
+# prctl(2): orphans below become children of this process
+_PR_SET_CHILD_SUBREAPER = 36
 _NOT_FORWARDED = {
     signal.SIGKILL,
     signal.SIGSTOP,
@@ -46,11 +46,7 @@ def run_container(parsed: Parsed, root: str, listen_fds: int, *, systemd_groups:
     """Create, start and (unless detached) wait for and remove a container; return its exit status."""
     identifier = parsed.arguments[0]
     detach = "detach" in parsed.flags
-    _, spec = read_bundle(os.path.abspath(parsed.values.get("bundle", ".")))
-    wants_terminal = spec.process is not None and spec.process.terminal
-    console = Console(wants=wants_terminal and not detach)
-    if not detach and "no-subreaper" not in parsed.flags:
-        call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    wants_terminal, console = attach(parsed)
     container = create(
         CreateRequest(
             root=root,
@@ -85,6 +81,20 @@ def run_container(parsed: Parsed, root: str, listen_fds: int, *, systemd_groups:
     finally:
         if "keep" not in parsed.flags:
             control.delete(root, identifier, force=True)
+
+
+def attach(parsed: Parsed) -> tuple[bool, Console]:
+    """Return whether the bundle's container wants a terminal, and the way on which it comes to us.
+
+    Unless it is to be left alone, what it leaves behind becomes ours. Raises RuntimeFault.
+    """
+    detach = "detach" in parsed.flags
+    _, spec = read_bundle(os.path.abspath(parsed.values.get("bundle") or "."))
+    wants_terminal = spec.process is not None and spec.process.terminal
+    console = Console(wants=wants_terminal and not detach)
+    if not detach and "no-subreaper" not in parsed.flags:
+        call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return wants_terminal, console
 
 
 def _forward_aside(listener: _socket.socket, pid: int) -> None:
