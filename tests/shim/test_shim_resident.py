@@ -194,10 +194,9 @@ def test_one_that_was_killed_before_it_read_has_not_begun(
 
 
 def test_one_that_was_killed_at_work_tells_its_status(loop: Loop, made: Resident, streams: Streams) -> None:
-    reader = os.dup(streams.reader)
-    loop.on_readable(reader, lambda: os.kill(made._pid, signal.SIGKILL))
-    status = step(loop, made, "create", "wait", "0", streams=streams)
-    loop.forget(reader)
-    os.close(reader)
+    def kill() -> None:
+        loop.forget(streams.reader)  # nobody reads it: it would be told again, of one that has been reaped
+        os.kill(made._pid, signal.SIGKILL)
 
-    assert status == 137
+    loop.on_readable(streams.reader, kill)
+    assert step(loop, made, "create", "wait", "0", streams=streams) == 137
