@@ -28,7 +28,7 @@ GUEST_PYTHON = "3.13"
 PACKAGES = (
     *("docker.io", "docker-cli", "containerd", "runc", "iptables", "busybox-static"),
     *("linux-image-cloud-amd64", "systemd-sysv", "udev", "dbus", "libpam-systemd"),
-    *("openssh-server", "iproute2", "procps", "kmod", "python3-minimal", "python3", "libseccomp2"),
+    *("openssh-server", "iproute2", "procps", "kmod", "python3-minimal", "python3", "libseccomp2", "criu"),
 )
 _UNWANTED = ("apt-daily", "apt-daily-upgrade", "fstrim", "dpkg-db-backup", "e2scrub_all", "man-db")
 _SIZE = "4G"
