@@ -76,6 +76,20 @@ def test_with_leave_running_it_goes_on(box: Box, tmp_path: Path) -> None:
     assert asked(tmp_path / "criu")[1]["opts"]["leave_running"] is True
 
 
+def test_a_container_of_a_version_that_knew_no_checkpoints(box: Box, tmp_path: Path) -> None:
+    program = install(tmp_path / "criu", DUMP=[DUMPED])
+    running(box)
+    record = Path(box.root, box.identifier, "state.json")
+    kept = json.loads(record.read_text())
+    del kept["descriptors"]
+    record.write_text(json.dumps(kept))
+
+    criu(box, program, "checkpoint", "--leave-running", "--image-path", f"{tmp_path}/image")
+
+    # its streams, as they are now
+    assert json.loads((tmp_path / "image/descriptors.json").read_text()) == ["/dev/null"] * 3
+
+
 def test_what_could_not_be_written_down_goes_on(box: Box, tmp_path: Path) -> None:
     program = install(tmp_path / "criu", DUMP=[FAILED])
     running(box)

@@ -94,7 +94,8 @@ def _dump(container: state.Container, request: CheckpointRequest) -> None:
                 options.status_fd = request.status
         if not request.pre_dump:
             options.ext_mnt.extend(_mounts(container, spec))
-            _write_descriptors(wishes.images, container.descriptors)
+            # what they are now is as good as can be known of a container that an older program made
+            _write_descriptors(wishes.images, container.descriptors or state.streams(container.pid))
         kind = criu_pb2.PRE_DUMP if request.pre_dump else criu_pb2.DUMP
         _run(wishes, criu_pb2.Request(type=kind, opts=options), request.status)
     finally:

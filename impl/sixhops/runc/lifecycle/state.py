@@ -42,6 +42,8 @@ _CONFIG = "config.json"
 _GATE = "exec.fifo"
 _NOTIFY = "notify"
 _RESTORED = "criu-root"
+#: What came later to the record, and what one means that was written before: a container outlives the program that made it.
+_LATER: dict[str, object] = {"ready": True, "on_host": False, "descriptors": []}
 _ID_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
 
@@ -80,7 +82,8 @@ class Container:
         self.ready = False
         self.start_time = 0
         self.groups: dict[str, str] = {}
-        # what the standard streams were at the beginning, as /proc/PID/fd tells: a checkpoint's image names pipes so
+        # what the standard streams were at the beginning, as /proc/PID/fd tells: a checkpoint's image names pipes so;
+        # empty for unknown
         self.descriptors: list[str] = []
         self.own_pids = True
         # whether the container's mounts are in the caller's mount namespace, and so have to be taken away
@@ -212,6 +215,7 @@ def load(root: str, identifier: str) -> Container:
     try:
         with open(f"{container.directory}/{_STATE}") as file:
             record = json.load(file)
+        record = {**_LATER, **record}
         for name in Container.__slots__:
             if name not in {"root", "identifier"}:
                 setattr(container, name, record[name])
