@@ -146,6 +146,21 @@ def test_a_container_sees_its_own_group_only(machine):
     assert "Read-only file system" in seen.stderr
 
 
+def test_without_a_namespace_of_groups_it_sees_them_all(machine):
+    machine.config["linux"]["namespaces"] = [{"type": kind} for kind in ("mount", "network", "pid", "ipc")]
+    machine.start()
+
+    (line,) = [
+        line
+        for line in machine.exec_("cat /proc/self/mountinfo").stdout.splitlines()
+        if " - cgroup2 " in line
+    ]
+    # the root of the hierarchy, mounted anew
+    assert line.split()[3:6] == ["/", "/sys/fs/cgroup", "ro,relatime"]
+    assert machine.exec_("cat /proc/self/cgroup").stdout.endswith(f"0::/{machine.group}\n")
+    assert machine.exec_(f"cat /sys/fs/cgroup/{machine.group}/cgroup.procs").stdout.split()[0] == "1"
+
+
 def test_device_rules_become_a_program(machine):
     machine.config["linux"] |= {
         "devices": [{"path": "/dev/given", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666}],

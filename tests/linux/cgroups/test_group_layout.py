@@ -41,3 +41,13 @@ def test_pure_version_2():
 
     assert layout.is_unified
     assert container_groups(layout, "/docker/x") == {"": "/sys/fs/cgroup/docker/x"}
+
+
+def test_relative_path_of_version_2_is_beside_the_callers_own_group():
+    mounts = "29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+
+    for own, place in (("/user.slice/session-1.scope", "/user.slice/x"), ("/user.slice", "/x"), ("/", "/x")):
+        layout = parse_layout(mounts, f"0::{own}\n")
+
+        assert container_groups(layout, "x") == {"": f"/sys/fs/cgroup{place}"}
+        assert container_groups(layout, "../../../x") == {"": "/sys/fs/cgroup/x"}

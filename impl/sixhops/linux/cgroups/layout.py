@@ -84,5 +84,7 @@ def container_groups(layout: Layout, path: str) -> dict[str, str]:
     """Return the mapping from controller to directory for a container's cgroupsPath."""
     groups = {name: hierarchy.place(path) for hierarchy in layout.version1 for name in hierarchy.controllers}
     if layout.unified is not None:
-        groups[""] = layout.unified.place(path)
+        # a group with processes can't hand controllers down, so where there is no other hierarchy it is the one beside
+        beside = layout.is_unified and not path.startswith("/")
+        groups[""] = layout.unified.place(f"../{path}" if beside else path)
     return groups

@@ -92,7 +92,7 @@ def _filesystems(
         if _is_bind(entry):
             plan.append(_bind(entry, bundle, linux.mount_label))
         else:
-            plan += _mount(entry, layout, groups, "cgroup" in kinds, linux.mount_label)
+            plan += _mount(entry, layout, groups, kinds, linux.mount_label)
     if not any(entry.destination.rstrip("/") == "/dev" and _is_bind(entry) for entry in spec.mounts):
         plan += _devices(spec, own_user)
     if spec.process is not None and spec.process.cwd:
@@ -120,22 +120,25 @@ def _bind(entry: Mount, bundle: str, label: str) -> op.BindMount:
 
 
 def _mount(
-    entry: Mount, layout: Layout, groups: dict[str, str], own_groups: bool, label: str
+    entry: Mount, layout: Layout, groups: dict[str, str], kinds: dict[str, str], label: str
 ) -> list[op.Operation]:
     options, target = parse(entry.options), _absolute(entry.destination)
     if entry.type in {"cgroup", "cgroup2"}:
-        return _groups(target, options, layout, groups, own_groups)
+        return _groups(target, options, layout, groups, kinds)
     return [op.MountFilesystem(entry.type, entry.source, target, options, label)]
 
 
 def _groups(
-    target: str, options: MountOptions, layout: Layout, groups: dict[str, str], own_groups: bool
+    target: str, options: MountOptions, layout: Layout, groups: dict[str, str], kinds: dict[str, str]
 ) -> list[op.Operation]:
+    own_groups = "cgroup" in kinds
     if layout.is_unified:
-        if own_groups:
+        assert layout.unified is not None
+        if own_groups or "user" not in kinds:
             return [op.MountFilesystem("cgroup2", "cgroup", target, options)]
-        bind = MountOptions(options.flags | m.MS_BIND | m.MS_REC, options.propagation)
-        return [op.BindMount(groups[""], target, bind)]
+        # another user namespace's groups can't be mounted (EPERM)
+        bind = MountOptions(options.flags | m.MS_BIND, options.propagation)
+        return [op.BindMount(layout.unified.mountpoint, target, bind)]
     shown = []
     for hierarchy in layout.version1:
         names = hierarchy.controllers
