@@ -229,7 +229,7 @@ class TasksService:
         if path:
             await shim.call("Checkpoint", wanted)
             return tasks_pb2.CheckpointTaskResponse()
-        with tempfile.TemporaryDirectory(prefix="ctd-checkpoint") as made:
+        with tempfile.TemporaryDirectory(prefix="ctrd-checkpoint") as made:
             wanted.path = made
             await shim.call("Checkpoint", wanted)
             image = await self._layers.pack([], [["bind", made, ["rbind"]]], call, compress=False)
