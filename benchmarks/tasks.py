@@ -3,7 +3,8 @@
 Two stacks beside each other, real dockerd in both, so that both containerds get the same specification; then dockerd is out
 of it, and containerd's own API is asked:
 
-- Tasks/Create and Tasks/Start of a busybox container that sleeps, in turn on both: minimum, median, maximum
+- Tasks/Create and Tasks/Start of a busybox container that sleeps, in turn on both: minimum, median, maximum. The two
+  calls are made by a client that takes next to nothing itself (`leancall`)
 - many containers running at once: the time that Create and Start take together by how many are running already, and
   the proportional memory (PSS) that each adds
 
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from benchmarks.leancall import LeanCalls
 from benchmarks.run_path import Engine, furnished, memory_of
 from benchmarks.sides import in_turn, with_sides
 
@@ -42,6 +44,7 @@ PROMISE = 0.2
 FLAT = 1.5
 
 NAMESPACE = "benchmark"
+CREATE, START = "/containerd.services.tasks.v1.Tasks/Create", "/containerd.services.tasks.v1.Tasks/Start"
 STEPS = ("Create", "Start")
 WARM_UP = 3
 SIGKILL = 9
@@ -78,6 +81,7 @@ class Side:
     stack: StandingStack
     engine: Engine
     containerd: Containerd
+    calls: LeanCalls
     template: Any = None
     times: dict[str, list[float]] = field(default_factory=lambda: {step: [] for step in (*STEPS, "both")})
     growth: list[float] = field(default_factory=list)
@@ -87,6 +91,7 @@ class Side:
         """Stop the stack; return what it left behind."""
         self.engine.close()
         self.containerd.close()
+        self.calls.close()
         return self.stack.close()
 
     def prepare(self) -> None:
@@ -109,11 +114,13 @@ class Side:
 
     def start(self, name: str) -> list[float]:
         """Create and start the task; return the seconds that each took."""
-        request = tasks_pb2.CreateTaskRequest(container_id=name, options=self.template.runtime.options)
+        options = self.template.runtime.options
+        create = tasks_pb2.CreateTaskRequest(container_id=name, options=options).SerializeToString()
+        start = tasks_pb2.StartRequest(container_id=name).SerializeToString()
         begun = time.perf_counter()
-        self.containerd.ask("Tasks/Create", request)
+        self.calls.call(CREATE, create)
         created = time.perf_counter()
-        self.containerd.ask("Tasks/Start", tasks_pb2.StartRequest(container_id=name))
+        self.calls.call(START, start)
         return [created - begun, time.perf_counter() - created]
 
     def end(self, name: str) -> None:
@@ -158,7 +165,9 @@ def open_side(name: str) -> Side:
     stack = StandingStack.start(name, options=StackOptions(debug=False))
     try:
         engine = furnished(stack.registry, stack.directory)
-        side = Side(name, stack, engine, Containerd(f"unix:{stack.directory}/containerd.sock"))
+        address = f"{stack.directory}/containerd.sock"
+        calls = LeanCalls(address, {"containerd-namespace": NAMESPACE})
+        side = Side(name, stack, engine, Containerd(f"unix:{address}"), calls)
         side.prepare()
     except BaseException:
         stack.abandon()
