@@ -73,7 +73,6 @@ class Bundles:
         """Make the directory that survives a reboot, of one that is there already: a disk takes its time to find a place."""
         if not self._take_reserve(path):
             _make_directory(path)
-        self._removals.submit(self._refill)
 
     def _take_reserve(self, path: Path) -> bool:
         if self._reserve is None:
@@ -84,6 +83,10 @@ class Bundles:
             return False
         self._reserve = None
         return True
+
+    def refill(self) -> None:
+        """Have the next bundle's work made, now that nobody waits for this one."""
+        self._removals.submit(self._refill)
 
     def _refill(self) -> None:
         if self._reserve is not None and self._reserve.exists():

@@ -22,6 +22,7 @@ from sixhops.containerd.errors import from_shim, unknown
 from sixhops.containerd.tasks.bundles import Bundles, has_log
 from sixhops.containerd.tasks.launcher import EMBEDDED, Launcher, Program
 from sixhops.containerd.tasks.profiles import Profiles
+from sixhops.containerd.tasks.reserve import AT_ONCE
 from sixhops.wire.proto import payloads_pb2, shim_v2_pb2
 from sixhops.wire.proto.services import service
 from sixhops.wire.ttrpc import aio
@@ -160,6 +161,7 @@ class Shims:
         if not exec_id:
             shim.pid = pid  # one that goes on from a checkpoint had none yet
             self._launcher.reserve.started()
+            asyncio.get_running_loop().call_later(AT_ONCE, self._bundles.refill)
         return pid
 
     async def _start(
