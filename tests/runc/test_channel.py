@@ -1,4 +1,9 @@
+import os
+
+import pytest
+
 from sixhops.runc import channel as ch
+from sixhops.runc.errors import RuntimeFault
 
 
 def test_last_words_are_heard_though_the_speaker_had_not_read_all() -> None:
@@ -23,3 +28,30 @@ def test_what_came_before_is_kept() -> None:
     assert theirs.expect(ch.GO) == b""
     for end in (ours, theirs):
         end.close()
+
+
+def test_descriptors_are_taken_and_what_came_before_is_kept() -> None:
+    ours, theirs = ch.open_channel()
+    reader, writer = os.pipe()
+    ours.send(ch.MADE)
+    ours.hand(ch.JOIN, (writer,))
+    ours.hand(ch.JOIN, ())
+
+    (copy,) = theirs.take(ch.JOIN)
+    os.write(copy, b"through")
+    assert os.read(reader, 16) == b"through"
+    assert theirs.take(ch.JOIN) == ()
+    assert theirs.expect(ch.MADE) == b""
+    for descriptor in (copy, reader, writer):
+        os.close(descriptor)
+    for end in (ours, theirs):
+        end.close()
+
+
+def test_who_waits_for_descriptors_is_told_that_the_other_side_is_gone() -> None:
+    ours, theirs = ch.open_channel()
+    ours.close()
+
+    with pytest.raises(RuntimeFault, match="other process is gone"):
+        theirs.take(ch.JOIN)
+    theirs.close()

@@ -43,6 +43,7 @@ def test_first_process_waits_for_its_limits(
         waits=waits,
         own_user=False,
         own_groups=False,
+        early=False,
         channel=theirs,
         plan=["a mount"],
         rootfs="/",

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from sixhops.runc import channel as ch
-from sixhops.runc.lifecycle import create
+from sixhops.runc.lifecycle import create, groups
 from sixhops.wire.runtime.parse import parse_spec
 
 _DOCUMENT = json.dumps(
@@ -39,21 +39,26 @@ class _Child:
 
 
 @pytest.mark.parametrize(
-    ("meets", "order"),
+    ("meets", "on_devices", "order"),
     [
-        (True, ["told to go", "waits for the parent", "devices", "limits", "told to go on", "is ready"]),
-        (False, ["told to go", "waits for the parent", "limits", "is ready", "devices"]),
+        (
+            True,
+            True,
+            ["told to go", "waits for the parent", "devices", "limits", "told to go on", "is ready"],
+        ),
+        (False, True, ["told to go", "waits for the parent", "limits", "is ready", "devices"]),
+        (False, False, ["told to go", "waits for the parent", "limits", "is ready"]),
     ],
-    ids=["it waits in between", "it does not wait"],
+    ids=["it waits in between", "it does not wait", "they were allowed before it began"],
 )
 def test_devices_are_allowed_while_the_first_process_waits(
-    monkeypatch: pytest.MonkeyPatch, meets: bool, order: list[str]
+    monkeypatch: pytest.MonkeyPatch, meets: bool, on_devices: bool, order: list[str]
 ) -> None:
     happened: list[str] = []
-    monkeypatch.setattr(create, "apply_rules", lambda *_: happened.append("devices"))
-    monkeypatch.setattr(create, "apply", lambda *_: happened.append("limits"))
+    monkeypatch.setattr(groups, "apply_rules", lambda *_: happened.append("devices"))
+    monkeypatch.setattr(groups, "apply", lambda *_: happened.append("limits"))
     container = cast("Any", SimpleNamespace(groups={}))
-    first = cast("Any", SimpleNamespace(meets=meets, own_user=False, filter=None))
+    first = cast("Any", SimpleNamespace(meets=meets, on_devices=on_devices, own_user=False, filter=None))
 
     create._accompany(parse_spec(_DOCUMENT), container, 0, cast("Any", _Child(happened)), first, lambda: None)
 

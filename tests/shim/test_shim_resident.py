@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from sixhops.shim import resident
 from sixhops.shim.loop import Loop, Task
 from sixhops.shim.resident import Resident
 
@@ -23,22 +22,28 @@ def foresee(bundle, identifier, spare):
     global known
     known += f"-{bundle}-{identifier}"
 
-def become(connection):
+def become(connection, begin):
     os.read(connection, 1)
     return 0
 
-def main(arguments, *, sibling, spare, leave):
+def open_gate(path, descriptors):
+    if os.path.exists(path):
+        os.unlink(path)
+        return True
+    return False
+
+def main(arguments, *, sibling, spare, offer):
     assert sibling
     os.write(1, f"{known} {os.getpid()} {os.getcwd()} {' '.join(arguments)}".encode())
-    if "open" in arguments:
-        gate = os.open(arguments[1], os.O_WRONLY)
-        os.write(gate, b"0")
-        leave(gate)
     if "wait" in arguments:
         os.read(0, 1)
     if "leave" in arguments and os.fork() == 0:
         os.read(0, 1)
         os._exit(0)
+    if "offer" in arguments:
+        gate = os.open(arguments[2], os.O_WRONLY)
+        offer(arguments[2], (gate,))
+        os.close(gate)
     return int(arguments[-1])
 """
 
@@ -90,8 +95,7 @@ def streams() -> Iterator[Streams]:
         os.close(descriptor)
 
 
-def step(loop: Loop, waiting: Resident, *words: str, streams: Streams) -> int | None:
-    task: Task[int | None] = Task(waiting.run(loop, ["runtime", *words], streams.child))
+def lived(loop: Loop, task: Task[int | None]) -> int | None:
     task.on_done(loop.stop)
     loop.later(10.0, loop.stop)
     if not task.done:
@@ -101,96 +105,109 @@ def step(loop: Loop, waiting: Resident, *words: str, streams: Streams) -> int | 
     return task.result()
 
 
-def test_one_process_creates_and_starts(loop: Loop, made: Resident, streams: Streams) -> None:
-    assert made.takes("create")
-    assert step(loop, made, "create", "0", streams=streams) == 0
-    document, first, directory, *words = streams.said().split()
-    assert (document, directory, words) == ("known", str(Path.cwd()), ["create", "0"])
+def create(loop: Loop, waiting: Resident, *words: str, streams: Streams) -> int | None:
+    return lived(loop, Task(waiting.create(loop, ["runtime", "create", *words], streams.child)))
 
-    assert made.takes("start")
-    assert step(loop, made, "start", "3", streams=streams) == 3
-    assert streams.said().split()[1] == first
+
+def ended(loop: Loop, waiting: Resident) -> int:
+    """Wait for the runtime's end and the spare's; return the status of the first."""
+    assert waiting._end is not None
+    assert waiting._spare_end is not None
+    for end in (waiting._end, waiting._spare_end):
+        if not end.done:
+            end.on_done(loop.stop)
+            loop.later(10.0, loop.stop)
+            loop._running = True
+            loop.run()
+        assert end.done
+    return waiting._end.result().status
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Path:
+    os.mkfifo(tmp_path / "gate")
+    return tmp_path / "gate"
+
+
+def test_it_creates_and_goes(loop: Loop, made: Resident, streams: Streams) -> None:
+    assert made.takes("create")
+    assert create(loop, made, "0", streams=streams) == 0
+    document, pid, directory, *words = streams.said().split()
+    assert (document, directory, words) == ("known", str(Path.cwd()), ["create", "0"])
+    assert int(pid) == made._pid
+
+    assert not made.takes("create")
     assert not made.takes("start")
+    assert ended(loop, made) == 0
 
 
 def test_it_is_told_of_the_bundle_before(loop: Loop, made: Resident, streams: Streams) -> None:
     made.foretell("bundle", "id")
-    assert step(loop, made, "create", "0", streams=streams) == 0
+    assert create(loop, made, "0", streams=streams) == 0
     assert streams.said().split()[0] == "known-bundle-id"
 
 
 def test_start_is_done_when_the_gate_is_closed_on_the_other_side(
-    loop: Loop, made: Resident, streams: Streams, tmp_path: Path
+    loop: Loop, made: Resident, streams: Streams, fifo: Path
 ) -> None:
-    assert step(loop, made, "create", "0", streams=streams) == 0
-    fifo = tmp_path / "gate"
-    os.mkfifo(fifo)
     inside = os.open(fifo, os.O_RDWR)
-    task: Task[int | None] = Task(made.run(loop, ["runtime", "open", str(fifo), "0"], streams.child))
-    opened: list[bool] = []
+    assert create(loop, made, "offer", str(fifo), "0", streams=streams) == 0
+    assert made.takes("start")
 
-    def begin() -> None:
-        loop.forget(inside)
-        opened.append(task.done)
-        os.close(inside)
+    task: Task[int | None] = Task(made.start(loop))
+    assert not task.done
+    assert not fifo.exists()
+    os.close(inside)
+    assert lived(loop, task) == 0
+    assert made._end is not None
+    assert made._end.done
+    assert not made.takes("start")
 
-    loop.on_readable(inside, begin)
-    task.on_done(loop.stop)
-    loop.later(10.0, loop.stop)
-    loop._running = True
-    loop.run()
-    assert (opened, task.result()) == ([False], 0)
+
+def test_a_gate_that_is_not_as_it_was_is_left_to_a_runtime(
+    loop: Loop, made: Resident, streams: Streams, fifo: Path
+) -> None:
+    inside = os.open(fifo, os.O_RDWR)
+    assert create(loop, made, "offer", str(fifo), "0", streams=streams) == 0
+    fifo.unlink()
+
+    assert lived(loop, Task(made.start(loop))) is None
+    assert not made.takes("start")
+    os.close(inside)
 
 
 def test_failure_ends_it(loop: Loop, made: Resident, streams: Streams) -> None:
-    assert step(loop, made, "create", "1", streams=streams) == 1
+    assert create(loop, made, "1", streams=streams) == 1
     assert not made.takes("start")
+    assert ended(loop, made) == 1
 
 
 def test_one_that_has_a_child_ends_so_that_the_child_is_ours(
-    loop: Loop, made: Resident, streams: Streams
+    loop: Loop, made: Resident, streams: Streams, fifo: Path
 ) -> None:
-    assert step(loop, made, "create", "leave", "0", streams=streams) == 0
+    inside = os.open(fifo, os.O_RDWR)
+    assert create(loop, made, "leave", str(fifo), "offer", "0", streams=streams) == 0
     assert not made.takes("start")
+    os.close(inside)
 
 
 def test_streams_are_left_to_the_container(loop: Loop, made: Resident, streams: Streams) -> None:
-    assert step(loop, made, "create", "0", streams=streams) == 0
+    assert create(loop, made, "0", streams=streams) == 0
     streams.said()
     os.close(streams.output)
     assert streams.said() == ""  # the end: nobody else holds it
     streams.output = os.dup(0)
 
 
-def test_one_that_left_has_not_begun(
-    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streams: Streams
-) -> None:
-    (tmp_path / "resident_runtime.py").write_text(RUNTIME.replace("{known}", "-"))
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    monkeypatch.setattr(resident, "IDLE_SECONDS", 0.0)
-    waiting = Resident("resident_runtime")
-    waiting.watch(loop)
-    assert step(loop, waiting, "create", "0", streams=streams) == 0
-    streams.said()
-    loop.later(0.2, lambda: os.write(streams.output, b"nothing"))
-    assert waiting._end is not None
-    while not waiting._end.done:
-        loop._running = True
-        loop.soon(loop.stop)
-        loop.reap()
-        loop.run()
-
-    assert step(loop, waiting, "start", "0", streams=streams) is None
-
-
 def test_one_that_was_killed_before_it_read_has_not_begun(
     loop: Loop, made: Resident, streams: Streams
 ) -> None:
-    assert step(loop, made, "create", "0", streams=streams) == 0
     os.kill(made._pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, made._pid, os.WSTOPPED | os.WNOWAIT)  # it may be reading still when kill(2) returns
     loop.soon(lambda: os.kill(made._pid, signal.SIGKILL))
 
-    assert step(loop, made, "start", "0", streams=streams) is None
+    assert create(loop, made, "0", streams=streams) is None
+    assert ended(loop, made) == 137
 
 
 def test_one_that_was_killed_at_work_tells_its_status(loop: Loop, made: Resident, streams: Streams) -> None:
@@ -199,4 +216,4 @@ def test_one_that_was_killed_at_work_tells_its_status(loop: Loop, made: Resident
         os.kill(made._pid, signal.SIGKILL)
 
     loop.on_readable(streams.reader, kill)
-    assert step(loop, made, "create", "wait", "0", streams=streams) == 137
+    assert create(loop, made, "wait", "0", streams=streams) == 137

@@ -23,9 +23,9 @@ def pair() -> tuple[_socket.socket, _socket.socket]:
 
 
 def send(connection: _socket.socket, data: bytes, descriptors: tuple[int, ...]) -> None:
-    """Send one message. Raises OSError."""
+    """Send one message. Raises OSError, BrokenPipeError if the other side is gone."""
     words = b"".join([descriptor.to_bytes(_WORD, sys.byteorder) for descriptor in descriptors])
-    connection.sendmsg([data], [(_LEVEL, _RIGHTS, words)])
+    connection.sendmsg([data], [(_LEVEL, _RIGHTS, words)], _socket.MSG_NOSIGNAL)
 
 
 def receive(

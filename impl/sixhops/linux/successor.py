@@ -3,8 +3,8 @@
 A fork copies the page tables, and both sides then copy every page that either of them writes to. clone(2) with CLONE_VM
 and CLONE_VFORK copies neither: the caller stands still in the kernel until its successor executes a program or ends.
 Here it never goes on after that, because its stack is the successor's by then: what follows the system call in the
-caller is exit_group(2), in a few instructions that use registers alone. So the memory that the successor gives up when
-it executes a program is cleared away by the caller's end, and nobody waits for that.
+caller is exit_group(2), in a few instructions that use registers alone. It may be killed as soon as it stands still: the
+memory is the successor's as well.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@
       | -- GO (maps and rlimits are set) -->   |   (with a mount namespace and no user namespace waited for after the
       |                                         |   mounts, before the process becomes another user)
       | -- FILTER program ---------------->   |   (sent early, used late)
+      | -- MADE -------------------------->   |   (to a spare's successor, born before its groups: it can show them)
+      | -- JOIN descriptors ------------->   |   (and it can enter them)
       |   <-- BORN pid --------------------   |   (a spare's successor alone: a fork's pid is known)
       |   <-- HOOKS (mounts are done) ------  |
       | -- HOOKS (done) ------------------->  |
@@ -16,12 +18,14 @@ from __future__ import annotations
 
 import _socket
 
+from sixhops.linux import passing
 from sixhops.runc.errors import RuntimeFault
 
-__all__ = ["BORN", "FAILED", "FILTER", "GO", "HOOKS", "READY", "Channel", "open_channel"]
+__all__ = ["BORN", "FAILED", "FILTER", "GO", "HOOKS", "JOIN", "MADE", "READY", "Channel", "open_channel"]
 
-GO, FILTER, BORN, HOOKS, READY, FAILED = b"G", b"F", b"B", b"H", b"R", b"E"
+GO, FILTER, MADE, JOIN, BORN, HOOKS, READY, FAILED = b"G", b"F", b"M", b"J", b"B", b"H", b"R", b"E"
 _LIMIT = 1 << 16  # twice the largest filter; a larger buffer would be mapped anew each time
+_MOST = 64  # descriptors of a message
 
 
 class Channel:
@@ -40,6 +44,20 @@ class Channel:
     def send(self, kind: bytes, body: bytes = b"") -> None:
         """Send one message; raises BrokenPipeError if the other side is gone."""
         self._socket.send(kind + body, _socket.MSG_NOSIGNAL)
+
+    def hand(self, kind: bytes, descriptors: tuple[int, ...]) -> None:
+        """Send copies of `descriptors`; raises BrokenPipeError if the other side is gone."""
+        passing.send(self._socket, kind, descriptors)
+
+    def take(self, kind: bytes) -> tuple[int, ...]:
+        """Return the descriptors of the next message of this kind, and keep what came before it, as `expect`."""
+        while True:
+            received, descriptors = passing.receive(self._socket, _LIMIT, _MOST)
+            if not received:
+                raise RuntimeFault("the runtime's other process is gone")
+            if received == kind:
+                return tuple(descriptors)
+            self._kept[received[:1]] = received[1:]
 
     def receive(self) -> tuple[bytes, bytes]:
         """Return the next message's kind and body; (b"", b"") at the other side's end."""

@@ -17,9 +17,11 @@ from sixhops.runc.errors import RuntimeFault, UsageFault, reason
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["become", "dispatch", "foresee", "main", "rehearse"]
+    from sixhops.runc.lifecycle.gate import Offer
+
+__all__ = ["become", "dispatch", "foresee", "main", "open_gate", "rehearse"]
 
 _GLOBAL = {
     "debug": FLAG,
@@ -42,17 +44,17 @@ def main(
     *,
     sibling: bool = False,
     spare: int = -1,
-    leave: Callable[[int], None] | None = None,
+    offer: Offer | None = None,
 ) -> int:
     """Run the program; return its exit status.
 
-    `sibling`: `create` may leave a child of our parent instead of ours, because we stay until it is started.
+    `sibling`: `create` may leave a child of our parent instead of ours.
     `spare`: where a process is reached that waits to become that child (`become`), -1 for none.
-    `leave`: `start` may leave the wait for the program's begin to whoever it calls this with (`control.start`).
+    `offer`: `create` may call it with what the caller can do `start`'s work with (`open_gate`).
     """
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        return dispatch(words, sibling=sibling, spare=spare, leave=leave)
+        return dispatch(words, sibling=sibling, spare=spare, offer=offer)
     except UsageFault as error:
         return _show_usage(error)
     except RuntimeFault as error:
@@ -96,9 +98,14 @@ def foresee(bundle: str, identifier: str, spare: int = -1) -> None:
             tell(spare, found.first)
 
 
-def dispatch(
-    words: list[str], *, sibling: bool = False, spare: int = -1, leave: Callable[[int], None] | None = None
-) -> int:
+def open_gate(path: str, descriptors: Sequence[int]) -> bool:
+    """Do a container's `start` with what its `create` has offered; False if a `start` proper has to see to it (`gate`)."""
+    from sixhops.runc.lifecycle.gate import open_gate as let_pass
+
+    return let_pass(path, descriptors)
+
+
+def dispatch(words: list[str], *, sibling: bool = False, spare: int = -1, offer: Offer | None = None) -> int:
     """Run a command line; return the exit status. Raises RuntimeFault, UsageFault and OSError; else as `main`."""
     options = parse(words, _GLOBAL, _SHORT)
     if "version" in options.flags:
@@ -136,7 +143,7 @@ def dispatch(
         sibling=sibling,
         spare=spare,
         criu=options.values.get("criu") or "criu",
-        leave=leave,
+        offer=offer,
     )
 
 

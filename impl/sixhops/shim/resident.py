@@ -1,16 +1,16 @@
-"""The runtime's process for `create` and `start`, forked before there is a container for it.
+"""The runtime's process for `create`, forked before there is a container for it.
 
 A fork costs little, but nearly every page that the child then touches costs a fault and a copy: a runtime that is forked
 when it is needed spends more time on that than on the container. So a shim that waits for its container (`standby`) has
-a runtime that waits as well, and has touched what it will need. It makes the container as the shim's own child, stays
-for the start, and goes; every other step is forked when it comes. One that is not needed in time goes by itself.
+a runtime that waits as well, and has touched what it will need. It makes the container as the shim's own child and goes;
+every other step is forked when it comes. But for `start`, if that is to open the container's gate and no more: then the
+runtime leaves what is needed for it, and the shim does it.
 Beside it waits a spare, for the same reason: the process that the runtime makes the container's first one of, if it can.
-It is there until that one has become the container's program; where no start comes, it goes with the runtime.
 
-Theory of operation: a SOCK_SEQPACKET pair. The shim sends a command line with the descriptors 0, 1 and 2; the answer to a
-step that is not the last one is DONE. The last one is answered by the end of the process, as is one that failed, or
-whose container has become the child of the runtime. GONE: the runtime leaves, and has not begun what was sent.
-OPENED, with the container's gate: it leaves while the container's process becomes the program, and the shim awaits both.
+Theory of operation: a SOCK_SEQPACKET pair. The shim sends a command line with the descriptors 0, 1 and 2; the answer is
+DONE, with the gate's path and descriptors if there is one to open. Nothing that takes long happens before the shim has
+read it: the end of a process takes a millisecond, so the runtime waits for the shim to close the connection. The end
+of the process alone is the answer of one that failed, or whose container has become the child of the runtime.
 An empty command line only tells which bundle and id it will be; it is not answered.
 """
 
@@ -21,7 +21,6 @@ import gc
 import importlib
 import marshal
 import os
-import select
 import signal
 import sys
 import traceback
@@ -44,37 +43,38 @@ __all__ = ["DEFAULT_SIGNALS", "NAME", "Resident"]
 
 #: Signals that Python ignores at start; a program that we start must find them at their defaults.
 DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
-STEPS = ("create", "start")
 #: Of its process, as of every step that is forked from the shim.
 NAME = "containerd-shim"
-IDLE_SECONDS = 5.0  # between the steps
 MESSAGE_LIMIT = 1 << 16
 STREAMS = 3
+GATE = 8  # descriptors of an offer, at most
 PROGRAM_SECONDS = 10.0  # that a program may take to begin
-DONE, GONE, OPENED = b"d", b"g", b"o"
+DONE = b"d"
 
 
 class Resident:
-    """The shim's end. Each of STEPS can be run once, in their order."""
+    """The shim's end."""
 
     def __init__(self, module: str, document: int = -1, name: str = NAME) -> None:
         """Fork the runtime `module`; `document` is a file with a specification like the one to come, or -1.
 
         `name` is that of the process while it is at work.
         """
-        self._connection, theirs = passing.pair()
         for_runtime, for_spare = passing.pair()
         self._spare_pid = fork_plainly()
         if self._spare_pid == 0:
             _be(module, document, (for_spare.fileno(),), lambda runtime: _become(runtime, for_spare, name))
         for_spare.close()
+        self._connection, theirs = passing.pair()
         self._pid = fork_plainly()
         if self._pid == 0:
             kept = (theirs.fileno(), for_runtime.fileno())
             _be(module, document, kept, lambda runtime: _serve(runtime, theirs, for_runtime.fileno(), name))
         theirs.close()
         for_runtime.close()
-        self._steps = list(STEPS)
+        self._module = module
+        self._fresh = True
+        self._path, self._gate = "", list[int]()
         self._end: Future[ExitStatus] | None = None
         self._spare_end: Future[ExitStatus] | None = None
 
@@ -90,41 +90,70 @@ class Resident:
         self._end.on_done(self._ended)
 
     def _ended(self) -> None:
-        """Let the spare go as well, unless a program is about to begin, which ends it."""
+        """Let the spare go as well; one that a container has come of without us is ended by its program's begin."""
         assert self._end is not None
+        if self._end.result().status:
+            self._end_spare()
+
+    def _done(self) -> None:
+        self._end_spare()
+        self.dismiss()
+
+    def _end_spare(self) -> None:
+        """End the spare, whose successor, if it has one, goes on in their memory."""
         assert self._spare_end is not None
-        if self._end.result().status and not self._spare_end.done:
+        if not self._spare_end.done:
             os.kill(self._spare_pid, signal.SIGKILL)
 
-    def takes(self, step: str) -> bool:
-        """Tell whether `step` is the next one."""
-        return self._steps[:1] == [step]
+    def _runtime(self) -> ModuleType:
+        return importlib.import_module(self._module)
 
-    async def run(self, loop: Loop, argv: Sequence[str], stdio: Sequence[int]) -> int | None:
-        """Run the next step; return its exit status, or None when it was not begun."""
+    def takes(self, step: str) -> bool:
+        """Tell whether `step` is one that is done here."""
+        return self._fresh if step == "create" else step == "start" and bool(self._gate)
+
+    async def create(self, loop: Loop, argv: Sequence[str], stdio: Sequence[int]) -> int | None:
+        """Run the step; return its exit status, or None when it was not begun."""
         assert self._end is not None
-        self._steps.pop(0)
+        self._fresh = False
         try:
             passing.send(self._connection, marshal.dumps((tuple(argv), os.getcwd())), tuple(stdio))
         except OSError:
             self.dismiss()
             return None
         await self._answered(loop, self._end)
-        gate: list[int] = []
+        answer = b""
         try:
-            answer, gate = passing.receive(self._connection, 1, 1, wait=False)
+            answer, self._gate = passing.receive(self._connection, MESSAGE_LIMIT, GATE, wait=False)
         except ConnectionResetError:
-            answer = GONE  # it never read what was sent
+            self.dismiss()
+            return None  # it never read what was sent
         except BlockingIOError:
-            answer = b""
-        if answer == DONE:
-            return 0
-        self.dismiss()
-        for descriptor in gate:
-            if await _begun(loop, descriptor):
-                assert self._spare_end is not None
-                await self._spare_end  # from here on the container is our only child
-        return None if answer == GONE else (await self._end).status
+            pass
+        if not answer:
+            self.dismiss()
+            return (await self._end).status
+        self._path = answer[len(DONE) :].decode()
+        loop.soon(self._done)  # once this has been answered
+        return 0
+
+    async def start(self, loop: Loop) -> int | None:
+        """Open the container's gate if that was offered, and return 0 when its program has begun; else None."""
+        assert self._end is not None
+        descriptors, self._gate = self._gate, []
+        if not descriptors:
+            return None
+        try:
+            if not self._runtime().open_gate(self._path, descriptors):
+                return None
+            if await _begun(loop, descriptors[0]):
+                if not self._end.done:  # now we wait for it
+                    os.sched_setscheduler(self._pid, os.SCHED_OTHER, os.sched_param(0))
+                await self._end  # so that from here on the container is our only child
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return 0
 
     async def _answered(self, loop: Loop, end: Future[ExitStatus]) -> None:
         """Wait for a word, or for the end of the process, whose child may have kept its side of the socket open."""
@@ -137,15 +166,15 @@ class Resident:
             loop.forget(self._connection.fileno())
 
     def dismiss(self) -> None:
-        """Let it go, if it is still there."""
-        self._steps = []
+        """Let the process go, if it is still there."""
+        self._fresh = False
         self._connection.close()
 
 
 async def _begun(loop: Loop, gate: int) -> bool:
     """Wait until the first process has become the program or has died, and closed its side of the gate by that: True.
 
-    A hook inside the container may take longer than the bound; the runtime would not wait for it any longer either.
+    A hook inside the container may take longer than the bound; a runtime would not wait for it any longer either.
     """
     try:
         await loop.within(loop.readable(gate), PROGRAM_SECONDS)
@@ -153,7 +182,6 @@ async def _begun(loop: Loop, gate: int) -> bool:
         return False
     finally:
         loop.forget(gate)
-        os.close(gate)
     return True
 
 
@@ -190,32 +218,38 @@ def _become(runtime: ModuleType, connection: _socket.socket, name: str) -> int:
 
 
 def _serve(runtime: ModuleType, connection: _socket.socket, spare: int, name: str) -> int:
-    def leave(gate: int) -> None:
-        passing.send(connection, OPENED, (gate,))
+    argv: tuple[str, ...] = ()
+    while not argv:
+        data, streams = passing.receive(connection, MESSAGE_LIMIT, STREAMS)
+        if not data:
+            return 0
+        argv, where = marshal.loads(data)
+        if not argv:
+            runtime.foresee(*where, spare)
+    prctl.set_name(name)
+    os.chdir(where)
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    answered = False
 
-    for last in (False, True):
-        if last and not select.select([connection.fileno()], [], [], IDLE_SECONDS)[0]:
-            with contextlib.suppress(OSError):
-                connection.send(GONE)
-            return 1
-        argv: tuple[str, ...] = ()
-        while not argv:
-            data, streams = passing.receive(connection, MESSAGE_LIMIT, STREAMS)
-            if not data:
-                return 0
-            argv, where = marshal.loads(data)
-            if not argv:
-                runtime.foresee(*where, spare)
-        prctl.set_name(name)
-        os.chdir(where)
-        for number, descriptor in enumerate(streams):
-            os.dup2(descriptor, number)
-            os.close(descriptor)
-        status = int(runtime.main(argv[1:], sibling=True, spare=spare, leave=leave if last else None) or 0)
-        if status or last or _has_children():
-            return status
+    def answer(path: str, descriptors: tuple[int, ...]) -> None:
+        nonlocal answered
+        if _has_children():
+            return
+        answered = True
         _let_go_of_streams()
-        connection.send(DONE)
+        passing.send(connection, DONE + path.encode(), descriptors)
+
+    status = int(runtime.main(argv[1:], sibling=True, spare=spare, offer=answer) or 0)
+    if status or _has_children():
+        return status
+    if not answered:
+        answer("", ())
+    # its end takes a millisecond of a processor, which others shall have first
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        connection.recv(1)  # nothing, but the other side's end
     return 0
 
 

@@ -137,7 +137,10 @@ class Runtime:
     async def _step(self, name: str, argv: list[str], stdio: tuple[int, int, int]) -> int:
         resident = self._resident
         if resident is not None and resident.takes(name):
-            status = await resident.run(self._loop, argv, stdio)
+            create = name == "create"
+            status = await (
+                resident.create(self._loop, argv, stdio) if create else resident.start(self._loop)
+            )
             if status is not None:
                 return status
         return (await self._loop.child(self._begin(argv, stdio))).status

@@ -17,7 +17,7 @@ from sixhops.linux.signals import DEFAULT, set_handler
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["PID_FILE", "become", "foresee", "main", "rehearse"]
+__all__ = ["PID_FILE", "become", "foresee", "main", "open_gate", "rehearse"]
 
 PID_FILE = "init.pid"
 SECONDS = 60  # after which a container that nobody killed ends by itself
@@ -44,19 +44,25 @@ def main(
     *,
     sibling: bool = False,
     spare: int = -1,  # noqa: ARG001  no use for it
-    leave: Callable[[int], None] | None = None,
+    offer: Callable[[str, tuple[int, ...]], None] | None = None,
 ) -> int:
     """Run `create`, `start`, `kill` (with the signal last) or `delete`; return the exit status."""
     if "create" in words and sibling:
-        return _create()
-    if "start" in words and leave is not None:
-        reader, writer = os.pipe2(os.O_CLOEXEC)
-        leave(reader)
-        os.close(writer)  # as if the container's process became the program now
+        status = _create()
+        if offer is not None:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            offer(PID_FILE, (reader,))
+            os.close(writer)  # as if the container's process became the program as soon as it may
+        return status
     if "kill" in words:
         with open(PID_FILE, encoding="ascii") as file:
             os.kill(int(file.read()), int(words[-1]))
     return 0
+
+
+def open_gate(path: str, descriptors: Sequence[int]) -> bool:
+    """Tell whether it is what `create` has offered: there is no gate."""
+    return path == PID_FILE and len(descriptors) == 1
 
 
 def _create() -> int:

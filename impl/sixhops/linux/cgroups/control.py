@@ -20,6 +20,7 @@ __all__ = [
     "enter_self",
     "exists",
     "freeze",
+    "frozen_file",
     "is_frozen",
     "open_entries",
     "open_unified",
@@ -71,31 +72,54 @@ def exists(groups: dict[str, str]) -> bool:
     return any(os.path.isdir(path) for path in directories(groups))
 
 
-def create(groups: dict[str, str]) -> list[str]:
-    """Make the missing directories; return those that were made, outermost first, for an undo."""
-    made: list[str] = []
+def create(groups: dict[str, str], made: list[str] | None = None) -> list[str]:
+    """Make the missing directories; return those that were made, outermost first, for an undo.
+
+    They are added to `made` as they come, so that it knows them when another one fails. Raises LinuxError.
+    """
+    made = [] if made is None else made
     for name, path in groups.items():
-        missing = [path]
-        step = os.path.dirname(path)
-        while not os.path.isdir(step):
-            missing.append(step)
-            step = os.path.dirname(step)
-        for step in reversed(missing):
-            try:
-                os.mkdir(step, 0o755)
-            except FileExistsError:
-                if step == path:
-                    continue
-                # else another container made the common parent in between
-            except OSError as error:
-                raise LinuxError(error.errno or 5, f"mkdir {step}") from error
-            else:
-                made.append(step)
-            if name == "cpuset":
-                _inherit_cpuset(step)
-            elif name == "":
-                _enable_controllers(step)
+        try:
+            os.mkdir(path, 0o755)
+        except FileExistsError:
+            continue
+        except FileNotFoundError:
+            _create_below(name, path, made)
+        except OSError as error:
+            raise LinuxError(error.errno or 5, f"mkdir {path}") from error
+        else:
+            made.append(path)
+            _furnish(name, path)
     return made
+
+
+def _create_below(name: str, path: str, made: list[str]) -> None:
+    """Make a directory and those above it that are missing, too."""
+    missing = [path]
+    step = os.path.dirname(path)
+    while not os.path.isdir(step):
+        missing.append(step)
+        step = os.path.dirname(step)
+    for step in reversed(missing):
+        try:
+            os.mkdir(step, 0o755)
+        except FileExistsError:
+            if step == path:
+                continue
+            # else another container made the common parent in between
+        except OSError as error:
+            raise LinuxError(error.errno or 5, f"mkdir {step}") from error
+        else:
+            made.append(step)
+        _furnish(name, step)
+
+
+def _furnish(name: str, path: str) -> None:
+    """Give a new group of the controller `name` what it must have before anything enters it."""
+    if name == "cpuset":
+        _inherit_cpuset(path)
+    elif name == "":
+        _enable_controllers(path)
 
 
 def _inherit_cpuset(path: str) -> None:
@@ -205,14 +229,18 @@ def anchor(groups: dict[str, str]) -> str:
 
 def is_frozen(groups: dict[str, str]) -> bool:
     """Whether the container's processes are frozen."""
+    path = frozen_file(groups)
     try:
-        if "freezer" in groups:
-            return read(f"{groups['freezer']}/freezer.state") != "THAWED"
-        if "" in groups:
-            return read(f"{groups['']}/cgroup.freeze") == "1"
+        return bool(path) and read(path) not in {"THAWED", "0"}
     except OSError:
         return False
-    return False
+
+
+def frozen_file(groups: dict[str, str]) -> str:
+    """Return the path of the file that says whether the processes are frozen (THAWED or 0 if not), "" if there is none."""
+    if "freezer" in groups:
+        return f"{groups['freezer']}/freezer.state"
+    return f"{groups['']}/cgroup.freeze" if "" in groups else ""
 
 
 def freeze(groups: dict[str, str]) -> None:

@@ -15,6 +15,8 @@ TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sixhops.runc.lifecycle.gate import Offer
+
 __all__ = ["COMMANDS", "run_command"]
 
 _CREATE = {
@@ -33,7 +35,7 @@ _UPDATE_VALUES = (
 
 # what `run_command` was given beside the line
 _settings: dict[str, bool | int | str] = {"systemd": False, "sibling": False, "spare": -1, "criu": "criu"}
-_leave: list[Callable[[int], None]] = []
+_offer: list[Offer] = []
 
 
 def run_command(
@@ -45,19 +47,19 @@ def run_command(
     sibling: bool = False,
     spare: int = -1,
     criu: str = "criu",
-    leave: Callable[[int], None] | None = None,
+    offer: Offer | None = None,
 ) -> int:
     """Parse a command's words and run it; return the exit status. Raises RuntimeFault.
 
     `systemd` says that control groups are to be made by the service manager, `sibling` that `create` makes a child of
-    our parent where it can, `spare` by whom (`spare.turn`), `criu` which program that is, `leave` who waits in `start`'s
-    place.
+    our parent where it can, `spare` by whom (`spare.Spare`), `criu` which program that is, `offer` who would open the
+    gate in `start`'s place.
     """
     _settings["systemd"] = systemd
     _settings["sibling"] = sibling
     _settings["spare"] = spare
     _settings["criu"] = criu
-    _leave[:] = [leave] if leave is not None else []
+    _offer[:] = [offer] if offer is not None else []
     options, short, least, most, function = COMMANDS[name]
     if "--help" in words[:1] or "-h" in words[:1]:
         from sixhops.runc.cli.usage import command_usage
@@ -92,7 +94,7 @@ def _create(parsed: Parsed, root: str) -> int:
     from sixhops.runc.lifecycle.create import CreateRequest, create
 
     try:
-        create(
+        made = create(
             CreateRequest(
                 root=root,
                 identifier=parsed.arguments[0],
@@ -111,6 +113,10 @@ def _create(parsed: Parsed, root: str) -> int:
         )
     except (RuntimeFault, OSError) as error:
         raise _prefixed("runc create failed", error, 1) from error
+    if _offer:
+        from sixhops.runc.lifecycle.gate import offer_gate
+
+        offer_gate(made, _offer[0])
     return 0
 
 
@@ -123,8 +129,7 @@ def _prefixed(prefix: str, error: RuntimeFault | OSError, status: int) -> Runtim
 def _start(parsed: Parsed, root: str) -> int:
     from sixhops.runc.lifecycle.control import start
 
-    leave = _leave[0] if _leave else None
-    start(root, parsed.arguments[0], os.environ.get("NOTIFY_SOCKET", ""), leave)
+    start(root, parsed.arguments[0], os.environ.get("NOTIFY_SOCKET", ""))
     return 0
 
 

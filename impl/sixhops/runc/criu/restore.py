@@ -23,7 +23,8 @@ from sixhops.runc.inside.validate import validate
 from sixhops.runc.lifecycle import notify, state
 from sixhops.runc.lifecycle.bundle import read_bundle
 from sixhops.runc.lifecycle.control import destroy, kill_first
-from sixhops.runc.lifecycle.create import ALWAYS_ALLOWED, new_container
+from sixhops.runc.lifecycle.create import new_container
+from sixhops.runc.lifecycle.groups import ALWAYS_ALLOWED
 from sixhops.runc.lifecycle.hooks import run_hooks
 from sixhops.runc.lifecycle.outline import hook_values
 from sixhops.runc.lifecycle.outside import PidFile, refuse_systemd

@@ -130,17 +130,15 @@ def mount_groups(operation: MountGroups, root: int) -> None:
         os.fchmod(base, permissions)
         for name, source, data, aliases in operation.hierarchies:
             os.mkdir(name, 0o755, dir_fd=base)
-            place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
+            place = f"{via(base)}/{name}"  # which is what we made: nobody else has this tmpfs
             shown = f"{operation.target}/{name}"
             if operation.own_namespace:
                 flags = _DEFAULT_FLAGS | options.flags & m.MS_RDONLY
                 kind = "systemd" if data.startswith("name=") else "cgroup"
-                m.mount(kind, via(place), "cgroup", flags, data, shown=shown)
-                os.close(place)
+                m.mount(kind, place, "cgroup", flags, data, shown=shown)
             else:
-                m.mount(source, via(place), "bind", m.MS_BIND | m.MS_REC, shown=shown)
-                os.close(place)
-                _restrict(base, name, source, options, shown)
+                m.mount(source, place, "bind", m.MS_BIND | m.MS_REC, shown=shown)
+                _restrict(place, source, options, shown)
             for alias in aliases:
                 os.symlink(name, alias, dir_fd=base)
         propagate(base, options)
@@ -148,12 +146,8 @@ def mount_groups(operation: MountGroups, root: int) -> None:
         os.close(base)
 
 
-def _restrict(base: int, name: str, source: str, options: MountOptions, shown: str) -> None:
-    place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
-    try:
-        if options.flags:
-            m.mount(source, via(place), "bind", options.flags | m.MS_BIND | m.MS_REMOUNT, shown=shown)
-        for flag in options.propagation:
-            m.mount("", via(place), flags=flag)
-    finally:
-        os.close(place)
+def _restrict(place: str, source: str, options: MountOptions, shown: str) -> None:
+    if options.flags:
+        m.mount(source, place, "bind", options.flags | m.MS_BIND | m.MS_REMOUNT, shown=shown)
+    for flag in options.propagation:
+        m.mount("", place, flags=flag)

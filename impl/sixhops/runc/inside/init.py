@@ -34,6 +34,7 @@ from sixhops.runc.inside.identity import (
     find_program,
     home_of,
 )
+from sixhops.runc.inside.operations import MountGroups, ParentStep
 from sixhops.runc.lifecycle.hooks import run_hooks
 from sixhops.values import Value
 
@@ -54,6 +55,7 @@ _UNKNOWN: dict[str, object] = {}
 _NO_CHANNEL = ch.Channel(None)
 _COMM = b"runc:[2:INIT]"
 _STOPPING = (1, 2, 3, 15)
+_NO_GROUPS = "unable to apply cgroup configuration: "
 
 
 class FirstProcess(Value):
@@ -75,6 +77,8 @@ class FirstProcess(Value):
     # whether the parent's part in between has to be done before we go on: hooks may mount and write, and a limit of
     # memory is for all that follows
     meets: bool = True
+    # whether what it mounts may be on a device, which it has to be allowed to open
+    on_devices: bool = True
     # whether there is a limit of memory for the container
     limited: bool = False
     # from here on what is only there when the process is about to be made; -1 for a descriptor that is missing
@@ -84,8 +88,10 @@ class FirstProcess(Value):
     preserved: int = 0
     state: dict[str, object] = _UNKNOWN
     listen_fds: int = 0
-    # of the version 1 groups that the process enters by itself
+    # of the version 1 groups that the process enters by itself; `early`: it is born before they are MADE, and is handed
+    # them to JOIN
     entries: tuple[int, ...] = ()
+    early: bool = False
     mapped: dict[Mappings, int] = _NONE
 
     def descriptors(self) -> frozenset[int]:
@@ -102,9 +108,12 @@ class FirstProcess(Value):
 
 def run_first(first: FirstProcess) -> None:
     """Become the container's program; never returns."""
-    prefix = "unable to apply cgroup configuration: "
+    prefix = _NO_GROUPS
     try:
-        enter_self(first.entries)  # before anything else: all that comes later is the container's to pay for
+        if not first.early:
+            enter_self(
+                first.entries
+            )  # before anything else: all that comes later is the container's to pay for
         prefix = "error during container init: "
         _prepare(first)
         pairs = environment(first.process.env)
@@ -134,7 +143,9 @@ def _prepare(first: FirstProcess) -> None:
 
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
+    made = joined = not first.early
     if first.own_groups:
+        made = joined = joined or _join(first)
         ns.unshare(ns.CLONE_NEWCGROUP)
     label = open_label(first.process)
     execution = Execution(
@@ -146,6 +157,11 @@ def _prepare(first: FirstProcess) -> None:
     )
     old_mask = os.umask(0)
     for operation in first.plan:
+        if not made and isinstance(operation, MountGroups):
+            first.channel.expect(ch.MADE)
+            made = True
+        elif not joined and isinstance(operation, ParentStep):  # the parent will limit them
+            joined = _join(first)
         execute(operation, execution)
     os.umask(old_mask if first.process.user.umask is None else first.process.user.umask)
     _reopen_null(execution.root)
@@ -159,6 +175,16 @@ def _prepare(first: FirstProcess) -> None:
         first.channel.expect(ch.GO)
     if first.personality:
         call("personality", _PERSONALITIES[first.personality], operation="personality")
+
+
+def _join(first: FirstProcess) -> bool:
+    """Enter the groups as soon as that may be; returns True."""
+    entries = first.channel.take(ch.JOIN)
+    try:
+        enter_self(entries)
+    except LinuxError as error:
+        report(first.channel, error, _NO_GROUPS)
+    return True
 
 
 def _parent_step(first: FirstProcess) -> None:

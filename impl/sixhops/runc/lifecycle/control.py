@@ -16,10 +16,6 @@ from sixhops.runc import log
 from sixhops.runc.errors import HookError, NoSuchContainer, RuntimeFault
 from sixhops.runc.lifecycle import state
 
-TYPE_CHECKING = False  # typing's own would cost 5 ms of import
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 __all__ = [
     "delete",
     "describe_state",
@@ -38,30 +34,26 @@ _DELETE_PATIENCE = 10.0
 _PROGRAM_PATIENCE = 10
 
 
-def start(
-    root: str, identifier: str, notify_socket: str = "", leave: Callable[[int], None] | None = None
-) -> None:
+def start(root: str, identifier: str, notify_socket: str = "") -> None:
     """Open the gate: the container's process becomes the user's program. Runs the poststart hooks. Raises RuntimeFault.
 
     With the service manager's socket, returns only after the container said that it is ready, or ended.
-    Where nothing is to be done once the program has begun, `leave` is called with the gate's descriptor, to be copied,
-    and the caller waits in our place, by `poll(2)` for an error, before it takes the container for started.
     """
     container = state.load(root, identifier)
     if not notify_socket or not os.path.isdir(container.notify):
-        _start(root, identifier, leave)
+        _start(root, identifier)
         return
     from sixhops.runc.lifecycle import notify
 
     listener = notify.bind(container)
     try:
-        _start(root, identifier, None)
+        _start(root, identifier)
         notify.forward(listener, notify_socket, container.pid, container.pid)
     finally:
         listener.close()
 
 
-def _start(root: str, identifier: str, leave: Callable[[int], None] | None) -> None:
+def _start(root: str, identifier: str) -> None:
     container = state.load(root, identifier)
     held = state.lock(container)
     try:
@@ -82,10 +74,7 @@ def _start(root: str, identifier: str, leave: Callable[[int], None] | None) -> N
         try:
             os.unlink(container.gate)
             os.write(gate, b"0")
-            if leave is not None and not container.hooks.get("poststart"):
-                leave(gate)
-            else:
-                _await_program(gate)
+            _await_program(gate)
         finally:
             os.close(gate)
         if container.hooks.get("poststart"):

@@ -13,8 +13,7 @@ import select
 
 from sixhops.linux import terminal
 from sixhops.linux.cgroups import control
-from sixhops.linux.cgroups.devices import apply_rules
-from sixhops.linux.cgroups.limits import LimitError, apply
+from sixhops.linux.cgroups.limits import LimitError
 from sixhops.linux.idmaps import write_maps
 from sixhops.linux.libc import LinuxError
 from sixhops.linux.pidfd import open_process
@@ -29,8 +28,16 @@ from sixhops.runc.inside.operations import BindMount
 from sixhops.runc.inside.validate import validate
 from sixhops.runc.lifecycle import state
 from sixhops.runc.lifecycle.bundle import read_bundle
+from sixhops.runc.lifecycle.groups import (
+    allow_devices,
+    enter_unified,
+    make_groups,
+    make_unified,
+    remove_made,
+    set_limits,
+)
 from sixhops.runc.lifecycle.hooks import run_hooks
-from sixhops.runc.lifecycle.outline import Outline, Place, hook_values, outline_of
+from sixhops.runc.lifecycle.outline import Place, hook_values, outline_of
 from sixhops.runc.lifecycle.outside import (
     PidFile,
     check_preserved,
@@ -38,18 +45,17 @@ from sixhops.runc.lifecycle.outside import (
     refuse_systemd,
     write_oom_score,
 )
-from sixhops.runc.lifecycle.spawn import open_joined, spawn
+from sixhops.runc.lifecycle.spawn import goes_alone, new_namespaces, open_joined, spawn
 from sixhops.values import Value, replace
-from sixhops.wire.runtime.document import Cpu, DeviceRule, Resources
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sixhops.wire.runtime.document import Hooks, Spec
+    from sixhops.runc.lifecycle.spare import Spare
+    from sixhops.wire.runtime.document import Hooks, Linux, Spec
 
 __all__ = [
-    "ALWAYS_ALLOWED",
     "CreateRequest",
     "create",
     "new_container",
@@ -57,24 +63,6 @@ __all__ = [
 
 #: Seconds that a killed process is waited for at most.
 _DEATH_PATIENCE = 10
-
-#: Access that every container has, config-linux.md#default-devices, with the pseudo-terminals and tun.
-ALWAYS_ALLOWED = tuple(
-    DeviceRule(allow=True, type=kind, major=major, minor=minor, access=access)
-    for kind, major, minor, access in (
-        ("c", None, None, "m"),
-        ("b", None, None, "m"),
-        ("c", 1, 3, "rwm"),
-        ("c", 1, 8, "rwm"),
-        ("c", 1, 7, "rwm"),
-        ("c", 5, 0, "rwm"),
-        ("c", 1, 5, "rwm"),
-        ("c", 1, 9, "rwm"),
-        ("c", 136, None, "rwm"),
-        ("c", 5, 2, "rwm"),
-        ("c", 10, 200, "rwm"),
-    )
-)
 
 
 class CreateRequest(Value):
@@ -136,9 +124,7 @@ def create(request: CreateRequest) -> state.Container:
 
                 notify.make_directory(container)
                 spec = notify.with_socket(spec, container.notify)
-            with open(container.config, "w", encoding="utf-8") as file:
-                file.write(text)
-            _make(request, spec, container, checked, undo)
+            _make(request, spec, text, container, checked, undo)
         finally:
             os.close(held)
     except BaseException:
@@ -172,6 +158,7 @@ def new_container(root: str, identifier: str, spec: Spec, bundle: str, rootfs: s
 def _make(
     request: CreateRequest,
     spec: Spec,
+    text: str,
     container: state.Container,
     checked: Filter | None,
     undo: list[Callable[[], None]],
@@ -194,15 +181,6 @@ def _make(
         if isinstance(o, BindMount) and o.mappings is not None
     }
     joined = open_joined(spec.linux)
-    if control.exists(groups) and (found := len(control.processes(groups))):
-        raise RuntimeFault(f"container's cgroup is not empty: {found} process(es) found")
-    # Recorded before there is anything in groups or namespaces: whoever finds a killed create's rest can remove it.
-    state.save(container)
-    if container.on_host:
-        from sixhops.runc.lifecycle.control import unmount_root
-
-        undo.append(lambda: unmount_root(container))
-    entries, unified = _make_groups(groups, spec.linux.resources, undo)
     first = replace(
         outline.first,
         channel=theirs,
@@ -211,10 +189,38 @@ def _make(
         preserved=request.preserve_fds + request.listen_fds,
         state=container.describe("creating", 0),
         listen_fds=request.listen_fds,
-        entries=entries,
         mapped=mapped,
     )
-    pid = spawn(
+    # Recorded before there is anything in groups or namespaces: whoever finds a killed create's rest can remove it.
+    state.save(container)
+    if container.on_host:
+        from sixhops.runc.lifecycle.control import unmount_root
+
+        undo.append(lambda: unmount_root(container))
+    made: list[str] = []
+    undo.append(lambda: remove_made(made))
+    unified = make_unified(groups, made)
+    spare = _spare(request, outline.first, spec.linux, container.gate, joined, ours)
+    pid = 0
+
+    def end() -> None:
+        _kill(pid or (spare.pid() if spare else 0))
+
+    undo.append(end)
+    if spare:
+        # It mounts while we make its other groups; that takes about as long.
+        spare.begin(first, unified)
+        os.sched_yield()  # woken on this processor, it needs it only until its successor gets one of its own
+    with open(container.config, "w", encoding="utf-8") as file:
+        file.write(text)
+    entries = make_groups(groups, spec.linux.resources, made)
+    if spare:
+        spare.made()
+    if _devices_first(first):
+        allow_devices(groups, spec.linux.resources)
+    if not (spare and spare.hand(entries)):
+        first = replace(first, entries=entries)
+    pid = (spare.pid() if spare else 0) or spawn(
         spec.linux,
         joined,
         first.descriptors(),
@@ -222,15 +228,13 @@ def _make(
         failed=lambda error: report(theirs, error, ""),
         group=unified,
         sibling=request.sibling,
-        spare=_spare(request, outline, first, joined, unified, ours),
     )
-    undo.append(lambda: _kill(pid))
     for descriptor in (gate, console, unified, *entries, *mapped.values(), *(d for _, d in joined)):
         if descriptor >= 0:
             os.close(descriptor)
     theirs.close()
     if "" in groups and unified < 0:
-        _enter_unified(groups[""], pid)
+        enter_unified(groups[""], pid)
     container.pid = pid
     container.start_time = state.process_start(pid)
     state.save(container)
@@ -264,21 +268,23 @@ def _make(
 
 def _spare(
     request: CreateRequest,
-    outline: Outline,
-    first: FirstProcess,
+    outline: FirstProcess,
+    linux: Linux,
+    gate: str,
     joined: list[tuple[int, int]],
-    group: int,
     ours: ch.Channel,
-) -> Callable[[int], int] | None:
-    """Return what has the spare become the first process, None if there is none or it can't."""
-    if request.spare < 0 or not request.sibling:
+) -> Spare | None:
+    """Return the process in reserve that may become the container's first one, None if there is none or it can't."""
+    if request.spare < 0 or not request.sibling or not goes_alone(linux, joined):
         return None
-    from sixhops.runc.lifecycle.spare import Birth, suits, turn
+    from sixhops.runc.lifecycle.spare import Birth, Spare
 
-    if not suits(first):
-        return None
-    gate = state.Container(request.root, request.identifier).gate
-    return lambda flags: turn(request.spare, outline.first, first, Birth(flags, gate, group, joined), ours)
+    return Spare(request.spare, outline, Birth(new_namespaces(linux), gate, joined), ours)
+
+
+def _devices_first(first: FirstProcess) -> bool:
+    """Tell whether the devices can be allowed before the process is in its groups: what it does there needs no others."""
+    return not first.meets and not first.on_devices
 
 
 def _accompany(
@@ -319,14 +325,14 @@ def _accompany(
     while True:
         kind, body = ours.receive()
         if kind == ch.READY:
-            if not first.meets:
+            if not first.meets and not _devices_first(first):
                 # between the refusal of all devices and what is allowed of them, the child could not open its terminal
-                _allow_devices(container.groups, linux.resources)
+                allow_devices(container.groups, linux.resources)
             return
         if kind == ch.HOOKS:
             if first.meets:
-                _allow_devices(container.groups, linux.resources)
-            _limit(container.groups, linux.resources)
+                allow_devices(container.groups, linux.resources)
+            set_limits(container.groups, linux.resources)
             _run_early_hooks(spec.hooks, container, pid)
             if first.meets:
                 ours.send(ch.HOOKS)
@@ -352,57 +358,6 @@ def _sudden_end(groups: dict[str, str]) -> str:
     return "waiting for init preliminary setup: EOF"
 
 
-def _make_groups(
-    groups: dict[str, str], resources: Resources, undo: list[Callable[[], None]]
-) -> tuple[tuple[int, ...], int]:
-    """Make the groups; return the descriptors by which the child enters them, and the one that it is born in (or -1)."""
-    # A cpuset has to be right before anything enters it; the other limits wait until the container is whole.
-    made: list[str] = []
-    undo.append(lambda: _remove_made(made))
-    try:
-        made += control.create(groups)
-        apply(groups, Resources(cpu=Cpu(cpus=resources.cpu.cpus, mems=resources.cpu.mems)))
-        return control.open_entries(groups), control.open_unified(groups)
-    except (LinuxError, LimitError) as error:
-        raise RuntimeFault(
-            f"unable to start container process: unable to apply cgroup configuration: {error}"
-        ) from error
-
-
-def _enter_unified(group: str, pid: int) -> None:
-    """Move the child into its version 2 group, for kernels that can't let it be born there."""
-    try:
-        control.enter({"": group}, pid)
-    except LinuxError as error:
-        if error.number == 3:
-            return  # the child failed meanwhile, and its report is waiting
-        raise RuntimeFault(
-            f"unable to start container process: unable to apply cgroup configuration: {error}"
-        ) from error
-
-
-def _remove_made(made: list[str]) -> None:
-    control.remove({path: path for path in reversed(made)})
-
-
-def _allow_devices(groups: dict[str, str], resources: Resources) -> None:
-    _set_limits(lambda: apply_rules(groups, (*resources.devices, *ALWAYS_ALLOWED)))
-
-
-def _limit(groups: dict[str, str], resources: Resources) -> None:
-    _set_limits(lambda: apply(groups, replace(resources, devices=())))
-
-
-def _set_limits(write: Callable[[], None]) -> None:
-    try:
-        write()
-    except (LinuxError, LimitError) as error:
-        raise RuntimeFault(
-            "unable to start container process: error during container init: "
-            f"error setting cgroup config for procHooks process: {error}"
-        ) from error
-
-
 def _run_early_hooks(hooks: Hooks, container: state.Container, pid: int) -> None:
     early = (*hooks.prestart, *hooks.create_runtime)
     if early:
@@ -410,6 +365,8 @@ def _run_early_hooks(hooks: Hooks, container: state.Container, pid: int) -> None
 
 
 def _kill(pid: int) -> None:
+    if not pid:
+        return
     try:
         process = open_process(pid)
     except LinuxError:

@@ -14,6 +14,7 @@ from sixhops.runc.errors import RuntimeFault
 from sixhops.runc.inside.filters import Filter, check_filter, compile_document
 from sixhops.runc.inside.identity import masks
 from sixhops.runc.inside.init import FirstProcess
+from sixhops.runc.inside.operations import MountFilesystem
 from sixhops.runc.inside.plan import plan_container
 from sixhops.runc.lifecycle.bundle import read_bundle, remember
 from sixhops.values import Value
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from sixhops.wire.runtime.document import Hook, Spec
 
 __all__ = ["Outline", "Place", "foresee", "hook_values", "outline_of"]
+
+# filesystems that are on no device
+_ON_NOTHING = frozenset({"cgroup2", "devpts", "mqueue", "overlay", "proc", "sysfs", "tmpfs"})
 
 # the one that `foresee` has made
 _foreseen: list[Outline] = []
@@ -82,6 +86,7 @@ def outline_of(spec: Spec, place: Place, checked: Filter | None) -> Outline:
         own_groups=kinds.get("cgroup") == "",
         waits="user" in kinds or "mount" not in kinds,
         meets=bool(hooks.prestart or hooks.create_runtime or hooks.create_container or memory.limit),
+        on_devices=any(isinstance(o, MountFilesystem) and o.type not in _ON_NOTHING for o in plan),
         limited=bool(memory.limit),
         personality=spec.linux.personality,
         create_container=hook_values(hooks.create_container),

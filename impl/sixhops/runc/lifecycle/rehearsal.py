@@ -22,6 +22,7 @@ from sixhops.runc.inside.filters import check_filter, compile_document
 from sixhops.runc.inside.identity import environment
 from sixhops.runc.inside.validate import validate
 from sixhops.runc.lifecycle import state
+from sixhops.runc.lifecycle.gate import offer_gate
 from sixhops.runc.lifecycle.outline import Place, hook_values, outline_of
 from sixhops.runc.lifecycle.spare import expect, suits
 from sixhops.runc.main import dispatch
@@ -56,13 +57,9 @@ def rehearse_here(arguments: dict[str, str]) -> None:
 
 
 def _plan(document: str) -> None:
-    for words in (
-        ["create", "--bundle", _NOTHING, "--pid-file", f"{_NOTHING}/pid", _NAME],
-        ["start", _NAME],
-        ["start", ""],
-    ):
-        if words[0] == "create" and not is_sealed():
-            continue  # it would begin with another start of this process
+    # where it is not sealed, it would begin with another start of this process
+    if is_sealed():
+        words = ["create", "--bundle", _NOTHING, "--pid-file", f"{_NOTHING}/pid", _NAME]
         with contextlib.suppress(RuntimeFault, OSError):
             dispatch([*_OPTIONS, *words], sibling=True)
     spec = parse_spec(document)
@@ -78,7 +75,7 @@ def _plan(document: str) -> None:
     if suits(first):
         first = pickle.loads(pickle.dumps(first, pickle.HIGHEST_PROTOCOL))
     groups = container_groups(outline.layout, f"/{_NAME}")
-    control.exists(groups)
+    control.anchor(groups)
     environment(first.process.env)
     container = state.Container(_NOTHING, _NAME)
     container.created = state.now()
@@ -86,6 +83,7 @@ def _plan(document: str) -> None:
     container.hooks = {"poststart": hook_values(spec.hooks.poststart)}
     container.alive()
     json.loads(json.dumps({name: getattr(container, name) for name in state.Container.__slots__}))
+    offer_gate(container, lambda _path, _descriptors: None)
     for work in (state.save, state.lock):
         with contextlib.suppress(OSError):
             work(container)

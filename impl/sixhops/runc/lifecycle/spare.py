@@ -3,13 +3,15 @@
 Most of what a fork costs is the copying of page tables, and then of the pages that either side writes to. The spare has
 been forked and has touched its memory when nobody waited for it. `create` sends it what the first process has to know,
 and its successor (`linux.successor`), born in the container's namespaces (some of which the spare is in already), goes
-on in that memory as a fork would: it says which pid it has, and from then on all is as `init` and `channel` have it. The
-spare itself ends when the container's program begins.
+on in that memory as a fork would: it says which pid it has, and from then on all is as `init` and `channel` have it. While
+it mounts, the runtime makes its groups of version 1: it shows them when they are MADE, and enters them when it is to JOIN.
+The spare itself stands still, and ends when the container's program begins, or when whoever forked it ends it.
 """
 
 from __future__ import annotations
 
 import _socket
+import contextlib
 import marshal
 import os
 import pickle
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from sixhops.runc.channel import Channel
     from sixhops.wire.runtime.document import Spec
 
-__all__ = ["Birth", "become", "expect", "suits", "tell", "turn"]
+__all__ = ["Birth", "Spare", "become", "expect", "suits", "tell"]
 
 _LIMIT = 1 << 17  # bytes of a message; for one that is larger the process is forked
 _MOST = 64  # descriptors of a message
@@ -47,13 +49,12 @@ _AHEAD = ns.CLONE_NEWNET | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC
 
 
 class Birth(Value):
-    """How the process is to be born: the flags of its new namespaces, the path of its gate, the descriptor of its version
-    2 group (-1 for none), and the namespaces that it enters, by flag and descriptor.
+    """How the process is to be born: the flags of its new namespaces, the path of its gate, and the namespaces that it
+    enters, by flag and descriptor.
     """
 
     flags: int
     gate: str
-    group: int
     joined: list[tuple[int, int]]
 
 
@@ -97,33 +98,66 @@ def _send(spare: int, data: bytes, descriptors: tuple[int, ...]) -> bool:
     return True
 
 
-def turn(spare: int, outline: FirstProcess, first: FirstProcess, birth: Birth, ours: Channel) -> int:
-    """Have the spare at the descriptor `spare` become `first`, whose outline it may know; return the process's pid.
+class Spare:
+    """The runtime's side of one birth; the spare itself is at the other end of the descriptor `spare`."""
 
-    -1 if there is no spare any more, or it can't be told of so much. Raises RuntimeFault. The child's side of the channel
-    `ours` is closed, unless -1 is returned.
-    """
-    if not tell(spare, outline):
-        return -1
-    entered = sum(flag for flag, _ in birth.joined)
-    if _ahead[0] & ~(birth.flags | entered):
-        return -1  # it has left a namespace in which this one is to stay
-    console = (first.console_socket,) if first.console_socket >= 0 else ()
-    group = (birth.group,) if birth.group >= 0 else ()
-    joined = [descriptor for _, descriptor in birth.joined]
-    descriptors = (*range(_STREAMS), first.channel.fileno(), *console, *group, *first.entries, *joined)
-    counts = (bool(console), bool(group), len(first.entries), [flag for flag, _ in birth.joined])
-    words = (birth.flags & ~_ahead[0], birth.gate, os.getcwd(), first.state, counts)
-    if not _send(spare, marshal.dumps(words), descriptors):
-        return -1
-    first.channel.close()
-    kind, body = ours.receive()
-    if kind == ch.BORN:
-        return int(body)
-    text = (
-        body.decode(errors="replace") if kind == ch.FAILED else "the process that was to become it has gone"
-    )
-    raise RuntimeFault(f"unable to start container process: {text}")
+    def __init__(self, spare: int, outline: FirstProcess, birth: Birth, ours: Channel) -> None:
+        """`outline` is what it may have been told of (`tell`); `ours` is the parent's side of the process's channel."""
+        self._descriptor = spare
+        self._outline = outline
+        self._birth = birth
+        self._ours = ours
+        self._begun = False
+
+    def begin(self, first: FirstProcess, group: int = -1) -> None:
+        """Let it become `first`, if it is there still and can; it waits for `hand` when it needs its groups.
+
+        `group` is the descriptor of the version 2 group that it is to be born in, -1 for none. Once it has begun, the
+        child's side of the channel is closed here.
+        """
+        if not suits(first):
+            return
+        birth = self._birth
+        entered = sum(flag for flag, _ in birth.joined)
+        if _ahead[0] & ~(birth.flags | entered):
+            return  # it has left a namespace in which this one is to stay
+        if not tell(self._descriptor, self._outline):
+            return
+        console = (first.console_socket,) if first.console_socket >= 0 else ()
+        born_in = (group,) if group >= 0 else ()
+        joined = [descriptor for _, descriptor in birth.joined]
+        descriptors = (*range(_STREAMS), first.channel.fileno(), *console, *born_in, *joined)
+        rest = (bool(console), bool(born_in), [flag for flag, _ in birth.joined])
+        words = (birth.flags & ~_ahead[0], birth.gate, os.getcwd(), first.state, rest)
+        self._begun = _send(self._descriptor, marshal.dumps(words), descriptors)
+        if self._begun:
+            first.channel.close()
+
+    def made(self) -> None:
+        """Tell one that has begun that its groups are there."""
+        if self._begun:
+            with contextlib.suppress(BrokenPipeError):
+                self._ours.send(ch.MADE)
+
+    def hand(self, entries: tuple[int, ...]) -> bool:
+        """Let one that has begun have its version 1 groups; False if none has begun."""
+        if self._begun:
+            with contextlib.suppress(BrokenPipeError):  # it failed meanwhile, and its report is waiting
+                self._ours.hand(ch.JOIN, entries)
+        return self._begun
+
+    def pid(self) -> int:
+        """Return, once, the pid of the process that it becomes; 0 if it does not. Raises RuntimeFault."""
+        if not self._begun:
+            return 0
+        self._begun = False
+        kind, body = self._ours.receive()
+        if kind == ch.BORN:
+            return int(body)
+        text = "the process that was to become it has gone"
+        if kind == ch.FAILED:
+            text = body.decode(errors="replace")
+        raise RuntimeFault(f"unable to start container process: {text}")
 
 
 def become(connection: int, begin: Callable[[], None]) -> int:
@@ -147,7 +181,7 @@ def become(connection: int, begin: Callable[[], None]) -> int:
             outline = pickle.loads(data)
     told.close()
     assert outline is not None
-    flags, gate, directory, state, (console, group, entries, kinds) = marshal.loads(data)
+    flags, gate, directory, state, (console, group, kinds) = marshal.loads(data)
     for number in range(_STREAMS):
         os.dup2(descriptors[number], number)
         os.close(descriptors[number])
@@ -157,13 +191,14 @@ def become(connection: int, begin: Callable[[], None]) -> int:
         channel=ch.Channel(_socket.socket(fileno=talk)),
         console_socket=rest.pop(0) if console else -1,
         state=state,
+        early=True,
     )
     born_in = rest.pop(0) if group else -1
     # the one of the namespace that we are in and that will be the container's is up already
     is_up = _ahead[0] & ns.CLONE_NEWNET and not flags & ns.CLONE_NEWNET
     plan = [o for o in first.plan if not (is_up and isinstance(o, LoopbackUp))]
-    first = replace(first, entries=tuple(rest[:entries]), plan=plan)
-    joined = list(zip(kinds, rest[entries:], strict=True))
+    first = replace(first, plan=plan)
+    joined = list(zip(kinds, rest, strict=True))
     try:
         os.chdir(directory)
         pid = s.succeed(flags, born_in)

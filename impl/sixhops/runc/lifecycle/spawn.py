@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sixhops.wire.runtime.document import Linux
 
-__all__ = ["enter", "hide", "in_order", "open_joined", "spawn"]
+__all__ = ["enter", "goes_alone", "hide", "in_order", "new_namespaces", "open_joined", "spawn"]
 
 _PR_SET_DUMPABLE = 4
 _ENTERED_LATE = ns.CLONE_NEWNET | ns.CLONE_NEWIPC | ns.CLONE_NEWUTS
@@ -53,6 +53,28 @@ def in_order(joined: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return sorted(joined, key=lambda pair: order.index(pair[0]))
 
 
+def new_namespaces(linux: Linux) -> int:
+    """Return the flags of the new namespaces that the process is born in."""
+    return sum(
+        ns.FLAGS[namespace.type]
+        for namespace in linux.namespaces
+        if not namespace.path and namespace.type not in {"cgroup", "time"}
+    )
+
+
+def _new_time(linux: Linux) -> bool:
+    return any(namespace.type == "time" and not namespace.path for namespace in linux.namespaces)
+
+
+def goes_alone(linux: Linux, joined: list[tuple[int, int]]) -> bool:
+    """Tell whether the process can enter the namespaces `joined` by itself, once it is born: nobody stands in between."""
+    if _new_time(linux):
+        return False
+    return not joined or (
+        all(flag & _ENTERED_LATE for flag, _ in joined) and not new_namespaces(linux) & ns.CLONE_NEWUSER
+    )
+
+
 def spawn(
     linux: Linux,
     joined: list[tuple[int, int]],
@@ -62,28 +84,17 @@ def spawn(
     failed: Callable[[BaseException], None] | None = None,
     group: int = -1,
     sibling: bool = False,
-    spare: Callable[[int], int] | None = None,
 ) -> int:
     """Start `child` in the document's namespaces with the descriptors `kept`; return its pid here.
 
     The child must end by itself (os._exit), and so must `failed`, which is called in its place when it can't enter a
     given namespace; without it, the caller is told. `group` is the version 2 control group that it is born in. The
     cgroup namespace is not made here: the process has to be in its groups before it is cut off from the rest. With
-    `sibling` it is a child of our parent, if nobody has to stand in between; then `spare` may give it instead: called
-    with the flags of the new namespaces, it returns the pid, or -1. Raises RuntimeFault and LinuxError.
+    `sibling` it is a child of our parent, if nobody has to stand in between. Raises RuntimeFault and LinuxError.
     """
-    new = 0
-    for namespace in linux.namespaces:
-        if not namespace.path and namespace.type not in {"cgroup", "time"}:
-            new |= ns.FLAGS[namespace.type]
-    new_time = any(namespace.type == "time" and not namespace.path for namespace in linux.namespaces)
-    late = (
-        failed is not None and all(flag & _ENTERED_LATE for flag, _ in joined) and not new & ns.CLONE_NEWUSER
-    )
-    if (joined and not late) or new_time:
-        return _spawn_between(linux, joined, new, new_time, kept, child, group)
-    if spare is not None and (pid := spare(new)) >= 0:
-        return pid
+    new = new_namespaces(linux)
+    if (joined and failed is None) or not goes_alone(linux, joined):
+        return _spawn_between(linux, joined, new, _new_time(linux), kept, child, group)
     pid = ns.clone(new | (ns.CLONE_PARENT if sibling else 0), group)
     if pid == 0:
         try:
