@@ -55,3 +55,17 @@ def test_who_waits_for_descriptors_is_told_that_the_other_side_is_gone() -> None
     with pytest.raises(RuntimeFault, match="other process is gone"):
         theirs.take(ch.JOIN)
     theirs.close()
+
+
+@pytest.mark.parametrize("handed", [True, False])
+def test_who_speaks_to_one_that_has_gone_is_told_so_whether_it_had_read_all_or_not(handed: bool) -> None:
+    ours, theirs = ch.open_channel()
+    ours.send(ch.MADE)
+    theirs.send(ch.FAILED, b"why")
+    theirs.close()
+
+    for _ in range(2):
+        with pytest.raises(BrokenPipeError):
+            ours.hand(ch.JOIN, (0,)) if handed else ours.send(ch.GO)
+    assert ours.receive() == (ch.FAILED, b"why")
+    ours.close()

@@ -43,11 +43,19 @@ class Channel:
 
     def send(self, kind: bytes, body: bytes = b"") -> None:
         """Send one message; raises BrokenPipeError if the other side is gone."""
-        self._socket.send(kind + body, _socket.MSG_NOSIGNAL)
+        try:
+            self._socket.send(kind + body, _socket.MSG_NOSIGNAL)
+        except ConnectionResetError as error:
+            raise BrokenPipeError(
+                *error.args
+            ) from error  # it ended without having read all: told by the next call, once
 
     def hand(self, kind: bytes, descriptors: tuple[int, ...]) -> None:
         """Send copies of `descriptors`; raises BrokenPipeError if the other side is gone."""
-        passing.send(self._socket, kind, descriptors)
+        try:
+            passing.send(self._socket, kind, descriptors)
+        except ConnectionResetError as error:
+            raise BrokenPipeError(*error.args) from error
 
     def take(self, kind: bytes) -> tuple[int, ...]:
         """Return the descriptors of the next message of this kind, and keep what came before it, as `expect`."""

@@ -57,24 +57,24 @@ class Publisher:
         self._address = address
         self._namespace = namespace
         self._log = log
-        self._queue: deque[tuple[str, bytes]] = deque()
+        self._queue: deque[tuple[str, Message, int]] = deque()
         self._connection: Connection | None = None
         self._sending = False
         self._idle: list[Future[None]] = []
 
     def publish(self, topic: str, event: Message) -> None:
-        """Queue `event` under `topic` (`/tasks/start`), with the time of now."""
-        self._queue.append((topic, self.encode(topic, event)))
+        """Queue `event`, which stays as it is, under `topic` (`/tasks/start`), with the time of now."""
+        self._queue.append((topic, event, time.time_ns()))
         if not self._sending:
             self._sending = True
-            # after the answer of the call that caused the event, as observed
+            # after the answer of the call that caused the event, as observed; it need not wait for the encoding either
             self._loop.soon(self._start)
 
-    def encode(self, topic: str, event: Message) -> bytes:
-        """Return the request that forwards `event`, with the time of now."""
+    def _encode(self, topic: str, event: Message, nanoseconds: int) -> bytes:
+        """Return the request that forwards what happened at a time, in nanoseconds since 1970."""
         request = events_ttrpc_pb2.ForwardRequest()
         envelope = request.envelope
-        envelope.timestamp.seconds, envelope.timestamp.nanos = divmod(time.time_ns(), 10**9)
+        envelope.timestamp.seconds, envelope.timestamp.nanos = divmod(nanoseconds, 10**9)
         envelope.namespace = self._namespace
         envelope.topic = topic
         pack(envelope.event, event)
@@ -98,7 +98,8 @@ class Publisher:
 
     async def _drain(self) -> None:
         while self._queue:
-            topic, payload = self._queue.popleft()
+            topic, event, nanoseconds = self._queue.popleft()
+            payload = self._encode(topic, event, nanoseconds)
             for attempt in range(ATTEMPTS):
                 try:
                     if self._lacks_socket():

@@ -1,4 +1,7 @@
-from sixhops.linux.cgroups.layout import container_groups, parse_layout
+import pytest
+
+from sixhops.linux.cgroups import layout as module
+from sixhops.linux.cgroups.layout import container_groups, parse_layout, read_layout
 
 HYBRID_MOUNTS = """\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
@@ -51,3 +54,26 @@ def test_relative_path_of_version_2_is_beside_the_callers_own_group():
 
         assert container_groups(layout, "x") == {"": f"/sys/fs/cgroup{place}"}
         assert container_groups(layout, "../../../x") == {"": "/sys/fs/cgroup/x"}
+
+
+def test_layout_is_read_again_when_something_else_is_at_a_mount_point(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = read_layout()
+    assert read_layout() is first
+
+    monkeypatch.setattr(module, "_place", lambda _path: (-1, -1))
+    second = read_layout()
+    assert second is not first
+    assert second == first
+    assert read_layout() is second
+
+
+def test_layout_is_read_again_in_another_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = read_layout()
+    ((membership, places, _),) = module._known
+    monkeypatch.setattr(module, "_known", [(membership + "77:new:/\n", places, first)])
+
+    second = read_layout()
+    assert second is not first
+    assert second == first

@@ -48,10 +48,39 @@ class Layout(Value):
         return not self.version1
 
 
+# the layout that was read last, with what shows that it is true still
+_known: list[tuple[str, list[tuple[int, int]], Layout]] = []
+
+
 def read_layout() -> Layout:
-    """Return this machine's layout as the calling process sees it."""
-    with open("/proc/self/mountinfo") as mounts, open("/proc/self/cgroup") as groups:
-        return parse_layout(mounts.read(), groups.read())
+    """Return this machine's layout as the calling process sees it.
+
+    The list of mounts is long where many containers run. It is read once, and again when the caller is in other groups,
+    when there is a hierarchy more or less, or when something else is mounted in the place of one.
+    """
+    with open("/proc/self/cgroup") as groups:
+        membership = groups.read()
+    for known, places, layout in _known:
+        if known == membership and places == _places(layout):
+            return layout
+    with open("/proc/self/mountinfo") as mounts:
+        layout = parse_layout(mounts.read(), membership)
+    _known[:] = [(membership, _places(layout), layout)]
+    return layout
+
+
+def _places(layout: Layout) -> list[tuple[int, int]]:
+    """Return which directories are at the layout's mount points now, by device and number; (-1, -1) where there is none."""
+    unified = [] if layout.unified is None else [layout.unified]
+    return [_place(hierarchy.mountpoint) for hierarchy in (*layout.version1, *unified)]
+
+
+def _place(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return -1, -1
+    return found.st_dev, found.st_ino
 
 
 def parse_layout(mountinfo: str, membership: str) -> Layout:
