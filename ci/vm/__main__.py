@@ -2,7 +2,8 @@
 
     .venv/bin/python -m ci.vm build            the disk (debootstrap; a minute)
     .venv/bin/python -m ci.vm up               boot it, print how to reach it
-    .venv/bin/python -m ci.vm suite [WORDS]    testinfra, then the suite over ssh:// and over TLS, on real Docker and on ours
+    .venv/bin/python -m ci.vm suite [WORDS]    testinfra, the suite over ssh:// and over TLS, on real Docker and on ours,
+                                               and checkpoints on stacks in the guest
     .venv/bin/python -m ci.vm down             power it off
     .venv/bin/python -m ci.vm all              all of that, and off again whatever happens
 
@@ -12,6 +13,7 @@ Everything is kept in $SIXHOPS_VM, else ./vm. WORDS go to pytest instead of the 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +33,12 @@ PACKAGES = {
 
 #: The walkthrough, and some of each folder that a machine elsewhere can show: what differs with systemd and with v2.
 SCENARIOS = (REPOSITORY / "ci/vm/scenarios.txt").read_text().split()
+#: What only shows on the hops within a stack, which is started in the guest, by `sixhops run` there.
+INSIDE = (REPOSITORY / "ci/vm/inside.txt").read_text().split()
+#: Real Docker is Debian's there, but for a registry of its own, whose service would take the port of the one that is lent.
+STACKS = ("upstream,registry=reference", "reference")
+#: On TCG a minute, or several where the host has other things to do.
+INSIDE_SECONDS = 900.0
 
 
 def main(argv: list[str]) -> int:
@@ -90,7 +98,29 @@ def suite(machine: Machine, words: list[str]) -> int:
     _step("the reference stack over ssh")
     _switch(machine)
     failed += _pytest(environment, "--target", "ssh://vm/run/sixhops/docker.sock", *chosen)
+    for target in () if words else STACKS:
+        _step(f"checkpoints, on a stack in there: {target}")
+        failed += not inside(machine, target)
     return failed
+
+
+def inside(machine: Machine, target: str) -> bool:
+    """Run INSIDE on a stack that is started in the guest; return whether all were judged there, and as expected.
+
+    What `sixhops run` said is printed where not.
+    """
+    line = f"sixhops run --target {target} --results /root/{target} {' '.join(INSIDE)}"
+    try:
+        done = machine.ssh(line, timeout=INSIDE_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        sys.stdout.write(f"{error}\n")
+        return False
+    ended = re.findall(r"^  (\w+) in [\d.]+ s$", done.stdout, re.MULTILINE)
+    good = done.returncode == 0 and len(ended) == len(INSIDE) and set(ended) <= {"passed", "known"}
+    said = ", ".join(ended) if good else f"{done.stdout}{done.stderr}ended with {done.returncode}"
+    sys.stdout.write(f"{said}\n")
+    sys.stdout.flush()
+    return good
 
 
 def _switch(machine: Machine) -> None:

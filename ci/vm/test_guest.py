@@ -38,3 +38,7 @@ def test_the_group_of_the_engine_is_its_services(host: Any) -> None:
 def test_where_images_go(host: Any) -> None:
     assert host.file("/var/lib/docker/overlay2").is_directory
     assert host.file("/var/lib/docker/overlay2").mode == 0o710
+
+
+def test_criu_works_on_this_kernel(host: Any) -> None:
+    assert host.run("criu check").succeeded
