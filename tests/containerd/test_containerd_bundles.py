@@ -102,6 +102,7 @@ def test_work_is_a_directory_that_was_there_before(config: Config) -> None:
     bundles = Bundles(config)
     tasks = config.root / "io.containerd.runtime.v2.task"
     bundles.make("moby", "one", b"{}", "")
+    bundles.refill()
     bundles._removals.submit(lambda: None).result(10)
     (waiting,) = tasks.glob(".work.*")
 
@@ -119,8 +120,10 @@ def test_work_is_a_directory_that_was_there_before(config: Config) -> None:
 def test_work_in_reserve_of_one_that_died_goes_at_the_start(config: Config) -> None:
     bundles = Bundles(config)
     bundles.make("moby", "one", b"{}", "")
+    bundles.refill()
     bundles._removals.submit(lambda: None).result(10)
 
+    assert list((config.root / "io.containerd.runtime.v2.task").glob(".work.*"))
     bundles = Bundles(config)
     bundles.sweep()
 

@@ -147,8 +147,9 @@ class Resident:
             if not self._runtime().open_gate(self._path, descriptors):
                 return None
             if await _begun(loop, descriptors[0]):
-                if not self._end.done:  # now we wait for it
-                    os.sched_setscheduler(self._pid, os.SCHED_OTHER, os.sched_param(0))
+                if not self._end.done:  # now we wait for it; who may not raise a priority waits longer
+                    with contextlib.suppress(OSError):
+                        os.sched_setscheduler(self._pid, os.SCHED_OTHER, os.sched_param(0))
                 await self._end  # so that from here on the container is our only child
         finally:
             for descriptor in descriptors:
