@@ -14,6 +14,7 @@ import gc
 import importlib
 import importlib.util
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -29,12 +30,10 @@ DEFAULT_CONFIG = Path("/etc/containerd/config.toml")
 # what forked workers need; names, because programs never import one another
 SHIM_MODULES = ("sixhops.shim.server", "sixhops.shim.main", "sixhops.shim.standby")
 LIBRARIES = (  # what the modules of the shim import from elsewhere
-    *("tempfile", "shutil", "subprocess", "hashlib"),
     *("sixhops.wire.ttrpc.calls", "sixhops.wire.proto.services"),
     *(f"sixhops.wire.proto.{name}_pb2" for name in ("payloads", "runc_options", "shim_v2", "events_ttrpc")),
     *(f"sixhops.wire.proto.{name}_pb2" for name in ("cgroup1", "cgroup2")),
 )
-OWN_MODULES = ("sixhops.containerd.storage.unpack", "sixhops.containerd.storage.layerdiff")
 RUNTIME_MODULE = "sixhops.runc.main"
 RUNTIME_MODULES = (
     RUNTIME_MODULE,
@@ -74,7 +73,8 @@ def _serve(config: Config) -> int:
     if runtime_module:
         importlib.import_module(SEAL_MODULE).reexecute()
     prctl.set_name("containerd")
-    modules = [*SHIM_MODULES, *OWN_MODULES, *(RUNTIME_MODULES if runtime_module else ())]
+    # No more than a container needs: a shim, a runtime and a first process have it all mapped, to the end.
+    modules = [*SHIM_MODULES, *(RUNTIME_MODULES if runtime_module else ())]
     forks = forkserver.start(modules, FORK_SERVER, LIBRARIES)
     logs.start(config.level, config.format)
     for key in config.ignored:
@@ -98,7 +98,9 @@ def _installed(module: str) -> bool:
 
 
 def _parse(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="containerd", description="high performance container runtime")
+    parser = argparse.ArgumentParser(
+        prog="containerd", description="high performance container runtime", formatter_class=_formatter
+    )
     parser.add_argument("--config", "-c", type=Path, help="path to the configuration file")
     parser.add_argument("--root", help="containerd root directory")
     parser.add_argument("--state", help="containerd state directory")
@@ -106,12 +108,25 @@ def _parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--log-level", "-l", choices=sorted(logs.LEVELS), help="set the logging level")
     parser.add_argument("--version", "-v", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command")
-    config = commands.add_parser("config", help="information on the containerd config")
+    config = commands.add_parser(
+        "config", help="information on the containerd config", formatter_class=_formatter
+    )
     config.add_argument("what", choices=("default", "dump"), help="the default config, or the final one")
-    publish = commands.add_parser("publish", help="publish an event that is read from standard input")
+    publish = commands.add_parser(
+        "publish", help="publish an event that is read from standard input", formatter_class=_formatter
+    )
     publish.add_argument("--topic", "-topic", required=True, help="topic of the event")
     publish.add_argument("--namespace", "-namespace", default="", help="namespace to publish to")
     return parser.parse_args(words)
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Return the usual one, told of the width: to find it, it would import what compresses archives."""
+    try:
+        width = os.get_terminal_size().columns
+    except OSError:
+        width = 80
+    return argparse.HelpFormatter(prog, width=width - 2)
 
 
 def _config(arguments: argparse.Namespace) -> Config:

@@ -6,13 +6,13 @@ import array
 import contextlib
 import fcntl
 import os
-import shutil
 import socket
 import struct
-import tempfile
 import termios
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sixhops.linux.temporary import make_directory, remove_tree
 
 if TYPE_CHECKING:
     from sixhops.shim.loop import Loop
@@ -29,7 +29,7 @@ class ConsoleSocket:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._directory = tempfile.mkdtemp(prefix="pty")
+        self._directory = make_directory("pty")
         self.path = str(Path(self._directory, "pty.sock"))
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._listener.bind(self.path)
@@ -59,7 +59,7 @@ class ConsoleSocket:
         self._loop.forget(self._listener.fileno())
         self._listener.close()
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._directory)
+            remove_tree(self._directory)
 
 
 def resize(master: int, width: int, height: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
@@ -98,6 +97,8 @@ async def _step(container: Container, name: str) -> None:
 
 async def checkpoint(shim: Shim, request: Any) -> Message:
     """Have the runtime write a checkpoint to `path`; what it answers when it has no CRIU is passed on."""
+    import shutil  # noqa: PLC0415  no other step needs what this maps
+
     container, init = shim.process(request.id, "")
     options = _checkpoint_options(request.options)
     async with container.lock:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from typing import TYPE_CHECKING, Any
 
+from sixhops.linux.temporary import make_file
 from sixhops.shim.attach import open_streams, run_attached
 from sixhops.shim.creation import start_init
 from sixhops.shim.exits import started
@@ -88,7 +88,7 @@ async def start(shim: Shim, request: Any) -> Message:
 async def _start_exec(shim: Shim, container: Container, process: Process) -> None:
     process.streams = await open_streams(shim, container.runtime, process.paths, process.exec_id)
     pid_file = f"{container.bundle}/{process.exec_id}.pid"
-    descriptor, name = tempfile.mkstemp(prefix="runc-process")
+    descriptor, name = make_file("runc-process")
     try:
         os.write(descriptor, process.spec)
         await run_attached(

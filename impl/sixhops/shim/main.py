@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import subprocess
 import sys
 import time
 from typing import Any
@@ -100,6 +98,9 @@ def info() -> int:
         except (DecodeError, RpcError) as error:
             raise ValueError(f"failed to read runtime options (*options.Options): {error}") from error
         answer.options.CopyFrom(options)
+    import shutil  # noqa: PLC0415  what is forked with this module loaded needs neither
+    import subprocess  # noqa: PLC0415
+
     found = shutil.which(binary)
     if found is None:
         text = f'exec: "{binary}": executable file not found in $PATH'

@@ -5,7 +5,6 @@ No protobuf here: `delete` is a process of its own for every task, and must star
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -112,6 +111,8 @@ def socket_address(
     """Return the shim's address, computed as upstream does: a digest of containerd's socket, namespace
     and id, in `directory`.
     """
+    import hashlib  # noqa: PLC0415  a forked shim is told its address, and need not map what this brings
+
     path = os.path.normpath("/".join(part for part in (containerd, namespace, identifier) if part))
     if debug:
         path += "/debug"

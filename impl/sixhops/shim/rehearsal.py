@@ -13,17 +13,16 @@ import contextlib
 import marshal
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sixhops.linux import arguments as shown_arguments
 from sixhops.linux import passing, prctl
 from sixhops.linux.clone import fork_plainly
+from sixhops.linux.temporary import make_directory, remove_tree
 from sixhops.shim import standin
 from sixhops.shim.options import OUR_RUNTIME, is_ours
 from sixhops.shim.service import TASK
@@ -54,7 +53,7 @@ def rehearse(times: int = TIMES) -> None:
 
     The process has one thread and no child that ends meanwhile.
     """
-    directory = tempfile.mkdtemp(prefix=NAME)
+    directory = make_directory(NAME)
     try:
         _furnish(directory)
         with _kept_as_it_was():
@@ -63,7 +62,7 @@ def rehearse(times: int = TIMES) -> None:
             for _ in range(times):
                 _live(directory, name, words)
     finally:
-        shutil.rmtree(directory)
+        remove_tree(directory)
 
 
 def rehearse_here(_arguments: dict[str, Any]) -> None:
