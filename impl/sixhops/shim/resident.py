@@ -247,8 +247,9 @@ def _serve(runtime: ModuleType, connection: _socket.socket, spare: int, name: st
         return status
     if not answered:
         answer("", ())
-    # its end takes a millisecond of a processor, which others shall have first
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        # its end takes a millisecond of a processor, which others shall have first
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     with contextlib.suppress(OSError):
         connection.recv(1)  # nothing, but the other side's end
     return 0
