@@ -10,9 +10,8 @@ memory is the successor's as well.
 from __future__ import annotations
 
 import ctypes
-import mmap
-import os
 
+from sixhops.linux import machinecode
 from sixhops.linux.libc import LinuxError
 from sixhops.linux.namespaces import CloneArguments
 
@@ -20,56 +19,16 @@ __all__ = ["can_succeed", "succeed"]
 
 _CLONE_VM, _CLONE_VFORK, _CLONE_PARENT = 0x00000100, 0x00004000, 0x00008000
 _CLONE_PARENT_SETTID, _CLONE_INTO_CGROUP = 0x00100000, 0x200000000
-# long (*)(struct clone_args *, size_t): clone3, and exit_group(0) where that returns a pid
-_CODE = {
-    "x86_64": bytes.fromhex(
-        "b8b3010000"  # mov eax, 435
-        "0f05"  # syscall
-        "4885c0"  # test rax, rax
-        "7f01"  # jg over the next one
-        "c3"  # ret: 0 in the successor, or an error
-        "31ff"  # xor edi, edi
-        "b8e7000000"  # mov eax, 231
-        "0f05"  # syscall
-    )
-}
-
-
-def _load() -> ctypes._FuncPointer | None:
-    code = _CODE.get(os.uname().machine)
-    if code is None:
-        return None
-    try:
-        # by way of a file, so that no memory is ever writable and executable at once
-        file = os.memfd_create("successor", os.MFD_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        os.write(file, code)
-        place = _mmap(None, len(code), mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_PRIVATE, file, 0)
-    finally:
-        os.close(file)
-    if place in {None, ctypes.c_void_p(-1).value}:
-        return None
-    # as PyDLL: the interpreter's lock is kept during the call
-    return ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_size_t)(place)
-
-
-_mmap = ctypes.CDLL(None, use_errno=True).mmap
-_mmap.restype = ctypes.c_void_p
-_mmap.argtypes = (
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    ctypes.c_int,
-    ctypes.c_int,
-    ctypes.c_int,
-    ctypes.c_long,
+# as PyDLL: the interpreter's lock is kept during the call
+_clone = (
+    ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_size_t)(machinecode.address("clone"))
+    if machinecode.is_known()
+    else None
 )
-_clone = _load()
 
 
 def can_succeed() -> bool:
-    """Tell whether this machine can do it: it is told in the processor's own words, which are known for x86_64."""
+    """Tell whether this machine can do it (`machinecode`)."""
     return _clone is not None
 
 

@@ -18,6 +18,7 @@ from sixhops.linux import namespaces as ns
 from sixhops.linux import seccomp
 from sixhops.linux.cgroups.control import enter_self
 from sixhops.linux.fds import close_on_exec_from
+from sixhops.linux.lastwait import can_wait, wait_and_execute
 from sixhops.linux.libc import LinuxError, call, describe
 from sixhops.linux.mounts import PROC_SUPER_MAGIC, filesystem_type
 from sixhops.linux.paths import open_in_root
@@ -296,6 +297,8 @@ def finish(first: FirstProcess, pairs: dict[str, str]) -> None:
         signal.signal(number, lambda *_: os._exit(2))
     first.channel.send(ch.READY)
     first.channel.close()
+    if first.early and not first.start_container and can_wait():
+        _become_later(first, program, pairs)
     _wait_at_gate(first)
     _become(first, program, pairs)
 
@@ -337,6 +340,25 @@ def _wait_at_gate(first: FirstProcess) -> None:
     # The descriptor stays open until execve closes it: that is how `start` knows that the program has begun.
     while not os.read(first.gate, 1):
         continue
+
+
+def _become_later(first: FirstProcess, program: str, pairs: dict[str, str]) -> None:
+    """Wait at the gate and become the program in what is left of a process; returns only if that can't be."""
+    arguments, environment = _passed(first, pairs)
+    path = program.encode(errors="replace")
+    try:
+        reset_signals()
+        wait_and_execute(first.gate, path, arguments, environment, b"exec " + path + b": ", _STOPPING)
+    except ValueError:
+        return  # a text can't be passed on, which will be said when it is time
+    except OSError:
+        return  # a limit or a filter of the container's forbids it
+
+
+def _passed(first: FirstProcess, pairs: dict[str, str]) -> tuple[list[bytes], list[bytes]]:
+    """Return the program's arguments and environment as the kernel takes them."""
+    arguments = [argument.encode(errors="replace") for argument in first.process.args]
+    return arguments, [f"{name}={value}".encode(errors="replace") for name, value in pairs.items()]
 
 
 def _become(first: FirstProcess, program: str, pairs: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import json
 import pickle
 
-from sixhops.linux import keyring, loopback
+from sixhops.linux import keyring, lastwait, loopback
 from sixhops.linux.cgroups import control
 from sixhops.linux.cgroups.layout import container_groups
 from sixhops.linux.compaction import gather_code
@@ -83,6 +83,7 @@ def _plan(document: str) -> None:
     container.hooks = {"poststart": hook_values(spec.hooks.poststart)}
     container.alive()
     json.loads(json.dumps({name: getattr(container, name) for name in state.Container.__slots__}))
+    lastwait.prepare()
     offer_gate(container, lambda _path, _descriptors: None)
     for work in (state.save, state.lock):
         with contextlib.suppress(OSError):
