@@ -111,10 +111,8 @@ def run_first(first: FirstProcess) -> None:
     """Become the container's program; never returns."""
     prefix = _NO_GROUPS
     try:
-        if not first.early:
-            enter_self(
-                first.entries
-            )  # before anything else: all that comes later is the container's to pay for
+        if not first.early:  # before anything else: all that comes later is the container's to pay for
+            enter_self(first.entries)
         prefix = "error during container init: "
         _prepare(first)
         pairs = environment(first.process.env)
@@ -344,21 +342,19 @@ def _wait_at_gate(first: FirstProcess) -> None:
 
 def _become_later(first: FirstProcess, program: str, pairs: dict[str, str]) -> None:
     """Wait at the gate and become the program in what is left of a process; returns only if that can't be."""
-    arguments, environment = _passed(first, pairs)
+    environment = [f"{name}={value}".encode(errors="replace") for name, value in pairs.items()]
     path = program.encode(errors="replace")
     try:
         reset_signals()
-        wait_and_execute(first.gate, path, arguments, environment, b"exec " + path + b": ", _STOPPING)
+        wait_and_execute(first.gate, path, _arguments(first), environment, b"exec " + path + b": ", _STOPPING)
     except ValueError:
         return  # a text can't be passed on, which will be said when it is time
     except OSError:
         return  # a limit or a filter of the container's forbids it
 
 
-def _passed(first: FirstProcess, pairs: dict[str, str]) -> tuple[list[bytes], list[bytes]]:
-    """Return the program's arguments and environment as the kernel takes them."""
-    arguments = [argument.encode(errors="replace") for argument in first.process.args]
-    return arguments, [f"{name}={value}".encode(errors="replace") for name, value in pairs.items()]
+def _arguments(first: FirstProcess) -> list[bytes]:
+    return [argument.encode(errors="replace") for argument in first.process.args]
 
 
 def _become(first: FirstProcess, program: str, pairs: dict[str, str]) -> None:
@@ -368,10 +364,9 @@ def _become(first: FirstProcess, program: str, pairs: dict[str, str]) -> None:
             os.environ.update(pairs)
             run_hooks(first.start_container, _state(first, "created"))
         reset_signals()
-        arguments = [argument.encode(errors="replace") for argument in first.process.args]
         os.execve(
             program.encode(errors="replace"),
-            arguments,
+            _arguments(first),
             {name.encode(errors="replace"): value.encode(errors="replace") for name, value in pairs.items()},
         )
     except HookError as error:
