@@ -98,6 +98,20 @@ def test_root_of_the_containers_user_namespace_gets_in(
     bundles.close()
 
 
+def test_what_was_read_ahead_is_not_taken_for_another(config: Config) -> None:
+    bundles = Bundles(config)
+    mapped = json.dumps({"linux": {"gidMappings": [{"hostID": 4242, "size": 1}]}}).encode()
+    bundles.expect(b"[]")  # no specification, which `make` will say
+    bundles.expect(mapped)
+
+    assert bundles.make("moby", "one", b"{}", "").stat().st_gid == os.getgid()
+    bundles.expect(mapped)
+    assert bundles.make("moby", "two", mapped, "").stat().st_gid == 4242
+    with pytest.raises(RpcError):
+        bundles.make("moby", "three", b"[]", "")
+    bundles.close()
+
+
 def test_work_is_a_directory_that_was_there_before(config: Config) -> None:
     bundles = Bundles(config)
     tasks = config.root / "io.containerd.runtime.v2.task"

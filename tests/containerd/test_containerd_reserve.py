@@ -51,7 +51,7 @@ class Workers:
 def run(scenario: Any) -> None:
     async def limited() -> None:
         workers = Workers()
-        reserve = Reserve(workers, "runtime")  # type: ignore[arg-type]
+        reserve = Reserve(workers, "runtime", Path("/nowhere"))  # type: ignore[arg-type]
         try:
             await asyncio.wait_for(scenario(workers, reserve), SECONDS)
         finally:
@@ -110,6 +110,34 @@ def test_one_that_has_gone_is_not_taken() -> None:
         reserve.started()
         await workers.made(3)
         assert reserve.take({}, 0)
+
+    run(scenario)
+
+
+def test_one_is_told_of_what_may_come() -> None:
+    async def scenario(workers: Workers, reserve: Reserve) -> None:
+        reserve.foretell("/b", "c", b"{}")  # there is none, and nothing happens
+        reserve.created(b"first")
+        reserve.started()
+        await workers.made(1)
+        reserve.foretell("/b", "c", b"specification")
+        data, (document,), _flags, _address = socket.recv_fds(workers.sockets[0], 1000, 1)
+        assert marshal.loads(data) == ("/b", "c")
+        assert os.pread(document, 100, 0) == b"specification"
+        os.close(document)
+        assert reserve.take({}, 0)
+
+    run(scenario)
+
+
+def test_one_that_does_not_listen_keeps_nobody_waiting() -> None:
+    async def scenario(workers: Workers, reserve: Reserve) -> None:
+        reserve.created(b"first")
+        reserve.started()
+        await workers.made(1)
+        for number in range(10_000):  # more than fit
+            reserve.foretell("/b", str(number), b"")
+        assert not reserve.take({}, 0)
 
     run(scenario)
 

@@ -93,8 +93,12 @@ class Client:
             return (error.code().name, error.details())
 
 
-def serve(path: Path, scenario: Callable[[Client], Awaitable[Any]]) -> Any:
-    """Run `scenario` against a fresh server."""
+def serve(
+    path: Path,
+    scenario: Callable[[Client], Awaitable[Any]],
+    expect: Callable[[str, str, str, bytes], None] = lambda *_: None,
+) -> Any:
+    """Run `scenario` against a fresh server; `expect` is told of new containers."""
 
     async def main() -> Any:
         database = Database(path / "meta.db")
@@ -103,7 +107,7 @@ def serve(path: Path, scenario: Callable[[Client], Awaitable[Any]]) -> Any:
         overlay = Snapshotter("overlayfs", path, database)
         collector = Collector(database, store, [overlay])
         targets: dict[str, tuple[object, bool]] = {
-            "Containers": (ContainersService(database, bus), True),
+            "Containers": (ContainersService(database, bus, expect), True),
             "Content": (ContentService(database, store, bus), True),
             "Events": (EventsService(bus), False),
             "Images": (ImagesService(database, bus, collector), True),
@@ -210,6 +214,20 @@ def test_life_of_a_container_record(tmp_path: Path) -> None:
         ("NOT_FOUND", 'container "c1" in namespace "other": not found'),
         ("NOT_FOUND", "container c1: not found"),
     ]
+
+
+def test_a_new_container_is_told_of_once(tmp_path: Path) -> None:
+    told: list[tuple[str, str, str, bytes]] = []
+
+    async def scenario(client: Client) -> None:
+        for _ in range(2):
+            await client.call(
+                "Containers/Create", containers_pb2.CreateContainerRequest(container=container())
+            )
+
+    serve(tmp_path, scenario, lambda *words: told.append(words))
+
+    assert told == [("moby", "c1", "io.containerd.runc.v2", b"{}")]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,23 @@ def test_what_was_foreseen_is_not_read_twice_unless_it_has_changed(
     assert (spec.hostname, len(parsed)) == ("other", 1)
 
 
+def test_what_a_bundle_is_going_to_say_can_be_foreseen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = json.dumps(template())
+    path = tmp_path / "later"
+    foresee(str(path), "c1", -1, text)
+    place = outline.Place("c1", str(path), f"{path}/rootfs")
+    (found,) = outline._foreseen
+    monkeypatch.setattr(bundle, "parse_spec", lambda _text: pytest.fail("it is known"))
+
+    path.mkdir()
+    (path / "config.json").write_text(text)
+    _, spec = bundle.read_bundle(str(path))
+
+    assert outline.outline_of(spec, place, None) is found
+
+
 def test_an_outline_is_of_one_place(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(template()))
     foresee(str(tmp_path), "c1")
@@ -80,4 +97,6 @@ def test_what_cannot_be_foreseen_is_left_to_create(tmp_path: Path, text: str) ->
     foresee(str(tmp_path / "absent"), "c1")
     (tmp_path / "config.json").write_text(text)
     foresee(str(tmp_path), "c1")
+    assert not outline._foreseen
+    foresee(str(tmp_path), "c1", -1, text)
     assert not outline._foreseen

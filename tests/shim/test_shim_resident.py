@@ -1,6 +1,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,12 @@ def rehearse(document):
     global known
     known = document
 
-def foresee(bundle, identifier, spare):
+def foresee(bundle, identifier, spare, document):
     global known
-    known += f"-{bundle}-{identifier}"
+    known += f"-{os.path.basename(bundle)}-{identifier}"
+    if document is not None:
+        known += f"-{document}"
+        os.mkdir(bundle)  # as a sign
 
 def become(connection, begin):
     os.read(connection, 1)
@@ -145,6 +149,25 @@ def test_it_is_told_of_the_bundle_before(loop: Loop, made: Resident, streams: St
     made.foretell("bundle", "id")
     assert create(loop, made, "0", streams=streams) == 0
     assert streams.said().split()[0] == "known-bundle-id"
+
+
+def test_of_two_guesses_the_later_one_counts(
+    loop: Loop, made: Resident, streams: Streams, tmp_path: Path
+) -> None:
+    os.kill(made._pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, made._pid, os.WSTOPPED | os.WNOWAIT)
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.json").write_text(name)
+        document = os.open(tmp_path / f"{name}.json", os.O_RDONLY)
+        made.foretell(str(tmp_path / name), "id", document)
+        os.close(document)
+    os.kill(made._pid, signal.SIGCONT)
+    end = time.monotonic() + 10
+    while not (tmp_path / "second").exists() and time.monotonic() < end:
+        os.sched_yield()
+
+    assert create(loop, made, "0", streams=streams) == 0
+    assert streams.said().startswith("known-second-id-second ")
 
 
 def test_start_is_done_when_the_gate_is_closed_on_the_other_side(

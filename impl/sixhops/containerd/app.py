@@ -99,7 +99,7 @@ async def run(
     collector.forget_lost()
     shims = Shims(config, bus, workers, runtime_module)
     await shims.find_again()
-    containers = ContainersService(database, bus)
+    containers = ContainersService(database, bus, shims.expect)
     layers = Layers(database, store, workers, mounts)
     services: dict[str, tuple[FileDescriptor, object]] = {
         "version": (version_pb2.DESCRIPTOR, VersionService()),

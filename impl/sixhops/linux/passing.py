@@ -15,6 +15,7 @@ _RIGHTS = _socket.SCM_RIGHTS
 _LEVEL = _socket.SOL_SOCKET
 _CLOSE = _socket.MSG_CMSG_CLOEXEC
 _DONT_WAIT = _socket.MSG_DONTWAIT
+_NO_SIGNAL = _socket.MSG_NOSIGNAL
 
 
 def pair() -> tuple[_socket.socket, _socket.socket]:
@@ -22,10 +23,12 @@ def pair() -> tuple[_socket.socket, _socket.socket]:
     return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
 
 
-def send(connection: _socket.socket, data: bytes, descriptors: tuple[int, ...]) -> None:
-    """Send one message. Raises OSError, BrokenPipeError if the other side is gone."""
+def send(connection: _socket.socket, data: bytes, descriptors: tuple[int, ...], *, wait: bool = True) -> None:
+    """Send one message. Raises OSError: BrokenPipeError if the other side is gone, BlockingIOError if it has read too few of
+    those before and it is not to `wait`.
+    """
     words = b"".join([descriptor.to_bytes(_WORD, sys.byteorder) for descriptor in descriptors])
-    connection.sendmsg([data], [(_LEVEL, _RIGHTS, words)], _socket.MSG_NOSIGNAL)
+    connection.sendmsg([data], [(_LEVEL, _RIGHTS, words)], _NO_SIGNAL if wait else _NO_SIGNAL | _DONT_WAIT)
 
 
 def receive(

@@ -86,11 +86,14 @@ def become(connection: int, begin: Callable[[], None]) -> int:
     return wait_to_become(connection, begin)
 
 
-def foresee(bundle: str, identifier: str, spare: int = -1) -> None:
-    """Get ready for the `create` that will come for a bundle in a moment; it has no effect. `spare` as for `main`."""
+def foresee(bundle: str, identifier: str, spare: int = -1, document: str | None = None) -> None:
+    """Get ready for the `create` that will come for a bundle in a moment; it has no effect. `spare` as for `main`.
+
+    `document` is what its config.json is going to say, if it is not there yet.
+    """
     from sixhops.runc.lifecycle.outline import foresee as outline_ahead
 
-    found = outline_ahead(bundle, identifier)
+    found = outline_ahead(bundle, identifier, document)
     if found is not None and spare >= 0:
         from sixhops.runc.lifecycle.spare import suits, tell
 

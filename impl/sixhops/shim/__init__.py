@@ -17,6 +17,7 @@ ends before its answer is given; it is exec'd, or forked when it is ours and alr
     runtime    one step of the OCI runtime             metrics    control group figures, want of memory
     publisher  events to containerd, in order          rehearsal  a shim's life, for nothing, once before all forks
     standby resident   a shim and a runtime in reserve, forked ahead      standin    the rehearsal's runtime
+    dryrun     Create and Start for nothing, in a shim in reserve
 
 Memory: whatever a shim touches after it was forked, it has for itself, and in this interpreter to read an object is to
 write its reference count. Hence strings instead of paths, bare epoll, no enumerations and no JSON on the way to a

@@ -40,6 +40,7 @@ __all__ = ["rehearse", "rehearse_here"]
 
 TIMES = 10  # the interpreter is content after eight
 NAME = "rehearsal"
+DRY_RUN = "dry-run"
 CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 STREAMS = (0, 1, 2)
 CHUNK = 1 << 14
@@ -136,7 +137,10 @@ def _live(directory: str, name: str, words: list[str]) -> None:
         ours.close()
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            stand_by({"module": standin.__name__, "name": name}, [theirs.detach(), null])
+            stand_by(
+                {"module": standin.__name__, "name": name, "directory": f"{directory}/{DRY_RUN}"},
+                [theirs.detach(), null],
+            )
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(client, signal.SIGKILL)

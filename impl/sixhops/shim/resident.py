@@ -11,7 +11,8 @@ Theory of operation: a SOCK_SEQPACKET pair. The shim sends a command line with t
 DONE, with the gate's path and descriptors if there is one to open. Nothing that takes long happens before the shim has
 read it: the end of a process takes a millisecond, so the runtime waits for the shim to close the connection. The end
 of the process alone is the answer of one that failed, or whose container has become the child of the runtime.
-An empty command line only tells which bundle and id it will be; it is not answered.
+An empty command line only tells which bundle and id it will be, or may be; it is not answered. If there is no such
+bundle yet, what its specification will say comes as a descriptor.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ import gc
 import importlib
 import marshal
 import os
+import select
 import signal
 import sys
 import traceback
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from sixhops.linux import passing, prctl
 from sixhops.linux.clone import fork_plainly
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
     from sixhops.shim.loop import ExitStatus, Loop
 
-__all__ = ["DEFAULT_SIGNALS", "NAME", "Resident"]
+__all__ = ["DEFAULT_SIGNALS", "NAME", "Companion", "Resident"]
 
 #: Signals that Python ignores at start; a program that we start must find them at their defaults.
 DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
@@ -52,13 +54,25 @@ PROGRAM_SECONDS = 10.0  # that a program may take to begin
 DONE = b"d"
 
 
+class Companion(Protocol):
+    """Something for the runtime to do before it waits (`dryrun`)."""
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Return what must stay open for it."""
+
+    def ask(self) -> None:
+        """Do it."""
+
+
 class Resident:
     """The shim's end."""
 
-    def __init__(self, module: str, document: int = -1, name: str = NAME) -> None:
+    def __init__(
+        self, module: str, document: int = -1, name: str = NAME, companion: Companion | None = None
+    ) -> None:
         """Fork the runtime `module`; `document` is a file with a specification like the one to come, or -1.
 
-        `name` is that of the process while it is at work.
+        `name` is that of the process while it is at work. `companion` has something for it to do first.
         """
         for_runtime, for_spare = passing.pair()
         self._spare_pid = fork_plainly()
@@ -68,8 +82,12 @@ class Resident:
         self._connection, theirs = passing.pair()
         self._pid = fork_plainly()
         if self._pid == 0:
-            kept = (theirs.fileno(), for_runtime.fileno())
-            _be(module, document, kept, lambda runtime: _serve(runtime, theirs, for_runtime.fileno(), name))
+            first = companion.descriptors() if companion is not None else ()
+
+            def work(runtime: ModuleType) -> int:
+                return _serve(runtime, theirs, for_runtime.fileno(), name)
+
+            _be(module, document, (theirs.fileno(), for_runtime.fileno(), *first), work, companion)
         theirs.close()
         for_runtime.close()
         self._module = module
@@ -78,10 +96,13 @@ class Resident:
         self._end: Future[ExitStatus] | None = None
         self._spare_end: Future[ExitStatus] | None = None
 
-    def foretell(self, bundle: str, identifier: str) -> None:
-        """Tell it of the container that it will have to create, so that it can read while we are at work."""
-        with contextlib.suppress(OSError):  # it has gone, and the step will show it
-            self._connection.send(marshal.dumps(((), (bundle, identifier))))
+    def foretell(self, bundle: str, identifier: str, *document: int) -> None:
+        """Tell it of the container that it will have to create, so that it can read while we are at work.
+
+        `document` is a file with the specification, if that is not in the bundle yet.
+        """
+        with contextlib.suppress(OSError):  # it is far behind, or has gone, and the step will show it
+            passing.send(self._connection, marshal.dumps(((), (bundle, identifier))), document, wait=False)
 
     def watch(self, loop: Loop) -> None:
         """Have the processes' ends told by the loop that runs from now on."""
@@ -96,6 +117,7 @@ class Resident:
             self._end_spare()
 
     def _done(self) -> None:
+        os.sched_yield()  # who was answered has been woken, maybe on this processor, and goes first
         self._end_spare()
         self.dismiss()
 
@@ -186,7 +208,13 @@ async def _begun(loop: Loop, gate: int) -> bool:
     return True
 
 
-def _be(module: str, document: int, kept: Sequence[int], work: Callable[[ModuleType], int]) -> NoReturn:
+def _be(
+    module: str,
+    document: int,
+    kept: Sequence[int],
+    work: Callable[[ModuleType], int],
+    companion: Companion | None = None,
+) -> NoReturn:
     """Be a process that has gone through a create like the one in the file `document`, and does `work`."""
     status = 1
     gc.disable()  # it would copy pages to free some that are freed in a moment anyway
@@ -198,6 +226,8 @@ def _be(module: str, document: int, kept: Sequence[int], work: Callable[[ModuleT
         if document >= 0:
             text = os.pread(document, os.fstat(document).st_size, 0)
         keep_only(frozenset({0, 1, 2, *kept}))
+        if companion is not None:
+            companion.ask()
         runtime = importlib.import_module(module)
         if text:
             runtime.rehearse(text.decode(errors="replace"))
@@ -226,7 +256,7 @@ def _serve(runtime: ModuleType, connection: _socket.socket, spare: int, name: st
             return 0
         argv, where = marshal.loads(data)
         if not argv:
-            runtime.foresee(*where, spare)
+            _foresee(runtime, where, spare, streams, connection)
     prctl.set_name(name)
     os.chdir(where)
     for number, descriptor in enumerate(streams):
@@ -253,6 +283,22 @@ def _serve(runtime: ModuleType, connection: _socket.socket, spare: int, name: st
     with contextlib.suppress(OSError):
         connection.recv(1)  # nothing, but the other side's end
     return 0
+
+
+def _foresee(
+    runtime: ModuleType, where: tuple[str, str], spare: int, document: list[int], connection: _socket.socket
+) -> None:
+    """Read ahead, unless there is a later word already: that counts."""
+    text = None
+    try:
+        if document:
+            if select.select([connection], [], [], 0)[0]:
+                return
+            text = os.pread(document[0], os.fstat(document[0]).st_size, 0).decode(errors="replace")
+    finally:
+        for descriptor in document:
+            os.close(descriptor)
+    runtime.foresee(*where, spare, text)
 
 
 def _has_children() -> bool:

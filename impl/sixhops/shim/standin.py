@@ -27,7 +27,7 @@ def rehearse(_document: str) -> None:
     """Do nothing: this is the rehearsal."""
 
 
-def foresee(_bundle: str, _identifier: str, _spare: int = -1) -> None:
+def foresee(_bundle: str, _identifier: str, _spare: int = -1, _document: str | None = None) -> None:
     """Do nothing: there is nothing to read ahead."""
 
 

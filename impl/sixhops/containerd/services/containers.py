@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -15,11 +16,14 @@ from sixhops.wire.proto import containers_pb2, payloads_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from sixhops.containerd.bus import Bus
     from sixhops.containerd.metadata.database import Database
     from sixhops.containerd.rpc import Call
+
+    #: Called with namespace, id, runtime's name and specification.
+    Expect = Callable[[str, str, str, bytes], None]
 
 __all__ = ["ContainersService"]
 
@@ -30,9 +34,11 @@ REPLACEABLE = ("labels", "spec", "extensions", "image", "snapshotkey")
 class ContainersService:
     """containerd.services.containers.v1.Containers."""
 
-    def __init__(self, database: Database, bus: Bus) -> None:
+    def __init__(self, database: Database, bus: Bus, expect: Expect) -> None:
+        """`expect` is told of every new container."""
         self._database = database
         self._bus = bus
+        self._expect = expect
 
     def find(self, identifier: str, call: Call) -> containers_pb2.Container:
         """Return a container's record; NOT_FOUND names id and namespace."""
@@ -86,6 +92,9 @@ class ContainersService:
                 ),
             ),
         )
+        # once this has been answered
+        words = call.namespace, container.id, container.runtime.name, container.spec.value
+        asyncio.get_running_loop().call_soon(self._expect, *words)
         return containers_pb2.CreateContainerResponse(container=container)
 
     async def update(self, request: Any, call: Call) -> Any:

@@ -3,11 +3,13 @@
 <state>/io.containerd.runtime.v2.task/<namespace>/<id>/    config.json, rootfs, log, address, shim-binary-path
 <root>/io.containerd.runtime.v2.task/<namespace>/<id>/     work, which survives a reboot
 .../<namespace>/.<id>.<number>                             one of them that is being removed
+<state>/io.containerd.runtime.v2.task/.dry-run             where shims in reserve have nothing to do (`reserve`)
 <root>/io.containerd.runtime.v2.task/.work.<number>        the next one's work
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
 
     from sixhops.containerd.settings.config import Config
 
-__all__ = ["Bundles", "has_log"]
+__all__ = ["HIDDEN", "TASKS", "Bundles", "has_log"]
 
 TASKS = "io.containerd.runtime.v2.task"
 HIDDEN = "."  # no id begins with it
+MALFORMED = (ValueError, RecursionError, AttributeError, TypeError)
 
 
 class Bundles:
@@ -42,9 +45,15 @@ class Bundles:
         self._removals = ThreadPoolExecutor(1, thread_name_prefix="bundles")
         # an empty directory for the next bundle's work
         self._reserve: Path | None = None
+        # the last specification that was read, and what `root_group` said of it
+        self._known: tuple[bytes, int] = (b"", 0)
+
+    def path(self, namespace: str, identifier: str) -> Path:
+        """Return where a bundle is, or will be."""
+        return self._state / namespace / identifier
 
     def _paths(self, namespace: str, identifier: str) -> tuple[Path, Path]:
-        return self._state / namespace / identifier, self._root / namespace / identifier
+        return self.path(namespace, identifier), self._root / namespace / identifier
 
     def make(self, namespace: str, identifier: str, spec: bytes, program: str) -> Path:
         """Make a bundle and return its path.
@@ -55,7 +64,9 @@ class Bundles:
         try:
             _make_directory(bundle)
             self._make_work(work)
-            self._let_in(bundle, spec)
+            if group := self._root_group(spec):
+                os.chown(bundle, -1, group)
+                bundle.chmod(0o710)
             (bundle / "work").symlink_to(work)
             (bundle / "rootfs").mkdir(mode=0o711)
             (bundle / "config.json").write_bytes(spec)
@@ -64,7 +75,7 @@ class Bundles:
         except OSError as error:
             self.remove(namespace, identifier)
             raise RpcError(Code.UNKNOWN, f"failed to start shim: {error}") from error
-        except (ValueError, RecursionError, AttributeError, TypeError) as error:
+        except MALFORMED as error:
             self.remove(namespace, identifier)
             raise RpcError(Code.UNKNOWN, f"failed to start shim: {json_error(spec, error)}") from error
         return bundle
@@ -98,20 +109,25 @@ class Bundles:
             return  # the next container will say so, if it still is full by then
         self._reserve = path
 
-    @staticmethod
-    def _let_in(bundle: Path, spec: bytes) -> None:
-        """Let root of the container's user namespace into the bundle.
+    def expect(self, spec: bytes) -> None:
+        """Read a specification that a bundle may be made of next; what is wrong, `make` will say."""
+        with contextlib.suppress(*MALFORMED):
+            self._root_group(spec)
+
+    def _root_group(self, spec: bytes) -> int:
+        """Return root's group in the container's user namespace, which must be let into the bundle; 0 if it is ours.
 
         ValueError, RecursionError (JSON), AttributeError or TypeError (its shape) when `spec` is no specification.
         https://github.com/containerd/containerd/blob/v1.6.20/runtime/v2/bundle_linux.go
         """
-        linux = json.loads(spec).get("linux") or {}
-        for mapping in linux.get("gidMappings") or []:
-            if mapping.get("containerID", 0) == 0:
-                if mapping.get("hostID", 0):
-                    os.chown(bundle, -1, mapping["hostID"])
-                    bundle.chmod(0o710)
-                return
+        known, group = self._known
+        if known != spec or not spec:
+            linux = json.loads(spec).get("linux") or {}
+            mappings = linux.get("gidMappings") or []
+            groups = (m.get("hostID", 0) for m in mappings if m.get("containerID", 0) == 0)
+            group = next(groups, 0)
+            self._known = spec, group
+        return group
 
     def remove(self, namespace: str, identifier: str) -> None:
         """Remove a bundle: it is renamed at once, and emptied later. What isn't there is fine."""
@@ -140,7 +156,7 @@ class Bundles:
 
     def all(self) -> Iterator[tuple[str, str, Path]]:
         """Yield namespace, id and path of every bundle that is there."""
-        for namespace in sorted(self._state.glob("*")):
+        for namespace in sorted(self._state.glob("[!.]*")):
             for bundle in sorted(namespace.iterdir()):
                 if not bundle.name.startswith(HIDDEN):
                     yield namespace.name, bundle.name, bundle

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import DecodeError
 
 from sixhops.containerd.metadata.stamps import set_now
+from sixhops.containerd.tasks.bundles import HIDDEN, TASKS
 from sixhops.containerd.tasks.reserve import Reserve
 from sixhops.wire.proto import shim_v2_pb2
 from sixhops.wire.ttrpc.status import Code, RpcError
@@ -59,7 +60,7 @@ class Launcher:
     def __init__(self, config: Config, workers: Workers, runtime_module: str | None) -> None:
         self._config = config
         self._workers = workers
-        self.reserve = Reserve(workers, runtime_module)
+        self.reserve = Reserve(workers, runtime_module, config.state / TASKS / f"{HIDDEN}dry-run")
         self._runtime_module = runtime_module
         workers.prepare(SHIM_MODULE, "prepare_here", {})
 
@@ -85,6 +86,11 @@ class Launcher:
             text = f'runtime "{runtime}" binary not installed "{name}": file does not exist'
             raise RpcError(Code.UNKNOWN, f"{RESOLVING}: {text}")
         return Program(found)
+
+    def expect(self, identifier: str, bundle: Path, runtime: str, spec: bytes) -> None:
+        """Be told of a container whose task may come next, so that what is to be read can be read."""
+        if runtime in EMBEDDABLE[self._config.shim]:
+            self.reserve.foretell(str(bundle), identifier, spec)
 
     async def start(
         self, namespace: str, identifier: str, bundle: Path, program: Program, options: Any

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import marshal
 import os
+import shutil
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from sixhops.linux import passing
 from sixhops.wire.ttrpc.status import RpcError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sixhops.containerd.tasks.workers import Workers
 
 __all__ = ["Reserve"]
@@ -33,8 +36,10 @@ LARGEST = 1 << 16  # bytes of a specification that the fork server takes
 class Reserve:
     """The shim that waits, if there is one."""
 
-    def __init__(self, workers: Workers, runtime_module: str | None) -> None:
+    def __init__(self, workers: Workers, runtime_module: str | None, directory: Path) -> None:
+        """`directory` is where a shim makes one for its dry run; it is removed in the end."""
         self._workers = workers
+        self._directory = directory
         self._module = runtime_module
         self._waiting: socket.socket | None = None
         self._document = b""
@@ -74,9 +79,8 @@ class Reserve:
         try:
             os.write(document, self._document)
             descriptors = [theirs.fileno(), document]
-            ended = await self._workers.start(
-                STANDBY_MODULE, "stand_by", {"module": self._module}, descriptors
-            )
+            words = {"module": self._module, "directory": str(self._directory)}
+            ended = await self._workers.start(STANDBY_MODULE, "stand_by", words, descriptors)
         except (RpcError, OSError) as error:
             log.warning("no shim in reserve: %s", error)
             ours.close()
@@ -94,6 +98,19 @@ class Reserve:
         if self._waiting is connection:
             self.close()
 
+    def foretell(self, bundle: str, identifier: str, spec: bytes) -> None:
+        """Tell the waiting shim, if there is one, of a container whose task may come next."""
+        if self._waiting is None:
+            return
+        document = os.memfd_create("specification", os.MFD_CLOEXEC)
+        try:
+            os.write(document, spec)
+            passing.send(self._waiting, marshal.dumps((bundle, identifier)), (document,), wait=False)
+        except OSError as error:  # it has enough to read, or has gone, which the next one to take it will see
+            log.debug("the shim in reserve was not told of %s: %s", identifier, error)
+        finally:
+            os.close(document)
+
     def take(self, settings: dict[str, Any], listener: int) -> bool:
         """Have the waiting shim serve a container; False when there is none."""
         connection, self._waiting = self._waiting, None
@@ -101,9 +118,10 @@ class Reserve:
             return False
         with connection:
             try:
-                passing.send(connection, marshal.dumps(settings), (listener,))
+                # one that has not even read what it was foretold is of no use either
+                passing.send(connection, marshal.dumps(settings), (listener,), wait=False)
             except OSError as error:
-                log.warning("the shim in reserve has gone: %s", error)
+                log.warning("the shim in reserve does not answer: %s", error)
                 return False
         return True
 
@@ -113,6 +131,7 @@ class Reserve:
             self._due.cancel()
         if self._refilling is not None:
             self._refilling.cancel()
+        shutil.rmtree(self._directory, ignore_errors=True)
         if self._waiting is not None:
             self._waiting.close()
             self._waiting = None

@@ -22,7 +22,7 @@ from sixhops.containerd.errors import from_shim, unknown
 from sixhops.containerd.tasks.bundles import Bundles, has_log
 from sixhops.containerd.tasks.launcher import EMBEDDED, Launcher, Program
 from sixhops.containerd.tasks.profiles import Profiles
-from sixhops.containerd.tasks.reserve import AT_ONCE
+from sixhops.containerd.tasks.reserve import AT_ONCE, PATIENCE
 from sixhops.wire.proto import payloads_pb2, shim_v2_pb2
 from sixhops.wire.proto.services import service
 from sixhops.wire.ttrpc import aio
@@ -101,6 +101,11 @@ class Shims:
         """Return the shims of a namespace."""
         return [shim for shim in self._shims.values() if shim.namespace == namespace]
 
+    def expect(self, namespace: str, identifier: str, runtime: str, spec: bytes) -> None:
+        """Be told of a container that has been recorded: its task comes next, most often, and what it needs can be read."""
+        self._launcher.expect(identifier, self._bundles.path(namespace, identifier), runtime, spec)
+        self._bundles.expect(spec)
+
     async def create(
         self,
         namespace: str,
@@ -142,9 +147,10 @@ class Shims:
             self._starting.discard(key)
         self._watch(shim)
         if program.path is None:
-            if self._runtime_module:
-                self._profiles.prepare(spec)
             self._launcher.reserve.created(spec)
+            if self._runtime_module:
+                # its start comes first, most often
+                asyncio.get_running_loop().call_later(PATIENCE, self._profiles.prepare, spec)
         return shim
 
     @staticmethod

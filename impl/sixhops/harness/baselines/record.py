@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.harness.baselines.archive import BASELINES, SUFFIX, Entry, Recorded, counts_of, write_archive
-from sixhops.harness.baselines.reduce import is_faithful, reduce, without_search_path
+from sixhops.harness.baselines.reduce import is_faithful, reduce
 from sixhops.harness.diff.archives import is_archive, without_contents
 from sixhops.harness.errors import UsageError
 from sixhops.harness.plugin.results import transcript_name
@@ -24,7 +24,7 @@ from sixhops.harness.run.transcript import Bodies, read_header, read_transcript,
 from sixhops.harness.scenario.digest import digests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from sixhops.harness.baselines.archive import Baseline
     from sixhops.harness.run.transcript import Transcript
@@ -179,14 +179,13 @@ def _reduced(file: _File, scratch: Path) -> _Reduced:
         transcript = transcript_of(text.split("\n"), file.path)
     large = file.path.parent / str(file.header["bodies"])
     lines = _with_bodies(text, large, scratch / "bodies", whole=False).split("\n")
-    place = scratch / "transcripts" / transcript_name(transcript.scenario)
-    place.parent.mkdir(parents=True, exist_ok=True)
     if file.moment is not None:
         lines = reduce(lines, transcript, file.moment)
-    is_reduced = _joined(lines) == text or is_faithful(transcript, transcript_of(lines, place))
-    if not is_reduced:
-        lines = without_search_path(_with_bodies(text, large, scratch / "bodies", whole=True).split("\n"))
-    text = _joined(lines)
+    standin = "\n".join([*(line for line in lines if line), ""])
+    place = scratch / "transcripts" / transcript_name(transcript.scenario)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    is_reduced = standin == text or is_faithful(transcript, transcript_of(lines, place))
+    text = standin if is_reduced else _with_bodies(text, large, scratch / "bodies", whole=True)
     return _Reduced(
         scenario=transcript.scenario,
         data=text.encode(),
@@ -196,10 +195,6 @@ def _reduced(file: _File, scratch: Path) -> _Reduced:
         target=json.loads(text.partition("\n")[0])["target"],
         is_reduced=is_reduced,
     )
-
-
-def _joined(lines: Iterable[str]) -> str:
-    return "\n".join([*(line for line in lines if line), ""])
 
 
 def _without_place(text: str, target: str) -> str:

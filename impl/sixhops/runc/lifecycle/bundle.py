@@ -13,7 +13,7 @@ TYPE_CHECKING = False  # typing's own would cost 5 ms of import
 if TYPE_CHECKING:
     from sixhops.wire.runtime.document import Spec
 
-__all__ = ["read_bundle", "remember"]
+__all__ = ["read_bundle", "read_document", "remember"]
 
 # the one document that is known already, by its text
 _known: dict[str, Spec] = {}
@@ -35,11 +35,16 @@ def read_bundle(bundle: str) -> tuple[str, Spec]:
         raise RuntimeFault("read config.json: is a directory") from error
     except OSError as error:
         raise RuntimeFault(reason(error, "open")) from error
+    return text, read_document(text)
+
+
+def read_document(text: str) -> Spec:
+    """Return what a config.json says. Raises RuntimeFault."""
     known = _known.get(text)
     if known is not None:
-        return text, known
+        return known
     try:
-        return text, parse_spec(text)
+        return parse_spec(text)
     except SpecError as error:
         raise RuntimeFault(str(error)) from error
 

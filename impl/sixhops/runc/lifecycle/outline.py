@@ -16,7 +16,7 @@ from sixhops.runc.inside.identity import masks
 from sixhops.runc.inside.init import FirstProcess
 from sixhops.runc.inside.operations import MountFilesystem
 from sixhops.runc.inside.plan import plan_container
-from sixhops.runc.lifecycle.bundle import read_bundle, remember
+from sixhops.runc.lifecycle.bundle import read_bundle, read_document, remember
 from sixhops.values import Value
 
 TYPE_CHECKING = False  # typing's own would cost 5 ms of import
@@ -100,14 +100,15 @@ def hook_values(hooks: tuple[Hook, ...]) -> list[dict[str, object]]:
     return [{"path": h.path, "args": list(h.args), "env": list(h.env), "timeout": h.timeout} for h in hooks]
 
 
-def foresee(bundle: str, identifier: str) -> Outline | None:
-    """Work out the container that will be created from `bundle` in a moment; None if that can't be.
+def foresee(bundle: str, identifier: str, document: str | None = None) -> Outline | None:
+    """Work out the container that will be created from `bundle` in a moment, as `document` has it or the file there.
 
-    `create` reads the file again all the same, and takes what is known only for the same text. What is wrong, it will say.
+    None if that can't be. `create` reads the file all the same, and takes what is known only for the same text. What is
+    wrong, it will say.
     """
     _foreseen.clear()
     try:
-        text, spec = read_bundle(bundle)
+        text, spec = read_bundle(bundle) if document is None else (document, read_document(document))
         if spec.process is None:
             return None
         checked = check_filter(spec.linux.seccomp, early=not spec.process.no_new_privileges)

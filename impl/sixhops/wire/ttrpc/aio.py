@@ -1,4 +1,4 @@
-"""ttrpc over asyncio streams: a client with any number of calls under way, and a server of async handlers.
+"""ttrpc over asyncio: a client with any number of calls under way, and a server of async handlers.
 
 A handler takes a `Call` and returns the reply's bytes, or raises `RpcError`. Anything else that it raises
 is answered UNKNOWN with its text and logged, and the connection goes on.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import TYPE_CHECKING
 
 from sixhops.wire.ttrpc.calls import Answer, Call, CallClient, CallServer
@@ -28,20 +29,30 @@ log = logging.getLogger(__name__)
 
 async def connect(path: str) -> Client:
     """Return a client connected to the unix socket `path`; OSError when nobody listens."""
-    reader, writer = await asyncio.open_unix_connection(path)
-    return Client(reader, writer)
+    raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        await asyncio.get_running_loop().sock_connect(raw, path)
+    except BaseException:
+        raw.close()
+        raise
+    return Client(raw)
 
 
 class Client:
-    """Calls over one connection. `closed` is set once the peer has gone, whoever ended it."""
+    """Calls over one connection. `closed` is set once the peer has gone, whoever ended it.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    It reads and writes the socket itself: with asyncio's streams each answer would wait for two more turns of the loop.
+    """
+
+    def __init__(self, raw: socket.socket) -> None:
+        """`raw` is a connected socket that does not block."""
         self.closed = asyncio.Event()
-        self._reader = reader
-        self._writer = writer
+        self._loop = asyncio.get_running_loop()
+        self._socket = raw
         self._calls = CallClient()
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
-        self._task = asyncio.create_task(self._receive())
+        self._unsent = bytearray()
+        self._loop.add_reader(raw.fileno(), self._read)
 
     async def call(
         self,
@@ -58,9 +69,9 @@ class Client:
         if self.closed.is_set():
             raise RpcError(Code.UNAVAILABLE, "ttrpc: closed")
         stream, data = self._calls.call(service, method, payload, timeout=timeout, metadata=metadata)
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting[stream] = future
-        self._writer.write(data)
+        self._send(data)
         try:
             answer = await asyncio.wait_for(future, timeout)
         except TimeoutError:
@@ -72,28 +83,57 @@ class Client:
             raise answer.error
         return answer.payload
 
-    async def _receive(self) -> None:
-        reason = "ttrpc: closed"
+    def _send(self, data: bytes) -> None:
+        if self._unsent:
+            self._unsent += data
+        elif rest := self._pass_on(data):
+            self._unsent += rest
+            self._loop.add_writer(self._socket.fileno(), self._flush)
+
+    def _flush(self) -> None:
+        self._unsent[:] = self._pass_on(self._unsent)
+        if not self._unsent:
+            self._loop.remove_writer(self._socket.fileno())
+
+    def _pass_on(self, data: bytes | bytearray) -> bytes | bytearray:
+        """Send what the socket takes of `data`; return the rest."""
         try:
-            while data := await self._reader.read(CHUNK):
-                for answer in self._calls.receive(data):
-                    future = self._waiting.get(answer.stream)
-                    if future is not None and not future.done():
-                        future.set_result(answer)
-            self._calls.receive(b"")
+            return data[self._socket.send(data) :]
+        except BlockingIOError:
+            return data
+        except OSError:
+            return b""  # the peer has gone, which is read after what it has said before
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(CHUNK)
+            answers = self._calls.receive(data)
+        except BlockingIOError:
+            return
         except (OSError, FrameError) as error:
-            reason = f"ttrpc: closed: {error}"
-        finally:
-            self.closed.set()
-            self._writer.close()
-            for stream, future in self._waiting.items():
-                if not future.done():
-                    future.set_result(Answer(stream, b"", RpcError(Code.UNAVAILABLE, reason)))
+            self._end(f"ttrpc: closed: {error}")
+            return
+        for answer in answers:
+            future = self._waiting.get(answer.stream)
+            if future is not None and not future.done():
+                future.set_result(answer)
+        if not data:
+            self._end("ttrpc: closed")
+
+    def _end(self, reason: str) -> None:
+        if self.closed.is_set():
+            return
+        self.closed.set()
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+        for stream, future in self._waiting.items():
+            if not future.done():
+                future.set_result(Answer(stream, b"", RpcError(Code.UNAVAILABLE, reason)))
 
     async def close(self) -> None:
         """End the connection; calls under way fail with UNAVAILABLE."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        self._end("ttrpc: closed")
 
 
 async def serve(path: Path, handler: Handler) -> asyncio.Server:
