@@ -32,22 +32,34 @@ def collect(listener: socket.socket, seen: list[Call], count: int, drop_first: b
                     connection.sendall(server.answer(call.stream, b""))
 
 
-def run(tmp_path: Path, *, drop_first: bool) -> list[Call]:
+def run(tmp_path: Path, *, drop_first: bool = False, kept: float = 0.0, follow: bool = True) -> list[Call]:
+    """Publish three events, the first one to be kept for some seconds; the others only if they `follow`."""
     loop = Loop()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "e.sock"))
         listener.listen()
         seen: list[Call] = []
-        peer = threading.Thread(target=collect, args=[listener, seen, 3, drop_first])
+        done, tell = os.pipe()
+
+        def be_containerd() -> None:
+            collect(listener, seen, 3 if follow else 1, drop_first)
+            os.close(tell)
+
+        peer = threading.Thread(target=be_containerd)
         peer.start()
         made, _log = publisher(loop, tmp_path / "e.sock")
         made.retry_seconds = 0.001
-        for topic in ("/tasks/create", "/tasks/start", "/tasks/exit"):
+        made.publish("/tasks/create", payloads_pb2.TaskStart(container_id="c"), seconds=kept)
+        for topic in ("/tasks/start", "/tasks/exit") if follow else ():
             made.publish(topic, payloads_pb2.TaskStart(container_id="c"))
-        made.flushed().on_done(loop.stop)
+        if follow or kept > 5:
+            made.flushed().on_done(loop.stop)
+        else:
+            loop.on_readable(done, loop.stop)
         loop.later(5.0, loop.stop)
         loop.run()
         peer.join(5)
+        os.close(done)
         made.close()
     return seen
 
@@ -64,6 +76,18 @@ def test_events_arrive_in_order_with_namespace_and_deadline(tmp_path: Path) -> N
         ("containerd.services.events.ttrpc.v1.Events", "Forward", 5.0)
     }
     assert calls[0].metadata == {"containerd-namespace-ttrpc": "moby"}
+
+
+def test_one_that_is_kept_goes_with_the_next(tmp_path: Path) -> None:
+    assert topics(run(tmp_path, kept=1000.0)) == ["/tasks/create", "/tasks/start", "/tasks/exit"]
+
+
+def test_one_that_is_kept_does_not_outlast_the_shim(tmp_path: Path) -> None:
+    assert topics(run(tmp_path, kept=1000.0, follow=False)) == ["/tasks/create"]
+
+
+def test_one_that_is_kept_goes_when_its_time_has_come(tmp_path: Path) -> None:
+    assert topics(run(tmp_path, kept=0.001, follow=False)) == ["/tasks/create"]
 
 
 def test_event_is_sent_again_when_containerd_hangs_up_on_it(tmp_path: Path) -> None:

@@ -88,9 +88,9 @@ class Shim:
             raise RpcError(Code.NOT_FOUND, f"process does not exist {exec_id}: not found")
         return container, process
 
-    def publish(self, topic: str, event: Message) -> None:
-        """Queue an event."""
-        self.publisher.publish(topic, event)
+    def publish(self, topic: str, event: Message, *, seconds: float = 0.0) -> None:
+        """Queue an event, which may be kept for some `seconds`."""
+        self.publisher.publish(topic, event, seconds=seconds)
 
 
 def stamp(target: Timestamp, exit_status: ExitStatus | None) -> None:

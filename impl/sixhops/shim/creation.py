@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["create", "start_init"]
 
+#: For which the event of a create waits for that of the start, which is to be made most often by then: telling it would be
+#: in the start's way.
+CREATE_SECONDS = 0.005
+
 
 async def create(shim: Shim, request: Any) -> Message:
     """Mount the root filesystem if asked to and run the runtime's create; leaves nothing behind when it fails."""
@@ -64,6 +68,7 @@ async def create(shim: Shim, request: Any) -> Message:
             checkpoint=request.checkpoint,
             pid=process.pid,
         ),
+        seconds=CREATE_SECONDS,
     )
     return shim_v2_pb2.CreateTaskResponse(pid=process.pid)
 

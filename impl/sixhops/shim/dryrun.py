@@ -66,9 +66,8 @@ class DryRun:
         """Be containerd, which makes the calls and takes the events. Does not fail: the shim comes to an end by itself."""
         try:
             with contextlib.suppress(OSError), _Containerd(self._listener, self._taker) as containerd:
-                for question in _questions():
-                    if not containerd.ask(*question):
-                        return
+                if all(containerd.ask(*question) for question in _questions()):
+                    containerd.take_events(2)  # of both
         finally:
             self._listener.close()
             self._taker.close()
@@ -170,16 +169,16 @@ class _Containerd:
             self._events.close()
 
     def ask(self, method: str, request: Message) -> bool:
-        """Make a call and take the event that follows; False if the answer was an error or the end. OSError."""
+        """Make a call; False if the answer was an error or the end. OSError."""
         self._raw.send(self._calls.call(TASK.name, method, request.SerializeToString())[1])
         answers = self._calls.receive(self._raw.recv(CHUNK))
-        return bool(answers) and answers[0].error is None and self._take_event()
+        return bool(answers) and answers[0].error is None
 
-    def _take_event(self) -> bool:
-        if self._events is None:
-            self._events = _socket.socket(fileno=self._taker._accept()[0])  # type: ignore[attr-defined]  # noqa: SLF001
-            self._events.settimeout(SECONDS)
-        calls = self._server.receive(self._events.recv(CHUNK))[0]
-        for call in calls:
-            self._events.send(self._server.answer(call.stream, b""))
-        return bool(calls)
+    def take_events(self, count: int) -> None:
+        """Take events as they come. OSError."""
+        self._events = _socket.socket(fileno=self._taker._accept()[0])  # type: ignore[attr-defined]  # noqa: SLF001
+        self._events.settimeout(SECONDS)
+        while count > 0 and (data := self._events.recv(CHUNK)):
+            for call in self._server.receive(data)[0]:
+                self._events.send(self._server.answer(call.stream, b""))
+                count -= 1

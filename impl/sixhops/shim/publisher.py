@@ -62,11 +62,17 @@ class Publisher:
         self._sending = False
         self._idle: list[Future[None]] = []
 
-    def publish(self, topic: str, event: Message) -> None:
-        """Queue `event`, which stays as it is, under `topic` (`/tasks/start`), with the time of now."""
+    def publish(self, topic: str, event: Message, *, seconds: float = 0.0) -> None:
+        """Queue `event`, which stays as it is, under `topic` (`/tasks/start`), with the time of now.
+
+        It may be kept for some `seconds`, but not longer than the next one.
+        """
         self._queue.append((topic, event, time.time_ns()))
-        if not self._sending:
-            self._sending = True
+        if self._sending:
+            return
+        if seconds:
+            self._loop.later(seconds, self._start)
+        else:
             # after the answer of the call that caused the event, as observed; it need not wait for the encoding either
             self._loop.soon(self._start)
 
@@ -81,11 +87,14 @@ class Publisher:
         return request.SerializeToString()
 
     def _start(self) -> None:
-        Task(self._drain())
+        if self._queue and not self._sending:
+            self._sending = True
+            Task(self._drain())
 
     def flushed(self) -> Future[None]:
         """Return a future that is done when nothing waits any more."""
         future: Future[None] = Future()
+        self._start()
         if self._sending:
             self._idle.append(future)
         else:
