@@ -24,17 +24,22 @@ def config(tmp_path: Path) -> Config:
 def test_bundle_has_all_and_goes_by_name_at_once(config: Config) -> None:
     bundles = Bundles(config)
 
-    bundle = bundles.make("moby", "one", b"{}", "/usr/bin/shim")
+    bundle = bundles.make("moby", "one", b"{}")
+    bundles.complete("moby", "one", "/usr/bin/shim", "unix:///socket")
 
     assert (bundle / "config.json").read_bytes() == b"{}"
     assert (bundle / "work").resolve().is_dir()
+    assert (bundle / "rootfs").is_dir()
+    assert (bundle / "shim-binary-path").read_text() == "/usr/bin/shim"
+    assert (bundle / "address").read_text() == "unix:///socket"
     assert has_log(bundle)
     assert list(bundles.all()) == [("moby", "one", bundle)]
     for _ in range(3):  # the same id again, however far the removal has come
         bundles.remove("moby", "one")
         assert not bundle.exists()
         assert list(bundles.all()) == []
-        bundles.make("moby", "one", b"{}", "")
+        bundles.make("moby", "one", b"{}")
+        bundles.complete("moby", "one", "")
     bundles.remove("moby", "one")
     bundles.remove("moby", "one")
     bundles.close()
@@ -44,7 +49,7 @@ def test_bundle_has_all_and_goes_by_name_at_once(config: Config) -> None:
 
 def test_removal_that_was_cut_short_is_no_bundle_and_goes_at_the_start(config: Config) -> None:
     bundles = Bundles(config)
-    bundle = bundles.make("moby", "one", b"{}", "")
+    bundle = bundles.make("moby", "one", b"{}")
     left = bundle.with_name(".two.0")
     left.mkdir()
 
@@ -71,7 +76,7 @@ def test_what_is_no_specification_leaves_no_bundle(config: Config, spec: bytes, 
     bundles = Bundles(config)
 
     with pytest.raises(RpcError) as caught:
-        bundles.make("moby", "one", spec, "")
+        bundles.make("moby", "one", spec)
 
     assert caught.value.message.startswith(f"failed to start shim: {message}")
     assert list(bundles.all()) == []
@@ -91,7 +96,7 @@ def test_root_of_the_containers_user_namespace_gets_in(
 ) -> None:
     bundles = Bundles(config)
 
-    found = bundles.make("moby", "one", json.dumps({"linux": {"gidMappings": mappings}}).encode(), "").stat()
+    found = bundles.make("moby", "one", json.dumps({"linux": {"gidMappings": mappings}}).encode()).stat()
 
     assert found.st_gid == (os.getgid() if group is None else group)
     assert found.st_mode & 0o777 == mode
@@ -104,26 +109,29 @@ def test_what_was_read_ahead_is_not_taken_for_another(config: Config) -> None:
     bundles.expect(b"[]")  # no specification, which `make` will say
     bundles.expect(mapped)
 
-    assert bundles.make("moby", "one", b"{}", "").stat().st_gid == os.getgid()
+    assert bundles.make("moby", "one", b"{}").stat().st_gid == os.getgid()
     bundles.expect(mapped)
-    assert bundles.make("moby", "two", mapped, "").stat().st_gid == 4242
+    assert bundles.make("moby", "two", mapped).stat().st_gid == 4242
     with pytest.raises(RpcError):
-        bundles.make("moby", "three", b"[]", "")
+        bundles.make("moby", "three", b"[]")
     bundles.close()
 
 
 def test_work_is_a_directory_that_was_there_before(config: Config) -> None:
     bundles = Bundles(config)
     tasks = config.root / "io.containerd.runtime.v2.task"
-    bundles.make("moby", "one", b"{}", "")
+    bundles.make("moby", "one", b"{}")
     bundles.refill()
     bundles._removals.submit(lambda: None).result(10)
     (waiting,) = tasks.glob(".work.*")
 
     inode = waiting.stat().st_ino
     # another namespace has no directory yet, so its first one is made
-    first = (bundles.make("k8s", "two", b"{}", "") / "work").resolve().stat()
-    work = (bundles.make("k8s", "three", b"{}", "") / "work").resolve()
+    for name in ("two", "three"):
+        bundles.make("k8s", name, b"{}")
+    first = bundles.work("k8s", "two").stat()
+    work = bundles.work("k8s", "three")
+    assert bundles.work("k8s", "three") == work
 
     assert first.st_ino != inode
     assert (work.stat().st_ino, work.stat().st_mode & 0o777, list(work.iterdir())) == (inode, 0o700, [])
@@ -131,9 +139,18 @@ def test_work_is_a_directory_that_was_there_before(config: Config) -> None:
     assert list(tasks.glob(".work.*")) == []
 
 
+def test_a_bundle_that_cannot_be_completed(config: Config) -> None:
+    bundles = Bundles(config)
+    (bundles.make("moby", "one", b"{}") / "shim-binary-path").mkdir()
+
+    with pytest.raises(RpcError, match=r"^failed to start shim: .*Is a directory"):
+        bundles.complete("moby", "one", "")
+    bundles.close()
+
+
 def test_work_in_reserve_of_one_that_died_goes_at_the_start(config: Config) -> None:
     bundles = Bundles(config)
-    bundles.make("moby", "one", b"{}", "")
+    bundles.make("moby", "one", b"{}")
     bundles.refill()
     bundles._removals.submit(lambda: None).result(10)
 

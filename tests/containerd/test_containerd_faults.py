@@ -123,6 +123,35 @@ def test_twenty_tasks_outlive_a_killed_containerd(containerd: Containerd, runtim
     assert seen == {name: (pids[name], 128 + signal.SIGKILL) for name in names[1:]}
 
 
+def test_killed_while_a_task_was_being_created(containerd: Containerd) -> None:
+    containerd.create("made", "io.containerd.sixhops.v1", "sleep", "1000")
+    pid = containerd.start_task("made").pid
+    bundles = containerd.directory / "state" / "io.containerd.runtime.v2.task" / NAMESPACE
+    bundle = bundles / "made"
+    lacking = ("address", "shim-binary-path", "work")
+    before = {
+        name: (bundle / name).readlink() if name == "work" else (bundle / name).read_text()
+        for name in lacking
+    }
+
+    containerd.kill()
+    # the shim had its request before these were written; another one had no shim yet
+    for name in lacking:
+        (bundle / name).unlink()
+    (bundles / "begun").mkdir()
+    (bundles / "begun" / "config.json").write_text("{}")
+    containerd.start()
+
+    found = containerd.call("Tasks/List", tasks_pb2.ListTasksRequest()).tasks
+    assert [(task.id, task.pid, task.status) for task in found] == [("made", pid, process_pb2.Status.RUNNING)]
+    assert not (bundles / "begun").exists()
+    after = {
+        name: (bundle / name).readlink() if name == "work" else (bundle / name).read_text()
+        for name in lacking
+    }
+    assert after == before
+
+
 def test_second_one_waits_for_the_end_of_the_first(containerd: Containerd) -> None:
     other = Containerd(containerd.directory)
     command = [sys.executable, "-m", "sixhops.containerd", "--config", str(other.directory / "config.toml")]

@@ -55,30 +55,50 @@ class Bundles:
     def _paths(self, namespace: str, identifier: str) -> tuple[Path, Path]:
         return self.path(namespace, identifier), self._root / namespace / identifier
 
-    def make(self, namespace: str, identifier: str, spec: bytes, program: str) -> Path:
-        """Make a bundle and return its path.
+    def make(self, namespace: str, identifier: str, spec: bytes) -> Path:
+        """Make a bundle, with all that a shim needs, and return its path; `complete` is to follow.
 
         RpcError UNKNOWN when the disk refuses, or `spec` is no specification; nothing is left then.
         """
-        bundle, work = self._paths(namespace, identifier)
+        bundle = self.path(namespace, identifier)
         try:
             _make_directory(bundle)
-            self._make_work(work)
             if group := self._root_group(spec):
                 os.chown(bundle, -1, group)
                 bundle.chmod(0o710)
-            (bundle / "work").symlink_to(work)
             (bundle / "rootfs").mkdir(mode=0o711)
             (bundle / "config.json").write_bytes(spec)
-            (bundle / "shim-binary-path").write_text(program)
             os.mkfifo(bundle / "log", 0o700)
         except OSError as error:
             self.remove(namespace, identifier)
-            raise RpcError(Code.UNKNOWN, f"failed to start shim: {error}") from error
+            raise _refused(error) from error
         except MALFORMED as error:
             self.remove(namespace, identifier)
             raise RpcError(Code.UNKNOWN, f"failed to start shim: {json_error(spec, error)}") from error
         return bundle
+
+    def work(self, namespace: str, identifier: str) -> Path:
+        """Return the directory of a bundle that survives a reboot, which is made if it is missing. OSError."""
+        bundle, work = self._paths(namespace, identifier)
+        link = bundle / "work"
+        if not link.is_symlink():
+            self._make_work(work)
+            link.symlink_to(work)
+        return work
+
+    def complete(self, namespace: str, identifier: str, program: str, address: str = "") -> None:
+        """Add to a bundle what only we need: its work, which shim it has, and where that is reached if it is known.
+
+        RpcError UNKNOWN when the disk refuses; the bundle is the caller's to remove.
+        """
+        bundle = self.path(namespace, identifier)
+        try:
+            self.work(namespace, identifier)
+            (bundle / "shim-binary-path").write_text(program)
+            if address:
+                (bundle / "address").write_text(address)
+        except OSError as error:
+            raise _refused(error) from error
 
     def _make_work(self, path: Path) -> None:
         """Make the directory that survives a reboot, of one that is there already: a disk takes its time to find a place."""
@@ -172,6 +192,10 @@ def _make_directory(path: Path) -> None:
     except FileExistsError:
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(mode=0o700)
+
+
+def _refused(error: OSError) -> RpcError:
+    return RpcError(Code.UNKNOWN, f"failed to start shim: {error}")
 
 
 def has_log(bundle: Path) -> bool:

@@ -95,23 +95,32 @@ class Launcher:
     async def start(
         self, namespace: str, identifier: str, bundle: Path, program: Program, options: Any
     ) -> str:
-        """Start the shim of a bundle; return the address of its socket. RpcError UNKNOWN when it won't start."""
+        """Start the shim of a bundle; return the address of its socket. RpcError UNKNOWN when it won't start.
+
+        A program's is noted in the bundle, which is complete.
+        """
         if program.path is None:
             return await self._fork(namespace, identifier, bundle)
         return await self._exec(namespace, identifier, bundle, program.path, options)
 
+    def listens_at(self, namespace: str, identifier: str) -> Path:
+        """Return where the loaded shim of a container listens, if it has one."""
+        digest = hashlib.sha256(str(self._config.address / namespace / identifier).encode()).hexdigest()
+        return SOCKETS / digest
+
     async def _fork(self, namespace: str, identifier: str, bundle: Path) -> str:
         """Take the shim in reserve, or fork one. Its socket listens before it exists, so that nobody has to wait for it."""
-        digest = hashlib.sha256(str(self._config.address / namespace / identifier).encode()).hexdigest()
-        path = SOCKETS / digest
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
-        path.unlink(missing_ok=True)
-        address = f"unix://{path}"
+        path = self.listens_at(namespace, identifier)
         debug = self._config.level in ("debug", "trace")
         shown = ["/usr/bin/containerd-shim-sixhops-v1", "-namespace", namespace, "-id", identifier]
         shown += ["-address", str(self._config.address)]
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as listener:
-            listener.bind(str(path))
+            try:
+                listener.bind(str(path))
+            except OSError:  # the first one here, or what is left of one before it
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+                path.unlink(missing_ok=True)
+                listener.bind(str(path))
             path.chmod(0o600)
             listener.listen(128)
             arguments = {
@@ -128,8 +137,7 @@ class Launcher:
             }
             if not self.reserve.take(arguments, listener.fileno()):
                 await self._workers.start(SHIM_MODULE, "run_forked", arguments, [listener.fileno()])
-        (bundle / "address").write_text(address)
-        return address
+        return f"unix://{path}"
 
     def _command(self, namespace: str, identifier: str, program: str) -> list[str]:
         own = shutil.which("containerd") or sys.argv[0]

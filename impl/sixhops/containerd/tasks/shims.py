@@ -56,6 +56,7 @@ class Shim:
     id: str
     bundle: Path
     program: Program
+    address: str
     client: aio.Client
     pid: int = 0
     deleted: bool = False
@@ -126,22 +127,19 @@ class Shims:
         program = self._launcher.resolve(runtime)
         self._starting.add(key)
         try:
-            bundle = self._bundles.make(namespace, identifier, spec, program.path or EMBEDDED)
+            bundle = self._bundles.make(namespace, identifier, spec)
             try:
+                if program.path is not None:
+                    self._bundles.complete(namespace, identifier, program.path)
                 if image is not None:
-                    request.checkpoint = await self._lay_image(bundle, image)
+                    request.checkpoint = await self._lay_image(namespace, identifier, image)
                 shim = await self._start(namespace, identifier, bundle, program, request.options)
             except BaseException:
                 self._bundles.remove(namespace, identifier)
                 raise
             request.id = identifier
             request.bundle = str(bundle)
-            try:
-                shim.pid = (await shim.call("Create", request)).pid
-            except RpcError as error:
-                shim.deleted = True
-                await self._give_up(shim)
-                raise from_shim(error, "failed to create shim task") from error
+            await self._create(shim, request)
             self._shims[key] = shim
         finally:
             self._starting.discard(key)
@@ -153,10 +151,32 @@ class Shims:
                 asyncio.get_running_loop().call_later(PATIENCE, self._profiles.prepare, spec)
         return shim
 
-    @staticmethod
-    async def _lay_image(bundle: Path, image: Callable[[Path], Awaitable[None]]) -> str:
+    async def _create(self, shim: Shim, request: Any) -> None:
+        """Have the shim create the task, and complete the bundle while it does. RpcError, and nothing is left."""
+        refused: list[RpcError] = []
+
+        def complete() -> None:
+            try:
+                self._bundles.complete(shim.namespace, shim.id, EMBEDDED, shim.address)
+            except RpcError as error:
+                refused.append(error)
+
+        if shim.program.path is None:
+            asyncio.get_running_loop().call_soon(complete)
+        try:
+            shim.pid = (await shim.call("Create", request)).pid
+        except RpcError as error:
+            refused.append(from_shim(error, "failed to create shim task"))
+        if refused:
+            shim.deleted = True
+            await self._give_up(shim)
+            raise refused[0]
+
+    async def _lay_image(
+        self, namespace: str, identifier: str, image: Callable[[Path], Awaitable[None]]
+    ) -> str:
         # on the disk, as memory that a container has used is large
-        place = (bundle / "work").resolve() / IMAGE
+        place = self._bundles.work(namespace, identifier) / IMAGE
         place.mkdir(mode=0o700)
         await image(place)
         return str(place)
@@ -180,7 +200,7 @@ class Shims:
         except BaseException:
             self._close_log(reader)
             raise
-        return Shim(namespace, identifier, bundle, program, client, log=reader)
+        return Shim(namespace, identifier, bundle, program, address, client, log=reader)
 
     # -- the shim's log
 
@@ -297,22 +317,27 @@ class Shims:
         await asyncio.gather(*(find(*found) for found in list(self._bundles.all())))
 
     async def _find(self, namespace: str, identifier: str, bundle: Path) -> None:
-        try:
-            path = (bundle / "shim-binary-path").read_text()
-            address = (bundle / "address").read_text()
-        except FileNotFoundError:
-            self._bundles.remove(namespace, identifier)  # it had not come as far as a shim
-            return
+        path, address = _read(bundle / "shim-binary-path"), _read(bundle / "address")
+        whole = bool(path and address)
+        if not whole:
+            # it need not have come as far as a shim; but a loaded one is asked before these are written
+            path = path or EMBEDDED
+            address = f"unix://{self._launcher.listens_at(namespace, identifier)}"
         program = Program(None if path == EMBEDDED else path)
         try:
             client = await aio.connect(address.removeprefix("unix://"))
         except OSError as error:
+            if not whole:
+                self._bundles.remove(namespace, identifier)
+                return
             log.warning("shim of %s does not answer (%s); cleaning up", identifier, error)
             await self._bury_dead(namespace, identifier, bundle, program, 0)
             self._bundles.remove(namespace, identifier)
             return
+        if not whole:
+            self._bundles.complete(namespace, identifier, path, address)
         reader = self._open_log(bundle) if has_log(bundle) else -1
-        shim = Shim(namespace, identifier, bundle, program, client, log=reader)
+        shim = Shim(namespace, identifier, bundle, program, address, client, log=reader)
         request = shim_v2_pb2.ConnectRequest(id=identifier)
         self._shims[namespace, identifier] = shim
         self._watch(shim)
@@ -332,3 +357,11 @@ class Shims:
         for task in self._watches:
             task.cancel()
         self._bundles.close()
+
+
+def _read(path: Path) -> str:
+    """Return a file's text, empty if there is none."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
