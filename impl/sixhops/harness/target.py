@@ -25,6 +25,7 @@ __all__ = [
     "FaultControl",
     "FileFacts",
     "Host",
+    "HostLook",
     "Machine",
     "RegistryAccess",
     "Target",
@@ -85,6 +86,18 @@ class FileFacts:
     size: int = 0
     target: str = ""
     content: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class HostLook:
+    """What the leftover check looks at, as the methods of `Host` return each. `sockets`: names in the shims' directory."""
+
+    processes: list[dict[str, Json]]
+    mounts: dict[str, str]
+    links: list[str]
+    cgroups: list[str]
+    rules: list[str]
+    sockets: list[str]
 
 
 class Host(Protocol):

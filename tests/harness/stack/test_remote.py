@@ -87,6 +87,10 @@ def test_the_engine_and_its_host_through_ssh(upstream: PrivateStack, stand_in: P
         assert target.host.rules() == upstream.host.rules()
         for path in ("/etc/resolv.conf", "/etc", "/proc/mounts", "/no such", "/dev/null"):
             assert target.host.file(path) == upstream.host.file(path), path
+        look = target.host.look()  # type: ignore[attr-defined] # a remote host's own
+        for part in ("mounts", "links", "cgroups", "rules", "sockets"):
+            assert getattr(look, part) == getattr(target.host, part)(), part
+        assert {process["comm"] for process in look.processes} >= {"dockerd", "containerd"}
         assert difference(Residue.take(target), Residue.take(target)) == []
         target.check_alive()
     finally:

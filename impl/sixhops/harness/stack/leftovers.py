@@ -17,6 +17,7 @@ import httpx
 
 from sixhops.harness.errors import TargetError
 from sixhops.harness.stack.facts import engine_client
+from sixhops.harness.target import HostLook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,7 +152,8 @@ def _list(client: httpx.Client, path: str, key: str | None = None) -> list[dict[
 
 
 def _look_at_host(host: Host, *, private: bool, data_root: str, own: frozenset[int]) -> dict[str, Any]:
-    table = host.processes()
+    seen = _look(host)
+    table = seen.processes
     # a daemon of the stack, or a helper that it forked from itself and that therefore bears its command line
     known = {_number(row, "pid"): row["argv"] for row in table if row["pid"] in own}
     for row in table * 2:  # a helper of a helper may come before it in the table
@@ -163,22 +165,38 @@ def _look_at_host(host: Host, *, private: bool, data_root: str, own: frozenset[i
         if process["state"] != "Z" and (private or _of_engine(process)) and process["pid"] not in known
     }
     # dockerd binds its own network namespace there for the first container that shares it, and keeps it.
-    mounts = {mount: point for mount, point in host.mounts().items() if not point.endswith("/netns/default")}
-    links, rules = host.links(), host.rules()
+    mounts = {mount: point for mount, point in seen.mounts.items() if not point.endswith("/netns/default")}
+    links, rules = seen.links, seen.rules
     if not private:
         below = (f"{data_root}/", "/run/docker/", "/run/containerd/")
         mounts = {mount: point for mount, point in mounts.items() if point.startswith(below)}
         links = [link for link in links if link.startswith(_ENGINE_LINKS)]
         rules = [rule for rule in rules if "docker" in rule.lower() or "br-" in rule]
-    listing = getattr(host, "sockets", None)
     return {
         "processes": processes,
         "mounts": mounts,
         "links": tuple(links),
-        "cgroups": tuple(host.cgroups()),
+        "cgroups": tuple(seen.cgroups),
         "rules": tuple(rules),
-        "sockets": tuple(listing()) if listing is not None else (),
+        "sockets": tuple(seen.sockets),
     }
+
+
+def _look(host: Host) -> HostLook:
+    """Look at everything: by one question where the host takes it so."""
+    at_once = getattr(host, "look", None)
+    if at_once is not None:
+        found: HostLook = at_once()
+        return found
+    listing = getattr(host, "sockets", None)
+    return HostLook(
+        host.processes(),
+        host.mounts(),
+        host.links(),
+        host.cgroups(),
+        host.rules(),
+        listing() if listing is not None else [],
+    )
 
 
 def _of_engine(process: Mapping[str, Json]) -> bool:

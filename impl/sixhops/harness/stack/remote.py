@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import secrets
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -25,7 +27,7 @@ import testinfra  # type: ignore[import-untyped]  # it ships no types
 from sixhops.harness.errors import TargetError, UsageError
 from sixhops.harness.stack.host import parse_rules, type_name
 from sixhops.harness.tap.processes import REMOTE_COMMAND, parse_links, parse_mounts, parse_remote
-from sixhops.harness.target import Address, FileFacts
+from sixhops.harness.target import Address, FileFacts, HostLook
 from sixhops.linux.inotify import DirectoryWatch
 
 if TYPE_CHECKING:
@@ -38,6 +40,18 @@ __all__ = ["SSH_CONFIG_VARIABLE", "RemoteHost", "SshConnection"]
 SSH_CONFIG_VARIABLE = "SIXHOPS_SSH_CONFIG"
 
 _CONNECT_TIMEOUT = 30
+
+# Others' groups go while find walks (-ignore_readdir_race does not cover those that it descends into), so that a
+# directory is gone is no error; whatever else find says is.
+_CGROUPS = (
+    "export LC_ALL=C; cd /sys/fs/cgroup || exit; exec 3>&1; "
+    r"if said=$(find . -type d \( -path '*/docker/*' -o -name 'docker-*.scope' "
+    r"-o -path '*/docker-*.scope/*' \) 2>&1 >&3 | grep -v ': No such file or directory$'); "
+    'then echo "$said" >&2; exit 1; fi'
+)
+# dockerd makes its rules with iptables, so there are none where it isn't installed
+_RULES = "if command -v iptables-save >/dev/null; then iptables-save; fi"
+_SOCKETS = "/run/containerd/s"
 
 
 class SshConnection:
@@ -191,14 +205,27 @@ class RemoteHost:
         host._engine = engine
         return host
 
+    def look(self) -> HostLook:
+        """Return all that the methods below tell, by one command: to start one there takes longer than most of them."""
+        commands = (REMOTE_COMMAND, self._mounts, self._links, _CGROUPS, _RULES, _sockets(_SOCKETS))
+        # What is shown may be a container's own words, which can't know this one. The table has this command's words, too,
+        # but in those the line breaks are not yet line breaks.
+        mark = secrets.token_hex(16)
+        script = "; ".join(f"( {command} ) || exit; printf '\\n{mark}\\n'" for command in commands)
+        processes, *others = self._bytes(script).split(f"\n{mark}\n".encode())[: len(commands)]
+        mounts, links, cgroups, rules, sockets = (_decoded(part) for part in others)
+        return HostLook(
+            processes=self._table(processes),
+            mounts=parse_mounts(mounts),
+            links=parse_links(links),
+            cgroups=_groups(cgroups),
+            rules=parse_rules(rules),
+            sockets=sorted(sockets.splitlines()),
+        )
+
     def processes(self) -> list[dict[str, Json]]:
         """Return the process table; fields as in `tap.processes`."""
-        try:
-            return parse_remote(self._bytes(REMOTE_COMMAND))
-        except ValueError as error:
-            raise TargetError(
-                f"ssh://{self._connection.destination} has no GNU grep and find: {error}"
-            ) from error
+        return self._table(self._bytes(REMOTE_COMMAND))
 
     def file(self, path: str, limit: int = 1 << 20) -> FileFacts:
         """Return what `path` is, following no final link, with at most `limit` bytes of content."""
@@ -227,39 +254,45 @@ class RemoteHost:
 
     def mounts(self) -> dict[str, str]:
         """Return the mount points of the engine's mount namespace."""
-        return parse_mounts(self._text(f"cat /proc/{self._engine}/mountinfo"))
+        return parse_mounts(self._text(self._mounts))
 
     def links(self) -> list[str]:
         """Return the names of network interfaces in the engine's network namespace, sorted."""
-        return parse_links(self._text(f"cat /proc/{self._engine}/net/dev"))
+        return parse_links(self._text(self._links))
 
     def cgroups(self) -> list[str]:
         """Return the control groups of Docker's containers, over all hierarchies, sorted.
 
         Not the group `docker` above them: it comes with the first container and stays.
-        Others' groups go while find walks (-ignore_readdir_race does not cover those that it descends into), so that a
-        directory is gone is no error; whatever else find says is.
         """
-        command = (
-            "export LC_ALL=C; cd /sys/fs/cgroup || exit; exec 3>&1; "
-            r"if said=$(find . -type d \( -path '*/docker/*' -o -name 'docker-*.scope' "
-            r"-o -path '*/docker-*.scope/*' \) 2>&1 >&3 | grep -v ': No such file or directory$'); "
-            'then echo "$said" >&2; exit 1; fi'
-        )
-        return sorted(line.removeprefix("./") for line in self._text(command).splitlines())
+        return _groups(self._text(_CGROUPS))
 
     def rules(self) -> list[str]:
-        """Return the packet filter rules; none where iptables isn't installed, since dockerd makes its rules
-        with it.
-        """
-        return parse_rules(self._text("if command -v iptables-save >/dev/null; then iptables-save; fi"))
+        """Return the packet filter rules; none where iptables isn't installed."""
+        return parse_rules(self._text(_RULES))
 
-    def sockets(self, directory: str = "/run/containerd/s") -> list[str]:
+    def sockets(self, directory: str = _SOCKETS) -> list[str]:
         """Return the names in a directory; none when it doesn't exist."""
-        return sorted(self._text("if [ -d %s ]; then ls -A %s; fi", directory, directory).splitlines())
+        return sorted(self._text(_sockets(directory)).splitlines())
+
+    @property
+    def _mounts(self) -> str:
+        return f"cat /proc/{self._engine}/mountinfo"
+
+    @property
+    def _links(self) -> str:
+        return f"cat /proc/{self._engine}/net/dev"
+
+    def _table(self, output: bytes) -> list[dict[str, Json]]:
+        try:
+            return parse_remote(output)
+        except ValueError as error:
+            raise TargetError(
+                f"ssh://{self._connection.destination} has no GNU grep and find: {error}"
+            ) from error
 
     def _text(self, command: str, *words: str) -> str:
-        return self._bytes(command, *words).decode(errors="surrogateescape")
+        return _decoded(self._bytes(command, *words))
 
     def _bytes(self, command: str, *words: str) -> bytes:
         script = self._shell.backend.get_command(command, *words) if words else command
@@ -275,6 +308,19 @@ class RemoteHost:
             )
         output: bytes = answer.stdout_bytes
         return output
+
+
+def _sockets(directory: str) -> str:
+    name = shlex.quote(directory)
+    return f"if [ -d {name} ]; then ls -A {name}; fi"
+
+
+def _groups(found: str) -> list[str]:
+    return sorted(line.removeprefix("./") for line in found.splitlines())
+
+
+def _decoded(output: bytes) -> str:
+    return output.decode(errors="surrogateescape")
 
 
 def _settings() -> list[str]:
