@@ -84,20 +84,30 @@ def suite(machine: Machine, words: list[str]) -> int:
     environment = {**os.environ, "SIXHOPS_SSH_CONFIG": str(machine.ssh_config)}
     tls = {**environment, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(machine.work / "certs")}
     chosen = words or SCENARIOS
+    # Beside the disk: while this takes its time the checkout's results/ may get runs of others, whose newest is asked for.
+    results = machine.work / "results" / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     failed = 0
     _step("the machine itself, by testinfra")
     failed += _pytest(
         environment, "ci/vm/test_guest.py", "--hosts=ssh://vm", f"--ssh-config={machine.ssh_config}"
     )
     _step("real Docker over ssh")
-    failed += _pytest(environment, "--target", "ssh://vm", *chosen)
+    failed += _pytest(environment, f"--results={results}/upstream", "--target", "ssh://vm", *chosen)
     _step("real Docker over TLS")
     failed += _pytest(
-        tls, "conformance/", "--target", f"tcp://127.0.0.1:{machine.tls_port}", "-m", "walkthrough"
+        tls,
+        "conformance/",
+        f"--results={results}/tls",
+        "--target",
+        f"tcp://127.0.0.1:{machine.tls_port}",
+        "-m",
+        "walkthrough",
     )
     _step("the reference stack over ssh")
     _switch(machine)
-    failed += _pytest(environment, "--target", "ssh://vm/run/sixhops/docker.sock", *chosen)
+    failed += _pytest(
+        environment, f"--results={results}/reference", "--target", "ssh://vm/run/sixhops/docker.sock", *chosen
+    )
     for target in () if words else STACKS:
         _step(f"checkpoints, on a stack in there: {target}")
         failed += not inside(machine, target)
