@@ -31,7 +31,7 @@ from sixhops.runc.lifecycle.spare import expect
 from sixhops.runc.lifecycle.state import load
 from sixhops.wire.runtime.parse import parse_spec
 
-root, bundle, identifier, output, seen, ahead = sys.argv[1:]
+root, bundle, identifier, output, seen, ahead, guess = sys.argv[1:]
 prctl.set_subreaper()
 ours, theirs = passing.pair()
 if ahead:
@@ -43,6 +43,8 @@ if spare == 0:
 theirs.close()
 runtime = fork_plainly()
 if runtime == 0:
+    if guess:
+        foresee(bundle, identifier, ours.fileno(), guess)
     if seen:
         foresee(bundle, identifier, ours.fileno())
     opened = os.open(output, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -78,7 +80,9 @@ print(json.dumps(told))
 """
 
 
-def made(box: Box, output: Path, *, foreseen: bool = True, ahead: bool = False) -> dict[str, Any]:
+def made(
+    box: Box, output: Path, *, foreseen: bool = True, ahead: bool = False, guess: str = ""
+) -> dict[str, Any]:
     (box.bundle / "config.json").write_text(json.dumps(box.config))
     words = [
         str(box.root),
@@ -87,6 +91,7 @@ def made(box: Box, output: Path, *, foreseen: bool = True, ahead: bool = False) 
         str(output),
         "1" if foreseen else "",
         "1" if ahead else "",
+        guess,
     ]
     done = subprocess.run(
         [sys.executable, "-c", MAKER, *words], capture_output=True, text=True, check=False, timeout=60
@@ -111,6 +116,53 @@ def test_it_may_wait_in_the_new_namespaces(box: Box, tmp_path: Path, ahead: bool
     assert len(set(namespaces) - set(mine)) == len(mine)
     assert hostname == box.config["hostname"]
     assert any("UP LOOPBACK RUNNING" in line for line in lines)
+
+
+KILL, CHOWN = 1 << 5, 1 << 0  # capabilities(7)
+
+
+def with_capabilities(box: Box, *names: str) -> str:
+    """Let the container have these; return its document."""
+    kinds = ("bounding", "effective", "permitted")
+    box.config["process"]["capabilities"] = {kind: list(names) for kind in kinds}
+    return json.dumps(box.config)
+
+
+@pytest.mark.parametrize(
+    ("guess", "real", "becomes"),
+    [
+        (("CAP_KILL", "CAP_CHOWN"), ("CAP_KILL",), True),
+        (("CAP_KILL",), ("CAP_KILL",), True),
+        # what was dropped is not there any more
+        (("CAP_KILL",), ("CAP_KILL", "CAP_CHOWN"), False),
+    ],
+)
+def test_what_it_was_to_become_may_do_less(
+    box: Box, tmp_path: Path, guess: tuple[str, ...], real: tuple[str, ...], becomes: bool
+) -> None:
+    box.config["process"]["args"] = ["grep", "CapBnd", "/proc/self/status"]
+    told = with_capabilities(box, *guess)
+    with_capabilities(box, *real)
+
+    found = made(box, tmp_path / "output", guess=told)
+
+    assert (found["status"], found["spare"], found["errors"]) == ("created", becomes, "")
+    allowed = int((tmp_path / "output").read_text().split()[1], 16)
+    assert allowed == KILL | (CHOWN if "CAP_CHOWN" in real else 0)
+
+
+def test_hooks_in_the_container_may_do_all(box: Box, tmp_path: Path) -> None:
+    box.config["process"]["args"] = ["true"]
+    told = with_capabilities(box, "CAP_KILL")
+    seen = tmp_path / "seen"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"grep CapBnd /proc/self/status > {seen}"]}
+    box.config["hooks"] = {"createContainer": [hook]}
+    mine = Path("/proc/self/status").read_text().partition("CapBnd:")[2].split()[0]
+
+    found = made(box, tmp_path / "output", guess=told)
+
+    assert (found["status"], found["spare"], found["errors"]) == ("created", False, "")
+    assert seen.read_text().split()[1] == mine
 
 
 @pytest.mark.parametrize("foreseen", [True, False])
@@ -176,7 +228,7 @@ def test_what_goes_wrong_at_the_birth_is_told_and_leaves_nothing(box: Box, tmp_p
         )  # this shell's place, the spare, the runtime; none for the successor
         script = f'echo 0 > {group}/cgroup.procs && exec "$@"'
         (box.bundle / "config.json").write_text(json.dumps(box.config))
-        words = [str(box.root), str(box.bundle), box.identifier, str(tmp_path / "output"), "1", ""]
+        words = [str(box.root), str(box.bundle), box.identifier, str(tmp_path / "output"), "1", "", ""]
         done = subprocess.run(
             ["sh", "-c", script, "sh", sys.executable, "-c", MAKER, *words],
             capture_output=True,

@@ -6,6 +6,9 @@ and its successor (`linux.successor`), born in the container's namespaces (some 
 on in that memory as a fork would: it says which pid it has, and from then on all is as `init` and `channel` have it. While
 it mounts, the runtime makes its groups of version 1: it shows them when they are MADE, and enters them when it is to JOIN.
 The spare itself stands still, and ends when the container's program begins, or when whoever forked it ends it.
+
+What can't be taken back and costs time it does as soon as it is told what it will most likely become: it leaves
+capabilities' bounding set to what that container may have (a quarter of a millisecond, as the kernel drops one a call).
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ import pickle
 from sixhops.linux import namespaces as ns
 from sixhops.linux import passing
 from sixhops.linux import successor as s
+from sixhops.linux.capabilities import drop_bounding
+from sixhops.linux.libc import LinuxError
 from sixhops.linux.loopback import bring_up
 from sixhops.runc import channel as ch
 from sixhops.runc.errors import RuntimeFault
@@ -46,6 +51,9 @@ _told: list[FirstProcess] = []
 # new namespaces that the spare has before it knows for whom: those of the container that was rehearsed, of these kinds
 _ahead = [0]
 _AHEAD = ns.CLONE_NEWNET | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC
+# the capabilities that the spare has not dropped from its bounding set, by what it was told
+_ALL = (1 << 64) - 1
+_bounding = [_ALL]
 
 
 class Birth(Value):
@@ -84,7 +92,15 @@ def tell(spare: int, outline: FirstProcess) -> bool:
     if not _send(spare, pickle.dumps(outline, pickle.HIGHEST_PROTOCOL), ()):
         return False
     _told[:] = [outline]
+    _bounding[0] &= _bounded_by(outline)
     return True
+
+
+def _bounded_by(outline: FirstProcess) -> int:
+    """Return the bounding set that does while the container is made. Hooks are programs, which run with all there is."""
+    if outline.create_container:
+        return _ALL
+    return outline.capabilities[-1]
 
 
 def _send(spare: int, data: bytes, descriptors: tuple[int, ...]) -> bool:
@@ -123,6 +139,8 @@ class Spare:
             return  # it has left a namespace in which this one is to stay
         if not tell(self._descriptor, self._outline):
             return
+        if _bounded_by(first) & ~_bounding[0]:
+            return  # it was to become another, which may do less
         console = (first.console_socket,) if first.console_socket >= 0 else ()
         born_in = (group,) if group >= 0 else ()
         joined = [descriptor for _, descriptor in birth.joined]
@@ -179,6 +197,8 @@ def become(connection: int, begin: Callable[[], None]) -> int:
             begin()
         if not descriptors:
             outline = pickle.loads(data)
+            with contextlib.suppress(LinuxError):  # which will be said when it has become it
+                drop_bounding(_bounded_by(outline), outline.last_capability)
     told.close()
     assert outline is not None
     flags, gate, directory, state, (console, group, kinds) = marshal.loads(data)
