@@ -64,12 +64,13 @@ NARROWED = {
     # The stack is another release than that one, and differs.
     r"^(sixhops diff ADDRESS --against dockerd-28)": r"\1 engine/version/ping || test $? = 1",
     r"^(sixhops test .*)$": r"\1 -k containers/rename",
+    r"^(sixhops matrix reference .*)$": r"\1 -s engine/version/ping --taps outer",
     r"'walkthrough/\*'": "walkthrough/remove-image-first",
     r"^(sixhops diff results/A reference)": r"\1 walkthrough/hello-world",
 }
 NEEDS_ENGINE = re.compile(
     r"sixhops (run|up|down|ps|test|trace)|ADDRESS|pytest conformance|nsenter|ctr |docker run|"
-    r"diff (upstream|results/\w+ reference)"
+    r"diff (upstream|results/\w+ reference)|matrix reference"
 )
 NEEDS_DOCKER = re.compile(r"upstream|^docker |^ctr |eval ")
 SECONDS = 240

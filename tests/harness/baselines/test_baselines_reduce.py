@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from recorded_runs import save
 
-from sixhops.harness.baselines.reduce import is_faithful, reduce
+from sixhops.harness.baselines.reduce import is_faithful, reduce, without_search_path
 from sixhops.harness.diff.compare import diff
 from sixhops.harness.diff.normalise import normalise
 from sixhops.harness.run.transcript import Transcript, read_transcript, transcript_of
@@ -65,6 +68,35 @@ def test_what_came_later_still_comes_later(tmp_path: Path) -> None:
     first, second = after.exchanges[0].messages
     assert first.started < first.ended < second.started < second.ended
     assert second.ended - after.clock.monotonic == pytest.approx(0.0101, abs=0.002)
+
+
+def test_bytes_that_are_compared_by_their_digest_stay(tmp_path: Path) -> None:
+    """An id in a process's image: CRIU writes the names of control groups there."""
+    image = b"\xff\xfe" + secrets.token_hex(32).encode()
+    file = save(tmp_path, "x") / "transcripts/engine/x.jsonl"
+    encoded = json.dumps({"$bytes": base64.b64encode(image).decode("ascii")})
+    file.write_text(file.read_text().replace('"json": {', f'"json": {{"data": {encoded}, '))
+
+    lines, before, after = reduced(file)
+
+    assert is_faithful(before, after)
+    assert after.exchanges[0].facets["json"]["data"] == image
+    assert lines[1:] != file.read_text().split("\n")[1:]
+
+
+def test_the_search_path_of_the_machine_does_not_stay() -> None:
+    exchange = {
+        "name": "ps",
+        "sent": {"argv": ["docker", "ps"], "env": {"PATH": "/home/me/bin", "LANG": "C"}},
+    }
+    lines = ['{"sixhops-transcript": 1}', json.dumps(exchange), ""]
+
+    head, other = map(json.loads, without_search_path(lines))
+
+    assert head == {"sixhops-transcript": 1}
+    assert other["sent"]["env"]["LANG"] == "C"
+    assert "/home/me" not in other["sent"]["env"]["PATH"]
+    assert other["sent"]["argv"] == exchange["sent"]["argv"]
 
 
 @pytest.mark.parametrize("file", REAL, ids=[file.stem for file in REAL])

@@ -44,6 +44,23 @@ def test_a_run_is_compared_with_a_baseline(root: Path, tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "x.json").read_text())["differences"]) == 1
 
 
+def test_what_would_be_judged_otherwise_is_kept_as_it_was(tmp_path: Path) -> None:
+    """A scenario that names an id: with another in its place it would fail."""
+    root, identifier = library(tmp_path, "a"), "1" * 64
+    text = SCENARIO.replace("status: 201", f'status: 201, json: {{Named: "{identifier}"}}')
+    (root / "engine/a.yaml").write_text(text.replace("busybox", "a"))
+    run = save(tmp_path / "run", "a", text=text)
+    (file,) = run.rglob("*.jsonl")
+    file.write_text(file.read_text().replace('"json": {', f'"json": {{"Named": "{identifier}", '))
+
+    said = sixhops("dev", "baseline", "one", run, "-o", tmp_path, "--scenarios", root)
+
+    assert "1 as they were, nothing replaced: engine/a" in said
+    find_baseline("one", tmp_path).unpack(tmp_path / "unpacked")
+    (kept,) = (tmp_path / "unpacked").rglob("*.jsonl")
+    assert identifier in kept.read_text()
+
+
 def test_differences_are_accepted_as_between_targets_and_as_strictly(root: Path, tmp_path: Path) -> None:
     entry = "a: {dockerd: upstream}\nb: {dockerd: reference}\ndifferences:\n  - {field: status, reason: so it is}\n"
     (root / "diff/x.yaml").write_text(entry)
@@ -158,3 +175,20 @@ def test_the_reference_does_what_dockerd_did(tmp_path: Path, monkeypatch: pytest
     )  # fmt: skip
 
     assert "2 scenarios compared: 0 differences" in said
+
+
+def test_the_matrix_takes_a_baseline_for_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column of its own, judged by today's scenarios: one expects another status now, and one does something else."""
+    monkeypatch.chdir(tmp_path)
+    root = library(tmp_path, "a", "b", "c")
+    run = save(tmp_path / "run", "a", "b", "c", api=["1.12", "1.41"], root=True)
+    sixhops("dev", "baseline", "one", run, "-o", tmp_path, "--scenarios", root)
+    (root / "engine/b.yaml").write_text(SCENARIO.replace("busybox", "b").replace("201", "200"))
+    (root / "engine/c.yaml").write_text(SCENARIO.replace("busybox", "other"))
+
+    said = sixhops("matrix", "one.tar.zst", "--scenarios", root, code=1)
+
+    assert "| one.tar.zst | 20.10.24 | 1 | 1 | 0 | 0 |" in said
+    assert "not compared: 1 scenarios do something else than in the baseline one" in said
+    said = sixhops("matrix", "one.tar.zst", "--scenarios", root, "-s", "engine/a")
+    assert "| one.tar.zst | 20.10.24 | 1 | 0 | 0 | 0 |" in said

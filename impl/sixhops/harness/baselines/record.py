@@ -15,18 +15,21 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from sixhops.harness.baselines.archive import BASELINES, SUFFIX, Entry, Recorded, counts_of, write_archive
-from sixhops.harness.baselines.reduce import is_faithful, reduce
+from sixhops.harness.baselines.reduce import is_faithful, reduce, without_search_path
 from sixhops.harness.diff.archives import is_archive, without_contents
 from sixhops.harness.errors import UsageError
+from sixhops.harness.judge import judge
 from sixhops.harness.plugin.results import transcript_name
 from sixhops.harness.replay import transcript_files
 from sixhops.harness.run.transcript import Bodies, read_header, read_transcript, transcript_of
 from sixhops.harness.scenario.digest import digests
+from sixhops.harness.scenario.variables import make_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sixhops.harness.baselines.archive import Baseline
+    from sixhops.harness.judge import Status
     from sixhops.harness.run.transcript import Transcript
     from sixhops.harness.scenario.model import Scenario
 
@@ -48,8 +51,9 @@ _LONGEST: Final = timedelta(hours=20)
 class Made:
     """A baseline that was written.
 
-    `kept`: scenarios in which nothing could be replaced. Left out are `gone`, which the suite does not have, `changed`,
-    which do something else now than when they were run, and `undated`, whose transcripts don't say which version was run.
+    `kept`: scenarios in which nothing could be replaced without another comparison or verdict. Left out are `gone`, which
+    the suite does not have, `changed`, which do something else now than when they were run, and `undated`, whose transcripts
+    don't say which version was run.
     """
 
     path: Path
@@ -122,12 +126,18 @@ def record(
                 files[str(header["scenario"])] = _File(path, header, None)
         files |= {scenario: replace(file, moment=moment) for scenario, file in new.items()}
         with TemporaryDirectory(prefix="sixhops-baseline-") as scratch:
-            return _record(name, files, digests(scenarios), folder, min(moments), Path(scratch))
+            return _record(name, files, scenarios, folder, min(moments), Path(scratch))
 
 
 def _record(
-    name: str, files: dict[str, _File], known: dict[str, str], folder: Path, began: datetime, scratch: Path
+    name: str,
+    files: dict[str, _File],
+    scenarios: Sequence[Scenario],
+    folder: Path,
+    began: datetime,
+    scratch: Path,
 ) -> Made:
+    known, by_id = digests(scenarios), {scenario.id: scenario for scenario in scenarios}
     engines = {str(file.header["target"]["engine_version"]) for file in files.values()}
     if len(engines) > 1:
         raise UsageError(f"a baseline is of one engine, and these are runs of {', '.join(sorted(engines))}")
@@ -135,11 +145,14 @@ def _record(
     chosen = {name: file for name, file in sorted(files.items()) if versions[name] == known.get(name, "")}
     if not chosen:
         raise UsageError("there is no transcript of a scenario of this suite, as it is now, here")
+    work = partial(_reduced, scratch=scratch)
+    # What is from a baseline is not judged: to send its scenario to another process would be in vain.
+    runs = [by_id[scenario] if file.moment is not None else None for scenario, file in chosen.items()]
     if len(chosen) < _WORTH_PROCESSES:
-        reduced = [_reduced(file, scratch) for file in chosen.values()]
+        reduced = list(map(work, chosen.values(), runs))
     else:
         with ProcessPoolExecutor(min(os.cpu_count() or 1, len(chosen))) as pool:
-            reduced = list(pool.map(partial(_reduced, scratch=scratch), chosen.values(), chunksize=8))
+            reduced = list(pool.map(work, chosen.values(), runs, chunksize=8))
     entries = {item.scenario: Entry(known[item.scenario], item.verdict, item.places) for item in reduced}
     recorded = Recorded(
         name=name,
@@ -168,8 +181,11 @@ def _record(
     )
 
 
-def _reduced(file: _File, scratch: Path) -> _Reduced:
-    """Return a transcript as it goes into the archive; its bodies are in the folder `bodies` of `scratch` then."""
+def _reduced(file: _File, scenario: Scenario | None, scratch: Path) -> _Reduced:
+    """Return a transcript as it goes into the archive; its bodies are in the folder `bodies` of `scratch` then.
+
+    `scenario` is what it is judged by, None for one that is from a baseline.
+    """
     transcript = read_transcript(file.path)
     if not transcript.outcome:
         raise UsageError(f"{file.path} broke off: a baseline is made of whole runs")
@@ -179,13 +195,14 @@ def _reduced(file: _File, scratch: Path) -> _Reduced:
         transcript = transcript_of(text.split("\n"), file.path)
     large = file.path.parent / str(file.header["bodies"])
     lines = _with_bodies(text, large, scratch / "bodies", whole=False).split("\n")
-    if file.moment is not None:
-        lines = reduce(lines, transcript, file.moment)
-    standin = "\n".join([*(line for line in lines if line), ""])
     place = scratch / "transcripts" / transcript_name(transcript.scenario)
     place.parent.mkdir(parents=True, exist_ok=True)
-    is_reduced = standin == text or is_faithful(transcript, transcript_of(lines, place))
-    text = standin if is_reduced else _with_bodies(text, large, scratch / "bodies", whole=True)
+    if file.moment is not None:
+        lines = reduce(lines, transcript, file.moment)
+    is_reduced = _joined(lines) == text or _is_alike(transcript, transcript_of(lines, place), scenario)
+    if not is_reduced:
+        lines = without_search_path(_with_bodies(text, large, scratch / "bodies", whole=True).split("\n"))
+    text = _joined(lines)
     return _Reduced(
         scenario=transcript.scenario,
         data=text.encode(),
@@ -195,6 +212,27 @@ def _reduced(file: _File, scratch: Path) -> _Reduced:
         target=json.loads(text.partition("\n")[0])["target"],
         is_reduced=is_reduced,
     )
+
+
+def _is_alike(transcript: Transcript, reduced: Transcript, scenario: Scenario | None) -> bool:
+    """Say whether a comparison sees the same in both transcripts, and the judge too: `sixhops matrix` judges baselines."""
+    return is_faithful(transcript, reduced) and (
+        scenario is None
+        or not transcript.exchanges
+        or _judged(scenario, transcript) == _judged(scenario, reduced)
+    )
+
+
+def _judged(scenario: Scenario, transcript: Transcript) -> tuple[Status, list[tuple[int, str]]]:
+    """Return the verdict, and the step and facet of each failure."""
+    saved = transcript.header["variables"]
+    scope = make_scope(scenario, saved["images"], saved["target"], saved["scenario"]["unique"])
+    verdict = judge(scenario, transcript.exchanges, scope)
+    return verdict.status, [(failure.step, failure.facet) for failure in verdict.mismatches]
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return "\n".join([*(line for line in lines if line), ""])
 
 
 def _without_place(text: str, target: str) -> str:

@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from sixhops.harness.diff.decoded import body_value
 from sixhops.harness.diff.known import rules_of
 from sixhops.harness.diff.normalise import normalise
 from sixhops.harness.diff.tokens import UNIQUE, Tokens, parsed_time
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from sixhops.harness.diff.model import Normal
     from sixhops.harness.run.transcript import Transcript
 
-__all__ = ["is_faithful", "reduce"]
+__all__ = ["is_faithful", "reduce", "without_search_path"]
 
 _STACK: Final = "5a5e11e5"
 _UNIQUE: Final = "ba5e11e5"
@@ -59,8 +60,13 @@ def reduce(lines: Iterable[str], transcript: Transcript, moment: datetime) -> li
     return [json.dumps(_line(json.loads(line), standins, clock)) for line in lines if line.strip()]
 
 
+def without_search_path(lines: Iterable[str]) -> list[str]:
+    """Return a transcript's lines with another PATH in its clients' environments: it tells places on the machine."""
+    return [json.dumps(_with_search_path(json.loads(line))) for line in lines if line.strip()]
+
+
 def is_faithful(transcript: Transcript, reduced: Transcript) -> bool:
-    """Say whether a comparison sees the same in both,."""
+    """Say whether a comparison sees the same in both."""
     return _without_times(normalise(transcript)) == _without_times(normalise(reduced))
 
 
@@ -113,10 +119,7 @@ def _line(data: dict[str, Any], standins: _Standins, clock: Mapping[float, float
 
 def _timed(data: dict[str, Any], standins: _Standins, clock: Mapping[float, float]) -> dict[str, Any]:
     """Return a message or an exchange."""
-    made = standins.mapping(data)
-    environment = made["sent"].get("env") if isinstance(made.get("sent"), dict) else None
-    if isinstance(environment, dict) and "PATH" in environment:
-        environment["PATH"] = _PATH
+    made = _with_search_path(standins.mapping(data))
     for name in ("started", "ended"):
         if name in data:
             made[name] = clock[data[name]]
@@ -131,6 +134,15 @@ def _timed(data: dict[str, Any], standins: _Standins, clock: Mapping[float, floa
             elif digest in fields and body is not None:
                 fields[digest] = _digest(body, fields[digest])
     return made
+
+
+def _with_search_path(data: dict[str, Any]) -> dict[str, Any]:
+    """Return an exchange with the search path of a known machine for that of the one it was recorded on."""
+    sent = data.get("sent")
+    environment = sent.get("env") if isinstance(sent, dict) else None
+    if isinstance(sent, dict) and isinstance(environment, dict) and "PATH" in environment:
+        return {**data, "sent": {**sent, "env": {**environment, "PATH": _PATH}}}
+    return data
 
 
 def _beginning(body: Any) -> Any:
@@ -169,7 +181,10 @@ class _Standins(Tokens):
             return [self.value(item) for item in value]
         if isinstance(value, dict):
             if value.keys() == {"$bytes"}:
-                text = self.text(base64.b64decode(value["$bytes"]).decode("latin-1"))
+                data = base64.b64decode(value["$bytes"])
+                if _is_opaque(data):
+                    return value
+                text = self.text(data.decode("latin-1"))
                 return {"$bytes": base64.b64encode(text.encode("latin-1")).decode("ascii")}
             return value if len(value) == 1 and not _MARKS.isdisjoint(value) else self.mapping(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -264,6 +279,15 @@ class _Standins(Tokens):
 
     def _lasts(self, found: re.Match[str]) -> str:
         return found[0]
+
+
+def _is_opaque(data: bytes) -> bool:
+    """Say whether a comparison knows bytes by their digest only: no text, and of no form that it takes apart."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return body_value(data) is data
+    return False
 
 
 def _replaced_id(path: str, known: Mapping[str, str]) -> str:

@@ -57,9 +57,11 @@ def matrix(
 ) -> int:
     """Run the suite on each of TARGETS, and write one report with a column for each.
 
-    TARGETS are as for --target: stacks, releases as upstream@TREE (ci/engines/build makes trees), or engines' addresses.
-    Default: the reference, upstream and every tree with a dockerd. Exit code 1 when a scenario failed anywhere, or a rule of
-    an engine's profile was needed in none. Runs that --reuse takes are judged by scenarios and profiles as they are now.
+    TARGETS are as for --target: stacks, releases as upstream@TREE (ci/engines/build makes trees), or engines' addresses. A
+    recorded baseline (`sixhops diff --list-baselines`) is one as well: what that engine did is taken as it was recorded, but
+    for scenarios that do something else since. Default: the reference, upstream and every tree with a dockerd. Exit code 1
+    when a scenario failed anywhere, or a rule of an engine's profile was needed in none. Baselines, and runs that --reuse
+    takes, are judged by scenarios and profiles as they are now.
     """
     from sixhops.harness.diff.runs import RunFailedError, files_of, run_on
     from sixhops.harness.report import gather, write_report
@@ -71,10 +73,17 @@ def matrix(
         return Exit.USAGE
     paths = files_of(find(library, names)) if names else [library.root]
     runs: list[Path] = []
+    called: dict[Path, str] = {}
     stale: list[str] = []
     for target in targets or default_targets():
         folder = (output / "runs" / _file_name(target)).absolute()
         runs.append(folder)
+        if _is_baseline(target):
+            called[folder.resolve()] = target
+            for line in _unpacked(target, folder, library, names):
+                click.echo(line, err=True)
+            stale += _judged(folder, library, again=True)
+            continue
         if reuse and (folder / "results.json").exists():
             stale += _judged(folder, library, again=True)
             continue
@@ -85,7 +94,9 @@ def matrix(
             click.echo(str(error), err=True)
             return Exit(error.code) if error.code in tuple(Exit) else Exit.INTERNAL
         stale += _judged(folder, library, again=False)
-    made = gather([run / "transcripts" for run in runs], accepted, with_differences=not no_diff)
+    made = gather(
+        [run / "transcripts" for run in runs], accepted, with_differences=not no_diff, called=called
+    )
     page = write_report(made, output, "The suite on several engines")
     for line in table(made):
         click.echo(line)
@@ -98,6 +109,27 @@ def matrix(
         return Exit.USAGE
     failed = any(made.counts(number).get("failed") for number in range(len(made.columns)))
     return Exit.FAILED if failed or stale else Exit.OK
+
+
+def _is_baseline(target: str) -> bool:
+    from sixhops.harness.baselines import BASELINES
+    from sixhops.harness.baselines.archive import SUFFIX
+
+    return target.endswith(SUFFIX) or (BASELINES / f"{target}{SUFFIX}").is_file()
+
+
+def _unpacked(name: str, folder: Path, library: Library, names: tuple[str, ...]) -> list[str]:
+    """Put what a baseline has of the scenarios into `folder`, and return a line for each kind of those it has not."""
+    from sixhops.harness.baselines import find_baseline
+    from sixhops.harness.baselines.fit import fit
+    from sixhops.harness.scenario.digest import digests
+
+    found = find_baseline(name)
+    wanted = frozenset(scenario.id for scenario in find(library, names)) if names else None
+    fitting = fit(found.recorded, digests(library.everything()), wanted)
+    shutil.rmtree(folder, ignore_errors=True)
+    found.unpack(folder, fitting.usable)
+    return list(fitting.notices(found.recorded))
 
 
 def _judged(run: Path, library: Library, *, again: bool) -> list[str]:
