@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sixhops.runc.cli.template import template
-from sixhops.runc.lifecycle import bundle, outline
+from sixhops.runc.lifecycle import bundle, outline, state
 from sixhops.runc.main import foresee, rehearse
 from sixhops.values import replace
 
@@ -35,6 +35,29 @@ def test_a_container_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("document", ["", "[]", "{}", '{"ociVersion": "1.0.2", "mounts": [3]}'])
 def test_what_is_no_specification_has_no_effect(document: str) -> None:
     rehearse(document)
+
+
+def test_a_record_is_written_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[list[str]] = []
+    save = state.save
+
+    def seen(container: state.Container) -> None:
+        save(container)
+        saved.append(sorted(path.name for path in Path(container.directory).iterdir()))
+
+    monkeypatch.setattr(state, "save", seen)
+    (tmp_path / "rehearsal").mkdir()  # what one that was killed has left
+    (tmp_path / "rehearsal" / "state.json").touch()
+    for _ in range(2):
+        rehearse(json.dumps(template()), str(tmp_path))
+
+    assert [names for names in saved if names] == [["exec.fifo", "state.json"]] * 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_that_cannot_be_written_has_no_effect(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    rehearse(json.dumps(template()), str(tmp_path / "file"))
 
 
 def test_what_was_foreseen_is_not_read_twice_unless_it_has_changed(

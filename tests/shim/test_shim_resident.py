@@ -15,7 +15,7 @@ pytestmark = pytest.mark.alone
 RUNTIME = """
 import os
 
-def rehearse(document):
+def rehearse(document, directory):
     global known
     known = document
 

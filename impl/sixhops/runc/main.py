@@ -69,11 +69,14 @@ def _operation(error: OSError) -> str:
     return "open" if error.filename else ""
 
 
-def rehearse(document: str) -> None:
-    """Go through what `create` does before it does anything, for a process that waits to be asked for it (`rehearsal`)."""
+def rehearse(document: str, directory: str = "") -> None:
+    """Go through what `create` does before it does anything, for a process that waits to be asked for it (`rehearsal`).
+
+    `directory` is one that may be used for it, if there is one.
+    """
     from sixhops.runc.lifecycle.rehearsal import rehearse as go_through
 
-    go_through(document)
+    go_through(document, directory)
 
 
 def become(connection: int, begin: Callable[[], None]) -> int:

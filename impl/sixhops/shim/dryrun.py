@@ -52,6 +52,7 @@ class DryRun:
         with contextlib.suppress(FileExistsError):
             os.mkdir(directory, 0o700)
         os.chdir(directory)
+        self.directory = directory
         file = os.open(PID_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.write(file, b"0")
         os.close(file)

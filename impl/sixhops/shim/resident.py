@@ -55,7 +55,9 @@ DONE = b"d"
 
 
 class Companion(Protocol):
-    """Something for the runtime to do before it waits (`dryrun`)."""
+    """Something for the runtime to do before it waits (`dryrun`), and a directory that it may use."""
+
+    directory: str
 
     def descriptors(self) -> tuple[int, ...]:
         """Return what must stay open for it."""
@@ -226,11 +228,13 @@ def _be(
         if document >= 0:
             text = os.pread(document, os.fstat(document).st_size, 0)
         keep_only(frozenset({0, 1, 2, *kept}))
+        directory = ""
         if companion is not None:
             companion.ask()
+            directory = companion.directory
         runtime = importlib.import_module(module)
         if text:
-            runtime.rehearse(text.decode(errors="replace"))
+            runtime.rehearse(text.decode(errors="replace"), directory)
         status = work(runtime)
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pickle
 
 from sixhops.linux import keyring, lastwait, loopback
@@ -22,6 +23,7 @@ from sixhops.runc.inside.filters import check_filter, compile_document
 from sixhops.runc.inside.identity import environment
 from sixhops.runc.inside.validate import validate
 from sixhops.runc.lifecycle import state
+from sixhops.runc.lifecycle.create import new_container
 from sixhops.runc.lifecycle.gate import offer_gate
 from sixhops.runc.lifecycle.outline import Place, hook_values, outline_of
 from sixhops.runc.lifecycle.spare import expect, suits
@@ -40,10 +42,15 @@ _ROOTFS = "/dev"
 _TIMES = 20  # the interpreter is content after eight
 
 
-def rehearse(document: str) -> None:
-    """Read, check and plan a container by a config.json's text; it has no effect, also if the document is wrong."""
+def rehearse(document: str, directory: str = "") -> None:
+    """Read, check and plan a container by a config.json's text; it has no effect, also if the document is wrong.
+
+    With a `directory`, its record is written there as well, and removed.
+    """
     try:
         _plan(document)
+        if directory:
+            _record(document, directory)
     except (SpecError, RuntimeFault, OSError):
         return  # `create` will say so, if it ever gets this one
 
@@ -54,6 +61,24 @@ def rehearse_here(arguments: dict[str, str]) -> None:
     gather_code(lambda: rehearse(document))
     for _ in range(_TIMES):
         rehearse(document)
+
+
+def _record(document: str, root: str) -> None:
+    state.release(root, _NAME)  # what one has left that was killed
+    spec = parse_spec(document)
+    held = state.claim(root, _NAME)
+    try:
+        container = new_container(root, _NAME, spec, root, _ROOTFS)
+        os.mkfifo(container.gate, 0o600)
+        gate = os.open(container.gate, os.O_RDWR | os.O_CLOEXEC)
+        state.save(container)
+        with open(container.config, "w", encoding="utf-8") as file:
+            file.write(document)
+        offer_gate(container, lambda _path, _descriptors: None)
+        os.close(gate)
+    finally:
+        os.close(held)
+        state.release(root, _NAME)
 
 
 def _plan(document: str) -> None:
