@@ -29,10 +29,9 @@ run: ## the conformance suite, with a report (TARGET=reference, WORKERS=2, REPOR
 unit: upstream ## the unit tests alone
 	$(PYTHON) -m pytest tests/ -n $(WORKERS) $(ARGS)
 
-# Real Docker waits more than ours does: 15 s in each scenario with a driver that there is not. So one more is at it.
 test: lint unit ## all tests: lint, unit tests, the suite on the reference stack and on real Docker
 	@$(MAKE) --no-print-directory run TARGET=reference REPORT=
-	@$(MAKE) --no-print-directory run TARGET=upstream REPORT= WORKERS=$$(($(WORKERS) + 1))
+	@$(MAKE) --no-print-directory run TARGET=upstream REPORT=
 
 mixes: upstream ## the suite on every stack in which our programs stand beside real ones (MIXES=full for all of it)
 	@PYTHON=$(PYTHON) WORKERS=$(WORKERS) ci/mixes.sh $(MIXES) $(ARGS)
